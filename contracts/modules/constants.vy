@@ -1,0 +1,31 @@
+# pragma version 0.4.3
+# SPDX-License-Identifier: AGPL-3.0-only
+"""
+@title Constants of the margin rule
+@notice Every number that is not a parameter. docs/margin-rule.md says what each means.
+"""
+
+WAD: constant(uint256) = 10**18
+BPS: constant(uint256) = 10_000
+LOTS_PER_UNIT: constant(uint256) = 10**6
+
+MAX_UNDERLYINGS: constant(uint256) = 16
+MAX_COLLATERALS: constant(uint256) = 16
+MAX_POSITIONS: constant(uint256) = 128
+MAX_ROWS: constant(uint256) = 255
+MAX_JOINT: constant(uint256) = 64
+PERP_SLOT: constant(uint256) = 255
+MAX_LOTS: constant(uint256) = 2**55 - 1
+MAX_PRICE_WAD: constant(uint256) = 2**90 - 1
+MAX_WORDS: constant(uint256) = 128
+
+ROW_BYTES: constant(uint256) = 96
+
+PRICE_FRESH: constant(uint256) = 0
+PRICE_DEAD: constant(uint256) = 2
+
+FLAG_PRICE_DEAD: constant(uint256) = 1
+FLAG_TABLE_EXPIRED: constant(uint256) = 2
+FLAG_ROW_MISSING: constant(uint256) = 4
+FLAG_JOINT_MISSING: constant(uint256) = 8
+FLAG_OFF_GRID: constant(uint256) = 16
