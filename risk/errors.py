@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Errors of the risk library, named for what the caller should do about them.
+
+Every message names the subject, the offending value with its unit, and the next step.
+"""
+
+from __future__ import annotations
+
+
+class RiskError(Exception):
+    """Base of every error the risk library raises on purpose."""
+
+
+class BadInput(RiskError, ValueError):
+    """The caller handed over something that cannot be used: fix the input and call again."""
+
+
+class InsufficientHistory(BadInput):
+    """There are too few observations for the estimate asked for: hand over a longer history."""
+
+
+class DataGap(RiskError):
+    """A price history has holes where the caller's policy does not allow any."""
+
+
+class CalibrationFailed(RiskError):
+    """A calibration could not reach a usable parameter set: keep the previous one."""
+
+
+class GateFailed(RiskError):
+    """A calibration finished but fails an acceptance gate: it must not be pushed."""
+
+
+class RiskWarning(UserWarning):
+    """Something was repaired or replaced by a fallback; the result is usable and says so."""
