@@ -1,0 +1,245 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Frozen values of the keeper: what was seen on the chain and what is to be done about it.
+
+Amounts are the chain's integers. A value that could not be read is :class:`Unknown`, never zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from risk.onchain import ChainMarket
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A block that reads are pinned to; ``timestamp`` in unix seconds."""
+
+    number: int
+    hash: bytes
+    parent_hash: bytes
+    timestamp: int
+
+    def __str__(self) -> str:
+        return f"{self.number} (0x{self.hash.hex()[:8]})"
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """A value that could not be read; ``since`` is the unix time (s) of the first failed read."""
+
+    reason: str
+    since: int
+
+
+def known(value: T | Unknown) -> T | None:
+    """Return the value, or None where it is unknown."""
+    return None if isinstance(value, Unknown) else value
+
+
+class Phase(IntEnum):
+    """Phase of an auction, as ``LiquidationAuction`` counts them."""
+
+    NONE = 0
+    SOLVENT = 1
+    INSOLVENT = 2
+
+
+@dataclass(frozen=True, slots=True)
+class AuctionState:
+    """``LiquidationAuction.auction_of``; ``epoch`` counts the auctions of the account."""
+
+    phase: Phase
+    started_at: int
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """One word of ``PriceOracle.read``; ``price_wad`` in USD wad per unit, ``updated_at`` in unix seconds."""
+
+    price_wad: int
+    state: int
+    updated_at: int
+
+    @property
+    def dead(self) -> bool:
+        """Whether the oracle has given this price up (it is then the last one recorded)."""
+        return self.state != 0
+
+
+@dataclass(frozen=True, slots=True)
+class ParameterStatus:
+    """``RiskParameters.status``; times in unix seconds."""
+
+    nonce: int
+    pushed_at: int
+    observed_at: int
+    valid_until: int
+    min_interval_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class PageStatus:
+    """``RiskTable.page_info`` of one underlying, unpacked, and the rows its page has and should have."""
+
+    underlying: int
+    address: str | None
+    epoch: int
+    observed_at: int
+    expires_at: int
+    reference_price_wad: int
+    lane_unit_wad: int
+    step_e9: int
+    content_hash: bytes
+    atm_vol_bps: int
+    rows: int
+    rows_wanted: int
+
+
+@dataclass(frozen=True, slots=True)
+class JointStatus:
+    """The joint word of ``RiskTable.read``, unpacked."""
+
+    address: str | None
+    epoch: int
+    count: int
+    expires_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class TableStatus:
+    """Which epochs are live: the joint scenarios and a page for each underlying."""
+
+    joint: JointStatus
+    pages: Mapping[int, PageStatus]
+
+
+@dataclass(frozen=True, slots=True)
+class UnderlyingInfo:
+    """``InstrumentRegistry.underlying_info``."""
+
+    id: int
+    symbol: str
+    has_perp: bool
+    option_slots: int
+
+
+@dataclass(frozen=True, slots=True)
+class OptionInfo:
+    """``InstrumentRegistry.option_info`` of a listed option; ``settlement_wad`` is 0 until its expiry is settled."""
+
+    instrument: int
+    expiry: int
+    strike_wad: int
+    is_call: bool
+    settlement_wad: int
+
+    @property
+    def underlying(self) -> int:
+        """Underlying of the instrument."""
+        return self.instrument >> 8
+
+    @property
+    def slot(self) -> int:
+        """Row of the instrument in its underlying's page."""
+        return self.instrument & 255
+
+
+@dataclass(frozen=True, slots=True)
+class CollateralInfo:
+    """``MarginAccounts.collateral_info``; ``linked`` is the underlying it follows, or None."""
+
+    id: int
+    token: str
+    decimals: int
+    linked: int | None
+    cap_raw: int
+    total_raw: int
+
+
+@dataclass(frozen=True, slots=True)
+class ParameterBounds:
+    """``RiskParameters.bounds`` of one kind: packed like the words."""
+
+    low: int
+    high: int
+    step_up: int
+    step_down: int
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """All that one cycle decides on, read at one block.
+
+    ``accounts`` maps an account to its state words (``docs/margin-rule.md``, section 2). ``prices`` is keyed by
+    (kind, id) with kind 0 underlying and 1 collateral; ``parameter_words`` and ``parameter_bounds`` by the kinds of
+    ``RiskParameters`` (0 global, 1 underlying, 2 collateral). ``market`` holds the same numbers as the integer twin wants them.
+    """
+
+    chain_id: int
+    block: Block
+    market: ChainMarket | Unknown
+    accounts: Mapping[int, tuple[int, ...] | Unknown]
+    auctions: Mapping[int, AuctionState | Unknown]
+    prices: Mapping[tuple[int, int], Price] | Unknown
+    parameters: ParameterStatus | Unknown
+    parameter_words: Mapping[tuple[int, int], int] | Unknown
+    parameter_bounds: Mapping[int, ParameterBounds] | Unknown
+    table: TableStatus | Unknown
+    underlyings: Mapping[int, UnderlyingInfo] | Unknown
+    collaterals: Mapping[int, CollateralInfo] | Unknown
+    options: Mapping[int, OptionInfo] | Unknown
+    addresses: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class ContractCall:
+    """A function of a contract named as in the deployment manifest, with positional arguments."""
+
+    contract: str
+    function: str
+    args: tuple[Any, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.contract}.{self.function}"
+
+
+@dataclass(frozen=True, slots=True)
+class FeeQuote:
+    """Fees of the chain now, in wei per gas."""
+
+    base_fee_wei: int
+    priority_fee_wei: int
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What became of a mined transaction; ``succeeded`` is the receipt's status."""
+
+    tx_hash: bytes
+    block_number: int
+    block_hash: bytes
+    succeeded: bool
+    gas_used: int
+    effective_gas_price_wei: int
+    logs: tuple[Any, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A decoded log; ``contract`` is the manifest's name of the emitter."""
+
+    block_number: int
+    block_hash: bytes
+    log_index: int
+    tx_hash: bytes
+    contract: str
+    name: str
+    args: Mapping[str, Any]

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the keeper's core asks of the outside world, as protocols.
+
+Every method raises :class:`keeper.errors.Transient` or :class:`keeper.errors.Permanent` when it cannot answer;
+none answers with a default.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from keeper.domain import Block, ContractCall, Event, FeeQuote, Receipt, Snapshot
+
+
+class Clock(Protocol):
+    """Wall-clock time."""
+
+    def now(self) -> int:
+        """Unix time in seconds."""
+
+    def sleep(self, seconds: float) -> None:
+        """Wait."""
+
+
+class Signer(Protocol):
+    """One key; it signs and forgets."""
+
+    @property
+    def address(self) -> str:
+        """Checksummed address of the key."""
+
+    def sign(self, transaction: dict[str, Any]) -> tuple[bytes, bytes]:
+        """Return (raw signed transaction, its hash)."""
+
+
+class Chain(Protocol):
+    """The chain the contracts of the manifest live on."""
+
+    @property
+    def chain_id(self) -> int:
+        """Chain id, checked at start."""
+
+    def block(self, number: int | None = None) -> Block:
+        """Return a block; None is the head."""
+
+    def snapshot(self, accounts: Sequence[int] | None = None, block: Block | None = None) -> Snapshot:
+        """Read everything a cycle needs at one block; None reads every account at the head."""
+
+    def call(self, call: ContractCall, block: Block | None = None, sender: str | None = None) -> Any:
+        """``eth_call`` at a block; raises ``Reverted`` with the contract's reason."""
+
+    def encode(self, call: ContractCall) -> tuple[str, bytes]:
+        """Return (address, call data)."""
+
+    def estimate_gas(self, call: ContractCall, sender: str) -> int:
+        """Gas the call needs at the head; raises ``Reverted`` with the contract's reason."""
+
+    def nonce(self, address: str) -> int:
+        """Transactions of ``address`` that are mined in the head block."""
+
+    def balance(self, address: str) -> int:
+        """Wei of ``address`` at the head."""
+
+    def fees(self) -> FeeQuote:
+        """Fees now."""
+
+    def send_raw(self, raw: bytes) -> bytes:
+        """Broadcast; a node that already has the transaction is success. Returns the hash."""
+
+    def receipt(self, tx_hash: bytes) -> Receipt | None:
+        """Receipt, None where the transaction is not mined."""
+
+    def events(self, first: int, last: int) -> Sequence[Event]:
+        """Decoded events of the manifest's contracts in blocks ``first..last``, in order."""
