@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the keeper may do, one frozen class for each kind of transaction.
 
-Each action has a ``kind``, a ``subject`` and an ``epoch``. Together with the chain they are the unique key of the journal:
-the same action is never sent twice, and a later one differs in its epoch.
+Each action has a ``kind``, a ``subject`` and an ``epoch``. Together with the chain they are the unique key of the
+journal: the same action is never sent twice, and a later one differs in its epoch.
 """
+# ruff: noqa: D102  (`Action` describes the three properties once for all)
 
 from __future__ import annotations
 
@@ -61,7 +62,7 @@ class StartAuction:
 
 @dataclass(frozen=True, slots=True)
 class Bid:
-    """Take ``fraction_wad`` of ``account`` into ``bidder_account``; ``expected_nonce`` is the account's in the preview."""
+    """Take ``fraction_wad`` of ``account`` into ``bidder_account``; ``expected_nonce`` is that of the preview."""
 
     account: int
     bidder_account: int

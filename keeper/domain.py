@@ -180,7 +180,8 @@ class Snapshot:
 
     ``accounts`` maps an account to its state words (``docs/margin-rule.md``, section 2). ``prices`` is keyed by
     (kind, id) with kind 0 underlying and 1 collateral; ``parameter_words`` and ``parameter_bounds`` by the kinds of
-    ``RiskParameters`` (0 global, 1 underlying, 2 collateral). ``market`` holds the same numbers as the integer twin wants them.
+    ``RiskParameters`` (0 global, 1 underlying, 2 collateral). ``market`` holds the same numbers as the integer twin
+    wants them.
     """
 
     chain_id: int

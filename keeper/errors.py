@@ -4,6 +4,7 @@
 Every message is one sentence that names the subject, the value and the remedy. ``exit_code`` is what the command line
 returns when the error reaches it.
 """
+# ruff: noqa: N818  (a class is named for what the handler should do)
 
 from typing import ClassVar
 

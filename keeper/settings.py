@@ -1,0 +1,352 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One schema for every setting: command line > environment > TOML file > defaults.
+
+The environment uses the names operators know (``RPC_URL_<chainId>``, ``ETH_RPC_URL``, ``TX_RPC_URL``,
+``DATABASE_URL``, ``PRIVATE_KEY``, ``PRIVATE_KEY_FILE``, ``ETH_KEYSTORE``, ``ETH_KEYSTORE_ACCOUNT``, ``ETH_PASSWORD``,
+``LOG_LEVEL``, ``LOG_FORMAT``) and, for all else, ``BALLAST_`` with ``__`` between levels: ``BALLAST_FEES__MAX_FEE_GWEI``.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import types
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic.fields import FieldInfo
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from keeper.errors import ConfigError
+
+WEI_PER_GWEI = 10**9
+WEI_PER_ETHER = 10**18
+PREFIX = "BALLAST_"
+CONVENTIONS = {
+    "ETH_RPC_URL": "eth_rpc_url",
+    "TX_RPC_URL": "tx_rpc_url",
+    "DATABASE_URL": "database_url",
+    "PRIVATE_KEY": "private_key",
+    "PRIVATE_KEY_FILE": "private_key_file",
+    "ETH_KEYSTORE": "eth_keystore",
+    "ETH_KEYSTORE_ACCOUNT": "eth_keystore_account",
+    "ETH_PASSWORD": "eth_password",
+    "LOG_LEVEL": "log_level",
+    "LOG_FORMAT": "log_format",
+}
+
+
+def _comma_list(value: Any) -> Any:
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+Urls = Annotated[tuple[SecretStr, ...], BeforeValidator(_comma_list)]
+Positive = Annotated[Decimal, Field(gt=0)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Network(_Section):
+    """One ``[networks.<name>]`` of the TOML file."""
+
+    chain_id: int = Field(gt=0)
+    rpc_urls: Urls = ()
+    tx_rpc_url: SecretStr | None = None
+    manifest: Path | None = None
+    confirmations: int | None = Field(default=None, ge=0)
+
+
+class Fees(_Section):
+    """Caps and bumps of transaction fees."""
+
+    max_fee_gwei: Positive = Decimal(200)
+    max_priority_fee_gwei: Positive = Decimal(5)
+    base_fee_multiplier: Annotated[Decimal, Field(ge=1, le=10)] = Decimal(2)
+    bump_percent: Annotated[Decimal, Field(ge=Decimal("12.5"), le=100)] = Decimal(20)
+    bump_after_s: int = Field(default=45, gt=0)
+    gas_margin_percent: int = Field(default=20, ge=0, le=200)
+
+    @property
+    def max_fee_wei(self) -> int:
+        """Most a unit of gas may cost, wei."""
+        return int(self.max_fee_gwei * WEI_PER_GWEI)
+
+    @property
+    def max_priority_fee_wei(self) -> int:
+        """Largest tip a unit of gas, wei."""
+        return int(self.max_priority_fee_gwei * WEI_PER_GWEI)
+
+
+class Budget(_Section):
+    """What the keeper may spend on gas before it stops."""
+
+    per_transaction_ether: Positive = Decimal("0.2")
+    per_day_ether: Positive = Decimal(1)
+    failures_in_a_row: int = Field(default=5, ge=1)
+    attempts: int = Field(default=3, ge=1)
+
+    @property
+    def per_transaction_wei(self) -> int:
+        """Most one transaction may cost, wei."""
+        return int(self.per_transaction_ether * WEI_PER_ETHER)
+
+    @property
+    def per_day_wei(self) -> int:
+        """Most all transactions of 24 hours may cost, wei."""
+        return int(self.per_day_ether * WEI_PER_ETHER)
+
+
+class Liquidator(_Section):
+    """What to do about accounts below maintenance margin."""
+
+    policy: Literal["none", "start-only", "bid"] = "none"
+    bidder_account: int | None = Field(default=None, ge=1)
+    min_profit_usd: Decimal = Field(default=Decimal(25), ge=0)
+    warehouse_bps: int = Field(default=100, ge=0, le=10_000)
+    max_fraction: Annotated[Decimal, Field(gt=0, le=1)] = Decimal(1)
+
+    @model_validator(mode="after")
+    def _bidder_needed(self) -> Liquidator:
+        if self.policy == "bid" and self.bidder_account is None:
+            raise ValueError("policy 'bid' needs bidder_account, the margin account that takes positions over")
+        return self
+
+
+class Publisher(_Section):
+    """When to publish risk tables and to push parameters."""
+
+    enabled: bool = False
+    push_parameters: bool = False
+    drift_bps: int = Field(default=300, gt=0)
+    vol_bps: int = Field(default=500, gt=0)
+    heartbeat_s: int = Field(default=6 * 3600, gt=0)
+    validity_s: int = Field(default=24 * 3600, gt=0)
+    parameter_heartbeat_s: int = Field(default=24 * 3600, gt=0)
+    parameter_deadband_bps: int = Field(default=100, ge=0)
+    max_newly_liquidatable: int = Field(default=0, ge=0)
+    max_newly_liquidatable_usd: Decimal = Field(default=Decimal(0), ge=0)
+    require_approval: bool = False
+
+
+class Index(_Section):
+    """How events are read."""
+
+    start_block: int | None = Field(default=None, ge=0)
+    block_range: int = Field(default=2_000, ge=1)
+    resync_s: int = Field(default=3_600, gt=0)
+
+
+class Settings(BaseSettings):
+    """Every setting of the keeper."""
+
+    model_config = SettingsConfigDict(extra="forbid", frozen=True, hide_input_in_errors=False)
+
+    config_file: Path | None = None
+    network: str = "local"
+    networks: dict[str, Network] = Field(default_factory=dict)
+    chain_id: int | None = Field(default=None, gt=0)
+    rpc_url: Urls = ()
+    rpc_urls: dict[int, Urls] = Field(default_factory=dict)
+    eth_rpc_url: Urls = ()
+    tx_rpc_url: SecretStr | None = None
+    rpc_timeout_s: Annotated[float, Field(gt=0, le=600)] = 10.0
+    multicall_batch: int = Field(default=200, ge=1)
+    multicall: str | None = None
+    manifest: Path | None = None
+    abi_dir: Path | None = None
+    database_url: SecretStr = SecretStr("sqlite:///ballast-keeper.sqlite")
+    private_key: SecretStr | None = None
+    private_key_file: Path | None = None
+    eth_keystore: Path | None = None
+    eth_keystore_account: str | None = None
+    eth_password: Path | None = None
+    execute: bool = False
+    cycle_interval_s: Annotated[float, Field(gt=0)] = 12.0
+    confirmations: int | None = Field(default=None, ge=0)
+    prices_dir: Path | None = None
+    fees: Fees = Field(default_factory=Fees)
+    budget: Budget = Field(default_factory=Budget)
+    liquidator: Liquidator = Field(default_factory=Liquidator)
+    publisher: Publisher = Field(default_factory=Publisher)
+    index: Index = Field(default_factory=Index)
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_format: Literal["plain", "json"] = "plain"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Order the sources: command line, environment, TOML."""
+        given = init_settings().get("config_file")
+        toml = TomlConfigSettingsSource(settings_cls, toml_file=given)
+        return init_settings, _Environment(settings_cls), toml
+
+    @property
+    def expected_chain_id(self) -> int:
+        """Chain id of the chosen network; the endpoint must answer the same.
+
+        Raises
+        ------
+        ConfigError
+            Neither ``chain_id`` nor ``[networks.<network>]`` says it.
+        """
+        if self.chain_id is not None:
+            return self.chain_id
+        if self.network in self.networks:
+            return self.networks[self.network].chain_id
+        listed = ", ".join(sorted(self.networks)) or "none"
+        raise ConfigError(
+            f"network '{self.network}' has no chain id (networks in the file: {listed}); "
+            f"add [networks.{self.network}] with chain_id to the TOML file or set BALLAST_CHAIN_ID"
+        )
+
+    @property
+    def endpoints(self) -> tuple[str, ...]:
+        """Where to read: ``rpc_url``, else ``RPC_URL_<chainId>``, ``ETH_RPC_URL``, the network's ``rpc_urls``.
+
+        Raises
+        ------
+        ConfigError
+            There is none.
+        """
+        chain_id = self.expected_chain_id
+        of_network = self.networks[self.network].rpc_urls if self.network in self.networks else ()
+        for urls in (self.rpc_url, self.rpc_urls.get(chain_id, ()), self.eth_rpc_url, of_network):
+            if urls:
+                return tuple(url.get_secret_value() for url in urls)
+        raise ConfigError(f"network '{self.network}' (chain {chain_id}) has no RPC endpoint; set RPC_URL_{chain_id}")
+
+    @property
+    def send_endpoint(self) -> str | None:
+        """Endpoint for transactions only (a private relay), None to use the first of ``endpoints``."""
+        network = self.networks.get(self.network)
+        url = self.tx_rpc_url or (network.tx_rpc_url if network else None)
+        return url.get_secret_value() if url else None
+
+    @property
+    def manifest_path(self) -> Path:
+        """Deployment manifest: as set, else ``deployments/<chain id>/<network>.json``."""
+        network = self.networks.get(self.network)
+        chosen = self.manifest or (network.manifest if network else None)
+        return chosen or Path("deployments", str(self.expected_chain_id), f"{self.network}.json")
+
+    @property
+    def final_after(self) -> int:
+        """Blocks on top of a transaction's before it counts as final."""
+        if self.confirmations is not None:
+            return self.confirmations
+        network = self.networks.get(self.network)
+        return network.confirmations if network and network.confirmations is not None else 2
+
+
+class _Environment(PydanticBaseSettingsSource):
+    """The environment, with names that nobody knows refused."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        """Unused: ``__call__`` reads all names at once."""
+        return None, field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for name, value in os.environ.items():
+            if name in CONVENTIONS and value:
+                found[CONVENTIONS[name]] = value
+            elif match := re.fullmatch(r"RPC_URL_(\d+)", name):
+                found.setdefault("rpc_urls", {})[int(match[1])] = value
+            elif name.startswith(PREFIX) and name not in ("BALLAST_CONFIG", "BALLAST_SHARED"):
+                _put(found, name.removeprefix(PREFIX).lower().split("__"), value, name)
+        return found
+
+
+def _put(tree: dict[str, Any], path: list[str], value: str, name: str) -> None:
+    for key in path[:-1]:
+        tree = tree.setdefault(key, {})
+        if not isinstance(tree, dict):
+            raise ConfigError(f"environment variable {name} goes below a setting that has no parts; unset it")
+    tree[path[-1]] = value
+
+
+def load_settings(config: Path | None = None, **overrides: Any) -> Settings:
+    """Read the settings.
+
+    Parameters
+    ----------
+    config
+        TOML file; None takes ``BALLAST_CONFIG``, else ``ballast.toml`` of the working folder where there is one.
+    **overrides
+        What the command line says; None means not said.
+
+    Raises
+    ------
+    ConfigError
+        The file cannot be read, a name is unknown, or a value cannot be used.
+
+    Examples
+    --------
+    >>> load_settings(network="local", chain_id=31337, log_level="DEBUG").expected_chain_id
+    31337
+    """
+    chosen = config or _default_config()
+    if chosen is not None:
+        if not chosen.is_file():
+            raise ConfigError(f"configuration file '{chosen}' does not exist; pass --config with the right path")
+        overrides["config_file"] = chosen
+    said = {key: value for key, value in overrides.items() if value is not None}
+    try:
+        return Settings(**said)
+    except ValidationError as error:
+        raise ConfigError(_sentence(error)) from None
+    except ValueError as error:  # tomllib's error names line and column
+        raise ConfigError(f"configuration file '{chosen}' is not TOML: {error}; correct that line") from error
+    except OSError as error:
+        raise ConfigError(f"configuration file '{chosen}' cannot be read ({error}); check its permissions") from error
+
+
+def _default_config() -> Path | None:
+    named = os.environ.get("BALLAST_CONFIG")
+    if named:
+        return Path(named)
+    here = Path("ballast.toml")
+    return here if here.is_file() else None
+
+
+def _sentence(error: ValidationError) -> str:
+    """Turn the first error of pydantic into one sentence, without the value of a secret."""
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"]) or "settings"
+    if first["type"] == "extra_forbidden":
+        close = difflib.get_close_matches(where, _names(), n=1)
+        hint = f"did you mean '{close[0]}'?" if close else "remove it"
+        return f"unknown setting '{where}'; {hint}"
+    cause = first["msg"].removeprefix("Value error, ")
+    cause = cause[0].lower() + cause[1:]
+    secret = re.search(r"key|url|password", where) is not None or isinstance(first["input"], dict | BaseModel)
+    value = "" if secret else f" is {first['input']!r}"
+    return f"setting '{where}'{value}: {cause}; correct it in the TOML file, the environment or on the command line"
+
+
+def _names(model: type[BaseModel] = Settings, prefix: str = "") -> list[str]:
+    names = []
+    for name, field in model.model_fields.items():
+        names.append(prefix + name)
+        section = field.annotation
+        if get_origin(section) in (Union, types.UnionType):
+            section = get_args(section)[0]
+        if isinstance(section, type) and issubclass(section, BaseModel):
+            names += _names(section, f"{prefix}{name}.")
+    return names
