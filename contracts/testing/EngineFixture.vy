@@ -1,0 +1,77 @@
+# pragma version 0.4.3
+# pragma evm-version prague
+# SPDX-License-Identifier: AGPL-3.0-only
+"""
+@title Settable state, prices, funding and parameters
+@notice Stands in for MarginAccounts, PriceOracle, InstrumentRegistry and RiskParameters of a MarginEngine under test, so
+        that any state can be given to it. Tests only. RiskTable.read clashes with PriceOracle.read: see TableFixture.
+"""
+
+words_of: HashMap[uint256, DynArray[uint256, 128]]
+prices: HashMap[uint256, HashMap[uint256, uint256]]
+parameters: HashMap[uint256, HashMap[uint256, uint256]]
+funding_of: HashMap[uint256, uint256]
+
+
+@external
+def set_state(account: uint256, words: DynArray[uint256, 128]):
+    self.words_of[account] = words
+
+
+# a whole price word; kind 0 = underlying, 1 = collateral
+@external
+def set_price(kind: uint256, id: uint256, word: uint256):
+    self.prices[kind][id] = word
+
+
+# kind 0 = global, 1 = underlying, 2 = collateral
+@external
+def set_word(kind: uint256, id: uint256, word: uint256):
+    self.parameters[kind][id] = word
+
+
+@external
+def set_funding(underlying: uint256, index_wad: int256):
+    self.funding_of[underlying] = convert(convert(index_wad, bytes32), uint256)
+
+
+@external
+@view
+def state(account: uint256) -> DynArray[uint256, 128]:
+    return self.words_of[account]
+
+
+@external
+@view
+def read(underlyings: uint256, collaterals: uint256) -> DynArray[uint256, 32]:
+    result: DynArray[uint256, 32] = []
+    for i: uint256 in range(16):
+        if (underlyings >> i) & 1 == 1:
+            result.append(self.prices[0][i])
+    for i: uint256 in range(16):
+        if (collaterals >> i) & 1 == 1:
+            result.append(self.prices[1][i])
+    return result
+
+
+@external
+@view
+def funding(underlyings: uint256) -> DynArray[uint256, 16]:
+    result: DynArray[uint256, 16] = []
+    for i: uint256 in range(16):
+        if (underlyings >> i) & 1 == 1:
+            result.append(self.funding_of[i])
+    return result
+
+
+@external
+@view
+def words(underlyings: uint256, collaterals: uint256) -> DynArray[uint256, 33]:
+    result: DynArray[uint256, 33] = [self.parameters[0][0]]
+    for i: uint256 in range(16):
+        if (underlyings >> i) & 1 == 1:
+            result.append(self.parameters[1][i])
+    for i: uint256 in range(16):
+        if (collaterals >> i) & 1 == 1:
+            result.append(self.parameters[2][i])
+    return result
