@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Prometheus metrics of the keeper, all prefixed ``ballast_keeper_``.
+
+One `Metrics` object owns one registry, so that two keepers in one process (a test, a demo) never share a counter.
+"""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+PREFIX = "ballast_keeper"
+
+
+class Metrics:
+    """Every number the keeper exports.
+
+    Attributes named ``*_total`` are counters; times are unix seconds, durations seconds, chain amounts USD as floats
+    (for plots only: nothing reads a metric to decide).
+    """
+
+    def __init__(self, version: str, chain_id: int) -> None:
+        self.registry = CollectorRegistry()
+        self._gauge("build_info", "Version that runs and the chain it serves", ("version", "chain_id")).labels(
+            version, str(chain_id)
+        ).set(1)
+        self._cycle_metrics()
+        self._book_metrics()
+        self._publishing_metrics()
+        self._service_metrics()
+
+    def _gauge(self, name: str, text: str, labels: tuple[str, ...] = ()) -> Gauge:
+        return Gauge(f"{PREFIX}_{name}", text, labels, registry=self.registry)
+
+    def _counter(self, name: str, text: str, labels: tuple[str, ...] = ()) -> Counter:
+        return Counter(f"{PREFIX}_{name}", text, labels, registry=self.registry)
+
+    def _cycle_metrics(self) -> None:
+        self.block_number = self._gauge("block_number", "Block of the last snapshot")
+        self.cycles_total = self._counter("cycles_total", "Turns of the loop by result", ("result",))
+        self.last_cycle_at = self._gauge(
+            "last_cycle_timestamp_seconds", "Unix time the last turn with this result ended", ("result",)
+        )
+        self.cycle_seconds = Histogram(
+            f"{PREFIX}_cycle_duration_seconds",
+            "Time of one turn of the loop",
+            registry=self.registry,
+            buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60),
+        )
+        self.actions_total = self._counter("actions_total", "Decided actions by kind and outcome", ("kind", "outcome"))
+        self.halted = self._gauge("halted", "1 while this part of the keeper is stopped until a person looks", ("part",))
+
+    def _book_metrics(self) -> None:
+        self.accounts = self._gauge("accounts", "Accounts by state in the last snapshot", ("state",))
+        self.liquidatable_accounts = self._gauge("liquidatable_accounts", "Accounts below maintenance margin")
+        self.min_health_usd = self._gauge("min_health_usd", "Lowest maintenance health of any account, USD")
+        self.parity_checks_total = self._counter("parity_checks_total", "Accounts compared with MarginEngine.assess")
+        self.parity_mismatches_total = self._counter("parity_mismatches_total", "Comparisons that were not equal")
+
+    def _publishing_metrics(self) -> None:
+        self.price_age_seconds = self._gauge("price_age_seconds", "Age of the oracle price", ("underlying",))
+        self.table_drift_steps = self._gauge(
+            "table_drift_steps", "Live price against the page's reference price, in grid steps", ("underlying",)
+        )
+        self.table_expires_in_seconds = self._gauge(
+            "table_expires_in_seconds", "Time the living page has left", ("underlying",)
+        )
+        self.parameters_valid_for_seconds = self._gauge(
+            "parameters_valid_for_seconds", "Time the pushed parameters have left"
+        )
+
+    def _service_metrics(self) -> None:
+        self.jobs_total = self._counter("jobs_total", "Scheduler events by job", ("job", "event"))
+        self.unhandled_exceptions_total = self._counter("unhandled_exceptions_total", "Errors nobody expected")
+        self.alerts_total = self._counter("alerts_total", "Alerts raised by name", ("name",))
+        self.lease_held = self._gauge("lease_held", "1 while this instance is the one that may send")
+
+    def render(self) -> bytes:
+        """Text exposition format of every metric."""
+        return generate_latest(self.registry)
