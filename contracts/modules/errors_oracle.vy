@@ -1,0 +1,16 @@
+# pragma version 0.4.3
+# SPDX-License-Identifier: AGPL-3.0-only
+"""
+@title Revert reasons of PriceOracle
+"""
+
+KIND: constant(String[32]) = "oracle: kind or id"
+HEARTBEAT: constant(String[32]) = "oracle: heartbeat"
+DECIMALS: constant(String[32]) = "oracle: feed decimals"
+RATE_SOURCE: constant(String[32]) = "oracle: rate source"
+RATE_BOUNDS: constant(String[32]) = "oracle: rate bounds"
+NOT_LIVE: constant(String[32]) = "oracle: feed not live"
+LITTLE_GAS: constant(String[32]) = "oracle: too little gas"
+ROUND: constant(String[32]) = "oracle: no such round"
+ROUND_LATE: constant(String[32]) = "oracle: round too late"
+ROUND_EARLY: constant(String[32]) = "oracle: not the last round"
