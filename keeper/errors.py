@@ -69,3 +69,15 @@ class Halt(KeeperError):
     """Going on could do harm: stop acting and call a person."""
 
     exit_code: ClassVar[int] = 3
+
+
+class NonceTooLow(Permanent):
+    """The account has already used this nonce."""
+
+
+class Underpriced(Transient):
+    """The node wants higher fees for this transaction."""
+
+
+class NoFunds(Halt):
+    """The signer cannot pay for gas."""

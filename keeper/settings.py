@@ -3,7 +3,8 @@
 
 The environment uses the names operators know (``RPC_URL_<chainId>``, ``ETH_RPC_URL``, ``TX_RPC_URL``,
 ``DATABASE_URL``, ``PRIVATE_KEY``, ``PRIVATE_KEY_FILE``, ``ETH_KEYSTORE``, ``ETH_KEYSTORE_ACCOUNT``, ``ETH_PASSWORD``,
-``LOG_LEVEL``, ``LOG_FORMAT``) and, for all else, ``BALLAST_`` with ``__`` between levels: ``BALLAST_FEES__MAX_FEE_GWEI``.
+``LOG_LEVEL``, ``LOG_FORMAT``) and, for all else, ``BALLAST_`` with ``__`` between levels:
+``BALLAST_FEES__MAX_FEE_GWEI``.
 """
 
 from __future__ import annotations
@@ -160,7 +161,7 @@ class Settings(BaseSettings):
     eth_rpc_url: Urls = ()
     tx_rpc_url: SecretStr | None = None
     rpc_timeout_s: Annotated[float, Field(gt=0, le=600)] = 10.0
-    multicall_batch: int = Field(default=200, ge=1)
+    multicall_batch: int = Field(default=64, ge=1)
     multicall: str | None = None
     manifest: Path | None = None
     abi_dir: Path | None = None
