@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a change of the margin rule's inputs would do to every account, before it is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from keeper.assess import Assessments
+from keeper.domain import Snapshot, Unknown
+from keeper.publish.words import COLLATERAL, GLOBAL, UNDERLYING
+from risk.onchain import ChainMarket, assess_words
+from risk.onchain_words import Page
+
+WAD = 10**18
+Changes = Sequence[tuple[int, int, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Impact:
+    """Accounts that a change would put below maintenance margin, what they are worth, and those nobody can judge.
+
+    ``equity_wad`` sums the positive mark equities of the newly liquidatable accounts, USD wad.
+    """
+
+    newly_liquidatable: tuple[int, ...]
+    equity_wad: int
+    cured: tuple[int, ...]
+    unknown: tuple[int, ...]
+
+    def refusal(self, max_accounts: int, max_equity_wad: int) -> str | None:
+        """Why the change must not be sent, None when it may. An account nobody can judge counts as harmed."""
+        harmed = len(self.newly_liquidatable) + len(self.unknown)
+        if harmed > max_accounts:
+            first = ", ".join(map(str, (*self.newly_liquidatable, *self.unknown)[:5]))
+            return (
+                f"{len(self.newly_liquidatable)} accounts would become liquidatable and {len(self.unknown)} cannot be "
+                f"judged (limit {max_accounts}; first: {first}); inspect with 'ballast params diff', then approve"
+            )
+        if self.equity_wad > max_equity_wad:
+            return (
+                f"accounts worth {self.equity_wad / WAD:,.2f} USD would become liquidatable "
+                f"(limit {max_equity_wad / WAD:,.2f}); inspect with 'ballast params diff', then approve"
+            )
+        return None
+
+
+def with_changes(market: ChainMarket, changes: Changes) -> ChainMarket:
+    """Market under new parameter words; ``changes`` are (kind, id, word)."""
+    under, over = dict(market.underlying_words), dict(market.collateral_words)
+    global_word = market.global_word
+    for kind, number, word in changes:
+        if kind == GLOBAL:
+            global_word = word
+        elif kind == UNDERLYING:
+            under[number] = word
+        elif kind == COLLATERAL:
+            over[number] = word
+    return replace(market, global_word=global_word, underlying_words=under, collateral_words=over)
+
+
+def with_page(market: ChainMarket, underlying: int, page: Page) -> ChainMarket:
+    """Market under a new page of one underlying."""
+    return replace(market, pages={**market.pages, underlying: page})
+
+
+def measure(snapshot: Snapshot, before: Assessments, market: ChainMarket) -> Impact:
+    """Recompute every account under ``market`` and compare with ``before``."""
+    newly, cured, unknown, equity = [], [], [], 0
+    for account, words in sorted(snapshot.accounts.items()):
+        now = before[account]
+        if isinstance(words, Unknown) or isinstance(now, Unknown):
+            unknown.append(account)
+            continue
+        then = assess_words(words, market)
+        if now.mm_health >= 0 > then.mm_health:
+            newly.append(account)
+            equity += max(0, then.equity_mark)
+        elif now.mm_health < 0 <= then.mm_health:
+            cured.append(account)
+    return Impact(tuple(newly), equity, tuple(cured), tuple(unknown))
