@@ -1,0 +1,145 @@
+# pragma version 0.4.3
+# SPDX-License-Identifier: AGPL-3.0-only
+"""
+@title Words of sixteen 16-bit lanes
+@notice The checks a parameter word must pass (docs/margin-rule.md, section 3, names the lanes). A word that fails is
+        refused: no lane is ever clipped to a bound, because clipping one of two fields that mean something together
+        publishes a pair nobody computed.
+"""
+
+from contracts.modules import constants as c
+from contracts.modules import errors_params as e
+
+
+KIND_GLOBAL: constant(uint256) = 0
+KIND_UNDERLYING: constant(uint256) = 1
+KIND_COLLATERAL: constant(uint256) = 2
+KINDS: constant(uint256) = 3
+
+LANES: constant(uint256) = 16
+_LANE_BITS: constant(uint256) = 16
+_LANE_MASK: constant(uint256) = 2**16 - 1
+
+# lanes in use of a global, an underlying and a collateral word
+_USED: constant(uint256[KINDS]) = [4, 10, 5]
+
+# above 2 the products of the margin rule would no longer be proven to fit
+MAX_IM_SCALE_BPS: constant(uint256) = 20_000
+_MIN_SCAN_BPS: constant(uint256) = 100
+_MAX_SCAN_BPS: constant(uint256) = 9_000
+
+# What a word that was never set reads as: the dearest consistent one, so that a missing initialisation can neither
+# give credit (haircuts of zero) nor divide by zero (scan range of zero). Zero is no legal word of any kind.
+# im_scale 2, mm_scale 2, im_charge_scale 2, offset_floor 1
+UNSET_GLOBAL: constant(uint256) = 20_000 | 20_000 << 16 | 20_000 << 32 | 10_000 << 48
+# scan 90 %, volatility +100 % / -90 %, power 0, delta, option and basis charge 10 %, drift 1 %, depth 1, short 5 %
+UNSET_UNDERLYING: constant(uint256) = (
+    9_000 | 10_000 << 16 | 9_000 << 32 | 1_000 << 64 | 1_000 << 80 | 1_000 << 96 | 100 << 112 | 1 << 128 | 500 << 144
+)
+# both haircuts 100 %, size_unit 1
+UNSET_COLLATERAL: constant(uint256) = 10_000 | 10_000 << 16 | 1 << 48
+
+
+@internal
+@pure
+def _lane(word: uint256, k: uint256) -> uint256:
+    """
+    @notice Lane `k` (0..15) of a word
+    """
+    return (word >> (k * _LANE_BITS)) & _LANE_MASK
+
+
+@internal
+@pure
+def _check_unused(kind: uint256, word: uint256):
+    """
+    @notice Lanes that mean nothing must be zero, so that giving them a meaning later finds no old content
+    """
+    assert word >> (_USED[kind] * _LANE_BITS) == 0, e.UNUSED_LANE
+
+
+@internal
+@pure
+def _check_order(low: uint256, high: uint256):
+    """
+    @notice low <= high in every lane
+    """
+    for k: uint256 in range(LANES):
+        assert self._lane(low, k) <= self._lane(high, k), e.BOUNDS_ORDER
+
+
+@internal
+@pure
+def _check_bounds(word: uint256, low: uint256, high: uint256):
+    """
+    @notice low <= word <= high in every lane
+    """
+    for k: uint256 in range(LANES):
+        value: uint256 = self._lane(word, k)
+        assert value >= self._lane(low, k), e.BELOW_LOW
+        assert value <= self._lane(high, k), e.ABOVE_HIGH
+
+
+@internal
+@pure
+def _check_steps(old: uint256, new: uint256, step_up: uint256, step_down: uint256):
+    """
+    @notice -step_down <= new - old <= step_up in every lane, in units of the lane
+    """
+    for k: uint256 in range(LANES):
+        before: uint256 = self._lane(old, k)
+        after: uint256 = self._lane(new, k)
+        if after > before:
+            assert after - before <= self._lane(step_up, k), e.STEP_UP
+        elif after < before:
+            assert before - after <= self._lane(step_down, k), e.STEP_DOWN
+
+
+@internal
+@pure
+def _check_consistent(kind: uint256, word: uint256):
+    """
+    @notice What the lanes of a word must satisfy together, whatever the governed bounds say
+    @dev These are the facts the margin rule relies on for never reverting and for IM >= MM.
+    """
+    self._check_unused(kind, word)
+    if kind == KIND_GLOBAL:
+        self._check_global(word)
+    elif kind == KIND_UNDERLYING:
+        self._check_underlying(word)
+    else:
+        self._check_collateral(word)
+
+
+@internal
+@pure
+def _check_global(word: uint256):
+    im_scale_bps: uint256 = self._lane(word, 0)
+    mm_scale_bps: uint256 = self._lane(word, 1)
+    im_charge_scale_bps: uint256 = self._lane(word, 2)
+    # MM carries the charges once, so IM must carry them at least once for IM >= MM to hold
+    assert (
+        mm_scale_bps >= 1
+        and im_scale_bps >= mm_scale_bps
+        and im_scale_bps <= MAX_IM_SCALE_BPS
+        and im_charge_scale_bps >= c.BPS
+    ), e.SCALES
+    assert self._lane(word, 3) <= c.BPS, e.OFFSET_FLOOR
+
+
+@internal
+@pure
+def _check_underlying(word: uint256):
+    scan_bps: uint256 = self._lane(word, 0)
+    # the rule divides by the scan range, and a price may not be scanned to zero or below
+    assert scan_bps >= _MIN_SCAN_BPS and scan_bps <= _MAX_SCAN_BPS, e.SCAN
+    assert self._lane(word, 2) < c.BPS, e.VOL_DOWN  # a volatility of zero has no price
+    assert self._lane(word, 8) >= 1, e.DEPTH  # divisor
+
+
+@internal
+@pure
+def _check_collateral(word: uint256):
+    haircut_im_bps: uint256 = self._lane(word, 0)
+    assert haircut_im_bps <= c.BPS and haircut_im_bps >= self._lane(word, 1), e.HAIRCUTS
+    assert self._lane(word, 3) >= 1, e.SIZE_UNIT  # divisor
