@@ -1,0 +1,131 @@
+# pragma version 0.4.3
+# pragma evm-version prague
+# pragma nonreentrancy on
+# SPDX-License-Identifier: AGPL-3.0-only
+"""
+@title Insurance fund
+@notice An ERC-4626 vault of the cash token whose assets are the first to pay for insolvent accounts.
+@dev Shares have six more decimals than the cash token: the virtual shares make it a million times dearer to move the
+     price of a share before the first deposit than what it can take from that deposit. What the vault holds is its
+     balance, as ERC-4626 vaults of a plain token do, so a donation is a gift to the shareholders; no margin account
+     is ever valued by it. A shareholder may leave at any time, hence also ahead of a loss.
+@custom:kill Governance points the auction at the zero address: losses then fall on the lenders; shareholders can
+             still leave.
+@custom:trust governance chooses who may call cover(), i.e. take all assets, though only ever to MarginAccounts.
+"""
+
+from contracts.interfaces import IInsuranceFund
+from contracts.modules import errors_fund as e
+from ethereum.ercs import IERC20
+from snekmate.auth import ownable
+from snekmate.auth import ownable_2step
+from snekmate.extensions import erc4626
+
+implements: IInsuranceFund
+
+# the vault initialises `ownable`, which nothing else of it uses
+initializes: erc4626
+uses: ownable
+initializes: ownable_2step[ownable := ownable]
+
+exports: (
+    # ERC-20 with EIP-2612 permits
+    erc4626.totalSupply,
+    erc4626.balanceOf,
+    erc4626.transfer,
+    erc4626.transferFrom,
+    erc4626.approve,
+    erc4626.allowance,
+    erc4626.name,
+    erc4626.symbol,
+    erc4626.decimals,
+    erc4626.permit,
+    erc4626.nonces,
+    erc4626.DOMAIN_SEPARATOR,
+    erc4626.eip712Domain,
+    # ERC-4626
+    erc4626.asset,
+    erc4626.totalAssets,
+    erc4626.convertToShares,
+    erc4626.convertToAssets,
+    erc4626.maxDeposit,
+    erc4626.previewDeposit,
+    erc4626.deposit,
+    erc4626.maxMint,
+    erc4626.previewMint,
+    erc4626.mint,
+    erc4626.maxWithdraw,
+    erc4626.previewWithdraw,
+    erc4626.withdraw,
+    erc4626.maxRedeem,
+    erc4626.previewRedeem,
+    erc4626.redeem,
+    # renouncing is left out: without governance no new auction could ever be paid
+    ownable_2step.owner,
+    ownable_2step.pending_owner,
+    ownable_2step.transfer_ownership,
+    ownable_2step.accept_ownership,
+)
+
+
+event AuctionSet:
+    auction: indexed(address)
+
+
+_DECIMALS_OFFSET: constant(uint8) = 6
+
+
+# where a cover goes
+ACCOUNTS: public(immutable(address))
+
+# who may ask for a cover; set by governance
+auction: public(address)
+
+
+@deploy
+def __init__(governance: address, accounts: address, cash_token: address):
+    """
+    @param governance Owner: the timelock
+    @param accounts MarginAccounts
+    @param cash_token Token that MarginAccounts keeps cash in
+    """
+    assert governance != empty(address), e.NO_GOVERNANCE
+    assert accounts != empty(address), e.NO_ACCOUNTS
+    erc4626.__init__("Ballast Insurance Fund", "bIF", IERC20(cash_token), _DECIMALS_OFFSET, "Ballast Insurance Fund", "1")
+    ownable_2step.__init__()
+    ownable._transfer_ownership(governance)
+    ACCOUNTS = accounts
+
+
+@external
+def set_auction(auction: address):
+    """
+    @notice Chooses the contract that may call cover()
+    @dev Abuse: a hostile auction moves the whole fund to MarginAccounts, where only the venues' and the auction's
+         rules decide who is credited. Behind the timelock.
+    """
+    ownable._check_owner()
+    self.auction = auction
+    log AuctionSet(auction=auction)
+
+
+@external
+def cover(amount_raw: uint256) -> uint256:
+    """
+    @notice Sends cash tokens to MarginAccounts for a loss, as far as the fund reaches
+    @param amount_raw Wanted, raw units of the cash token
+    @return What arrived at MarginAccounts, raw units: measured, so that a token that keeps a fee is never counted
+            for more than it brought
+    """
+    assert msg.sender == self.auction, e.NOT_AUCTION
+    token: IERC20 = IERC20(erc4626.asset)
+    sent_raw: uint256 = min(amount_raw, staticcall token.balanceOf(self))
+    if sent_raw == 0:
+        return 0
+    before_raw: uint256 = staticcall token.balanceOf(ACCOUNTS)
+    assert extcall token.transfer(ACCOUNTS, sent_raw, default_return_value=True), e.NOT_SENT
+    arrived_raw: uint256 = staticcall token.balanceOf(ACCOUNTS) - before_raw
+    log IInsuranceFund.LossCovered(
+        amount_raw=arrived_raw, receiver=ACCOUNTS, assets_left_raw=staticcall token.balanceOf(self)
+    )
+    return arrived_raw
