@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The smallest way to a contract in revm: compile or load, deploy, call. For tests that need thousands of calls."""
+
+from __future__ import annotations
+
+import json
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import pyrevm
+from eth_abi import decode, encode
+from eth_utils import function_abi_to_4byte_selector
+from eth_utils.abi import collapse_if_tuple
+from vyper.compiler import compile_code
+from vyper.compiler.input_bundle import FilesystemInputBundle
+from vyper.compiler.settings import Settings
+
+from tests.support.shared import ROOT
+
+CALLER = "0x" + "c0ffee".rjust(40, "0")
+GAS = 500_000_000
+
+
+@lru_cache(maxsize=32)
+def compiled(path: str) -> tuple[bytes, tuple[dict[str, Any], ...]]:
+    """Creation code and ABI of a contract of this repository, compiled from its source."""
+    import site
+    from pathlib import PurePath
+
+    roots = [Path(p) for p in site.getsitepackages()] + [ROOT]
+    bundle = FilesystemInputBundle([PurePath(p) for p in roots])
+    source = bundle.load_file(PurePath(ROOT / path))
+    out = compile_code(
+        source.source_code,
+        contract_path=str(ROOT / path),
+        resolved_path=ROOT / path,
+        input_bundle=bundle,
+        output_formats=("bytecode", "abi"),
+        settings=Settings(),
+    )
+    return bytes.fromhex(out["bytecode"][2:]), tuple(json.loads(json.dumps(out["abi"])))
+
+
+class Reverted(Exception):
+    """A call reverted; the message is the reason string, or the raw data."""
+
+
+class Contract:
+    """A deployed contract: ``contract.call("name", ...)`` returns the decoded outputs."""
+
+    def __init__(self, evm: Any, address: str, abi: tuple[dict[str, Any], ...]) -> None:
+        self.evm, self.address = evm, address
+        self.functions = {item["name"]: item for item in abi if item["type"] == "function"}
+        self._codec = {
+            name: (
+                function_abi_to_4byte_selector(item),
+                [collapse_if_tuple(dict(i)) for i in item["inputs"]],
+                [collapse_if_tuple(dict(o)) for o in item["outputs"]],
+            )
+            for name, item in self.functions.items()
+        }
+
+    def call(self, name: str, *args: Any, caller: str = CALLER, static: bool = False) -> Any:
+        """Call, keep the state changes, decode: one output bare, several as a tuple."""
+        selector, inputs, outputs = self._codec[name]
+        try:
+            data = self.evm.message_call(
+                caller=caller, to=self.address, calldata=selector + encode(inputs, args), gas=GAS, is_static=static
+            )
+        except RuntimeError as error:
+            raise Reverted(_reason(self.evm, error)) from error
+        values = decode(outputs, bytes(data))
+        return values[0] if len(values) == 1 else values
+
+
+def _reason(evm: Any, error: RuntimeError) -> str:
+    output = bytes(evm.result.output) if evm.result is not None and evm.result.output else b""
+    if output[:4] == bytes.fromhex("08c379a0"):
+        return str(decode(["string"], output[4:])[0])
+    return str(error)
+
+
+def new_evm() -> Any:
+    """A revm at the Prague rules."""
+    return pyrevm.EVM(gas_limit=GAS, spec_id="PRAGUE")
+
+
+def deploy(evm: Any, path: str, *args: Any, caller: str = CALLER) -> Contract:
+    """Deploy a contract of this repository with constructor arguments."""
+    code, abi = compiled(path)
+    inputs = next((item["inputs"] for item in abi if item["type"] == "constructor"), [])
+    types = [collapse_if_tuple(dict(i)) for i in inputs]
+    address = evm.deploy(deployer=caller, code=code + encode(types, args), gas=GAS)
+    return Contract(evm, address, abi)
+
+
+__all__ = ["CALLER", "Contract", "Reverted", "compiled", "deploy", "new_evm"]
