@@ -176,7 +176,7 @@ class JointScenarios:
         for name in ("price_bytes", "vol_bytes"):
             array = getattr(self, name)
             if array.dtype != np.int8 or array.ndim != 2:
-                raise BadInput(f"joint {name} is {array.dtype} with {array.ndim} dimensions; hand over a 2-d int8 array")
+                raise BadInput(f"joint {name} is {array.ndim}-d {array.dtype}; hand over a 2-d int8 array")
         if self.price_bytes.shape != self.vol_bytes.shape:
             raise BadInput(f"joint shapes {self.price_bytes.shape} and {self.vol_bytes.shape} differ; make them equal")
 

@@ -149,7 +149,7 @@ def lanes_up(values: ArrayLike, unit_wad: int) -> NDArray[np.uint16]:
 def _to_lanes(counts: NDArray[np.float64], unit_wad: int) -> NDArray[np.uint16]:
     if counts.size and not (counts.min() >= 0.0 and counts.max() <= LANE_MAX):
         raise BadInput(
-            f"lane counts {counts.min()}..{counts.max()} at unit {unit_wad} wad leave 0..{LANE_MAX}; raise the lane unit"
+            f"lane counts {counts.min()}..{counts.max()} at unit {unit_wad} wad leave 0..{LANE_MAX}; raise the unit"
         )
     return counts.astype(np.uint16)
 

@@ -33,8 +33,8 @@ _MAX_ITERATIONS = 100
 class Greeks:
     """Sensitivities of the discounted price, all of the broadcast shape.
 
-    ``delta`` and ``gamma`` per unit of *forward* (once and twice); ``vega`` per 1.00 of volatility; ``theta`` per year of
-    calendar time with forward and interest rate held; ``rho`` per 1.00 of the continuously compounded rate with the
+    ``delta`` and ``gamma`` per unit of *forward* (once and twice); ``vega`` per 1.00 of volatility; ``theta`` per year
+    of calendar time with forward and interest rate held; ``rho`` per 1.00 of the continuously compounded rate with the
     forward held.
     """
 
