@@ -50,6 +50,9 @@ class Chain(Protocol):
     def call(self, call: ContractCall, block: Block | None = None, sender: str | None = None) -> Any:
         """``eth_call`` at a block; raises ``Reverted`` with the contract's reason."""
 
+    def call_many(self, calls: Sequence[ContractCall], block: Block) -> list[Any]:
+        """Run many calls at one block; each result is the decoded value or a ``KeeperError``."""
+
     def encode(self, call: ContractCall) -> tuple[str, bytes]:
         """Return (address, call data)."""
 

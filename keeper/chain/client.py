@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The ``Chain`` port over a node and the contracts of one deployment."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from keeper.chain.contracts import Contracts
+from keeper.chain.events import EventDecoder
+from keeper.chain.failures import reverted
+from keeper.chain.multicall import Multicall
+from keeper.chain.reader import SnapshotReader
+from keeper.chain.rpc import Rpc
+from keeper.domain import Block, ContractCall, Event, FeeQuote, Receipt, Snapshot
+from keeper.errors import Reverted
+
+
+class ChainClient:
+    """Implements :class:`keeper.ports.Chain`.
+
+    Parameters
+    ----------
+    rpc
+        Connected client.
+    contracts
+        Contracts of the manifest.
+    chain_id
+        Chain id the settings expect; `start` checks it.
+    multicall
+        Address of a contract with ``aggregate3``; None looks for Multicall3.
+    """
+
+    def __init__(
+        self, rpc: Rpc, contracts: Contracts, chain_id: int, *, multicall: str | None = None, batch: int = 64
+    ) -> None:
+        self.rpc = rpc
+        self.contracts = contracts
+        self._chain_id = chain_id
+        self._multicall = Multicall.detect(rpc, multicall, batch)
+        self._reader = SnapshotReader(rpc, contracts, self._multicall, chain_id)
+        self._decoder = EventDecoder(contracts)
+
+    def start(self) -> None:
+        """Check chain id and code before anything is believed.
+
+        Raises
+        ------
+        ConfigError
+            The endpoint is on another chain, or a contract is not what the manifest says.
+        """
+        self.rpc.check_chain(self._chain_id)
+        self.contracts.check(self.rpc)
+
+    @property
+    def chain_id(self) -> int:
+        """Chain id of the settings."""
+        return self._chain_id
+
+    def block(self, number: int | None = None) -> Block:
+        """Return a block; None is the head."""
+        return self.rpc.block(number)
+
+    def snapshot(self, accounts: Sequence[int] | None = None, block: Block | None = None) -> Snapshot:
+        """Read everything a cycle needs at one block."""
+        return self._reader.snapshot(accounts, block)
+
+    def call(self, call: ContractCall, block: Block | None = None, sender: str | None = None) -> Any:
+        """Call a function at a block (default: the head) and decode what it returns."""
+        to, data = self.contracts.encode(call)
+        number = (block or self.rpc.block()).number
+        try:
+            return self.contracts.decode(call, self.rpc.call(to, data, number, sender=sender, what=str(call)))
+        except Reverted as error:
+            raise reverted(f"{call}{call.args!r:.80}", error.reason) from error
+
+    def call_many(self, calls: Sequence[ContractCall], block: Block) -> list[Any]:
+        """Call many functions at a block; each result is the decoded value or a ``KeeperError``."""
+        return self._reader.fetch(calls, block)
+
+    def encode(self, call: ContractCall) -> tuple[str, bytes]:
+        """Return (address, call data)."""
+        return self.contracts.encode(call)
+
+    def estimate_gas(self, call: ContractCall, sender: str) -> int:
+        """Gas the call needs at the head."""
+        to, data = self.contracts.encode(call)
+        return self.rpc.estimate_gas(to, data, sender, what=f"estimate of {call}")
+
+    def nonce(self, address: str) -> int:
+        """Transactions of ``address`` mined up to the head."""
+        return self.rpc.nonce(address)
+
+    def balance(self, address: str) -> int:
+        """Wei of ``address`` at the head."""
+        return self.rpc.balance(address)
+
+    def fees(self) -> FeeQuote:
+        """Fees now."""
+        return self.rpc.fees()
+
+    def send_raw(self, raw: bytes) -> bytes:
+        """Broadcast a signed transaction."""
+        return self.rpc.send_raw(raw)
+
+    def receipt(self, tx_hash: bytes) -> Receipt | None:
+        """Receipt, None where the transaction is not mined."""
+        return self.rpc.receipt(tx_hash)
+
+    def events(self, first: int, last: int) -> list[Event]:
+        """Decoded events in blocks ``first..last``, in order."""
+        return self._decoder.decode_all(self.rpc.logs(first, last, list(self.contracts.addresses.values())))

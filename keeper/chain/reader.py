@@ -1,0 +1,301 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Everything a cycle decides on, read at one block.
+
+The block's hash is compared before and after, so that a snapshot never mixes two forks. What cannot be read is
+``Unknown`` and says since when.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from keeper.chain.contracts import Contracts
+from keeper.chain.market import (
+    blob_addresses,
+    build_market,
+    page_status,
+    split_prices,
+    split_words,
+    table_status,
+)
+from keeper.chain.multicall import Call, Multicall
+from keeper.chain.rpc import Rpc
+from keeper.domain import (
+    AuctionState,
+    Block,
+    CollateralInfo,
+    ContractCall,
+    OptionInfo,
+    PageStatus,
+    ParameterBounds,
+    ParameterStatus,
+    Phase,
+    Price,
+    Snapshot,
+    TableStatus,
+    UnderlyingInfo,
+    Unknown,
+)
+from keeper.errors import KeeperError, Permanent, Transient
+from risk.onchain import ChainMarket
+
+T = TypeVar("T")
+STOP = 1  # length of the byte that keeps a blob from being executed
+
+
+class SnapshotReader:
+    """Reads snapshots; keeps immutable blobs and the times of first failures between them.
+
+    Parameters
+    ----------
+    chain_id
+        Goes into the snapshot.
+    first_account
+        Lowest account to read; 0 is the protocol's own and has no margin.
+    """
+
+    def __init__(
+        self, rpc: Rpc, contracts: Contracts, multicall: Multicall, chain_id: int, first_account: int = 1
+    ) -> None:
+        self._rpc = rpc
+        self._contracts = contracts
+        self._multicall = multicall
+        self._chain_id = chain_id
+        self._first_account = first_account
+        self._blobs: dict[str, bytes] = {}
+        self._since: dict[str, int] = {}
+
+    def snapshot(self, accounts: Sequence[int] | None = None, block: Block | None = None) -> Snapshot:
+        """Read a snapshot.
+
+        Parameters
+        ----------
+        accounts
+            Accounts to read; None for all that exist.
+        block
+            Block to pin to; None for the head.
+
+        Raises
+        ------
+        Transient
+            The block left the chain while it was read, or the counts of accounts and markets cannot be read.
+        """
+        pinned = block or self._rpc.block()
+        if block is not None:
+            self._same(pinned)
+        reads = _Reads(self, pinned)
+        snapshot = self._read(reads, accounts)
+        self._same(pinned)
+        return snapshot
+
+    def _read(self, reads: _Reads, accounts: Sequence[int] | None) -> Snapshot:
+        last, underlying_count, collateral_count = reads.needed(
+            ContractCall("MarginAccounts", "account_count"),
+            ContractCall("InstrumentRegistry", "underlying_count"),
+            ContractCall("MarginAccounts", "collateral_count"),
+        )
+        listed = range(self._first_account, self._first_account + last) if accounts is None else accounts
+        u_ids, c_ids = range(underlying_count), range(collateral_count)
+        u_bits, c_bits = (1 << underlying_count) - 1, (1 << collateral_count) - 1
+        reads.add("prices", ContractCall("PriceOracle", "read", (u_bits, c_bits)))
+        reads.add("funding", ContractCall("InstrumentRegistry", "funding", (u_bits,)))
+        reads.add("words", ContractCall("RiskParameters", "words", (u_bits, c_bits)))
+        reads.add("global", ContractCall("RiskParameters", "word", (0, 0)))
+        reads.add("table", ContractCall("RiskTable", "read", (u_bits,)))
+        reads.add("status", ContractCall("RiskParameters", "status"))
+        for kind in range(3):
+            reads.add(f"bounds {kind}", ContractCall("RiskParameters", "bounds", (kind,)))
+        for u in u_ids:
+            reads.add(f"underlying {u}", ContractCall("InstrumentRegistry", "underlying_info", (u,)))
+            reads.add(f"page {u}", ContractCall("RiskTable", "page_info", (u,)))
+            reads.add(f"rows {u}", ContractCall("RiskTable", "rows_of", (u,)))
+            reads.add(f"rows wanted {u}", ContractCall("InstrumentRegistry", "row_count", (u,)))
+        for c in c_ids:
+            reads.add(f"collateral {c}", ContractCall("MarginAccounts", "collateral_info", (c,)))
+        for account in listed:
+            reads.add(f"account {account}", ContractCall("MarginAccounts", "state", (account,)))
+            reads.add(f"auction {account}", ContractCall("LiquidationAuction", "auction_of", (account,)))
+        reads.run()
+        return self._assemble(reads, u_ids, c_ids, listed)
+
+    def _assemble(self, reads: _Reads, u_ids: range, c_ids: range, listed: Sequence[int]) -> Snapshot:
+        prices = reads.get("prices", lambda words: split_prices(words, len(u_ids), len(c_ids)))
+        underlyings = reads.all((u, f"underlying {u}", _underlying(u)) for u in u_ids)
+        return Snapshot(
+            chain_id=self._chain_id,
+            block=reads.block,
+            market=self._market(reads, prices, len(u_ids), len(c_ids)),
+            accounts={a: reads.get(f"account {a}", tuple) for a in listed},
+            auctions={a: reads.get(f"auction {a}", lambda v: AuctionState(Phase(v[0]), v[1], v[2])) for a in listed},
+            prices=prices,
+            parameters=reads.get("status", lambda v: ParameterStatus(*v)),
+            parameter_words=self._parameter_words(reads, len(u_ids), len(c_ids)),
+            parameter_bounds=reads.all((k, f"bounds {k}", lambda v: ParameterBounds(*v)) for k in range(3)),
+            table=self._table(reads, u_ids),
+            underlyings=underlyings,
+            collaterals=reads.all((c, f"collateral {c}", _collateral(c)) for c in c_ids),
+            options=underlyings if isinstance(underlyings, Unknown) else self._options(reads, underlyings),
+            addresses=self._contracts.addresses,
+        )
+
+    def _market(
+        self, reads: _Reads, prices: Mapping[tuple[int, int], Price] | Unknown, u_count: int, c_count: int
+    ) -> ChainMarket | Unknown:
+        """Build the twin's market, or say why there is none."""
+        parts: list[Any] = []
+        for key in ("funding", "words", "table"):
+            part: Sequence[int] | Unknown = reads.get(key, tuple)
+            if isinstance(part, Unknown):
+                return part
+            parts.append(part)
+        if isinstance(prices, Unknown):
+            return prices
+        funding, words, table = parts
+        blobs: dict[str, bytes] = {}
+        for address in blob_addresses(table):
+            try:
+                blobs[address] = self._blob(address, reads.block)
+            except KeeperError as error:
+                return self.unknown(f"blob {address}", error, reads.block)
+        try:
+            return build_market(reads.block.timestamp, prices, funding, words, table, blobs, u_count, c_count)
+        except (ValueError, IndexError) as error:
+            return self.unknown("market", Permanent(f"market words do not fit the margin rule ({error})"), reads.block)
+
+    def _blob(self, address: str, block: Block) -> bytes:
+        """Content of a data contract; immutable, so it is read once."""
+        if address not in self._blobs:
+            code = self._rpc.code(address, block.number)
+            if len(code) <= STOP:
+                raise Transient(f"data contract {address} has no code at block {block}; it will be read again")
+            self._blobs[address] = code[STOP:]
+        return self._blobs[address]
+
+    def _parameter_words(self, reads: _Reads, u_count: int, c_count: int) -> Mapping[tuple[int, int], int] | Unknown:
+        """Stored words; the global one may differ from the one in force when the parameters have lapsed."""
+        words = reads.get("words", lambda found: split_words(found, u_count, c_count))
+        stored: int | Unknown = reads.get("global", int)
+        if isinstance(words, Unknown):
+            return words
+        return stored if isinstance(stored, Unknown) else {**words, (0, 0): stored}
+
+    def _table(self, reads: _Reads, u_ids: range) -> TableStatus | Unknown:
+        pages: dict[int, PageStatus] = {}
+        for u in u_ids:
+            rows: int | Unknown = reads.get(f"rows {u}", int)
+            wanted: int | Unknown = reads.get(f"rows wanted {u}", int)
+            if isinstance(rows, Unknown):
+                return rows
+            if isinstance(wanted, Unknown):
+                return wanted
+            page = reads.get(f"page {u}", _page(u, rows, wanted))
+            if isinstance(page, Unknown):
+                return page
+            pages[u] = page
+        return reads.get("table", lambda words: table_status(words, pages))
+
+    def _options(self, reads: _Reads, underlyings: Mapping[int, UnderlyingInfo]) -> Mapping[int, OptionInfo] | Unknown:
+        ids = [info.id << 8 | slot for info in underlyings.values() for slot in range(info.option_slots)]
+        for instrument in ids:
+            reads.add(f"option {instrument}", ContractCall("InstrumentRegistry", "option_info", (instrument,)))
+        reads.run()
+        found = reads.all((i, f"option {i}", lambda v: v) for i in ids)
+        if isinstance(found, Unknown):
+            return found
+        listed = {i: v for i, v in found.items() if v[0] != 0}
+        expired = {(i >> 8, v[0]) for i, v in listed.items() if v[0] <= reads.block.timestamp}
+        for u, expiry in sorted(expired):
+            reads.add(f"settled {u} {expiry}", ContractCall("InstrumentRegistry", "settlement_price", (u, expiry)))
+        reads.run()
+        settled = reads.all(((u, expiry), f"settled {u} {expiry}", int) for u, expiry in expired)
+        if isinstance(settled, Unknown):
+            return settled
+        return {i: OptionInfo(i, v[0], v[1], v[2], settled.get((i >> 8, v[0]), 0)) for i, v in listed.items()}
+
+    def _same(self, block: Block) -> None:
+        now = self._rpc.block(block.number)
+        if now.hash != block.hash:
+            raise Transient(f"block {block} was replaced by {now} while it was read; it will be read again")
+
+    def unknown(self, key: str, error: KeeperError, block: Block) -> Unknown:
+        """Make an ``Unknown`` that remembers when this value was first unreadable."""
+        return Unknown(str(error), self._since.setdefault(key, block.timestamp))
+
+    def seen(self, key: str) -> None:
+        """Forget an earlier failure of a value."""
+        self._since.pop(key, None)
+
+    def fetch(self, calls: Sequence[ContractCall], block: Block) -> list[Any]:
+        """Run calls at a block: for each its decoded result, or the error."""
+        encoded = [Call(*self._contracts.encode(call), f"{call}{call.args!r:.60}") for call in calls]
+        results: list[Any] = []
+        for call, answer in zip(calls, self._multicall.run(encoded, block.number), strict=True):
+            try:
+                results.append(answer if isinstance(answer, KeeperError) else self._contracts.decode(call, answer))
+            except Permanent as error:
+                results.append(error)
+        return results
+
+
+class _Reads:
+    """Calls of one snapshot, gathered under keys and run together."""
+
+    def __init__(self, reader: SnapshotReader, block: Block) -> None:
+        self._reader = reader
+        self.block = block
+        self._waiting: dict[str, ContractCall] = {}
+        self._results: dict[str, Any] = {}
+
+    def add(self, key: str, call: ContractCall) -> None:
+        """Put a call on the list."""
+        self._waiting[key] = call
+
+    def run(self) -> None:
+        """Run the calls on the list."""
+        results = self._reader.fetch(list(self._waiting.values()), self.block)
+        self._results.update(zip(self._waiting, results, strict=True))
+        self._waiting.clear()
+
+    def needed(self, *calls: ContractCall) -> list[Any]:
+        """Run calls without which there is no snapshot."""
+        results = self._reader.fetch(calls, self.block)
+        for result in results:
+            if isinstance(result, KeeperError):
+                raise result
+        return results
+
+    def get(self, key: str, make: Callable[[Any], T]) -> T | Unknown:
+        """Return a result as ``make`` turns it out, or ``Unknown``."""
+        result = self._results[key]
+        if isinstance(result, KeeperError):
+            return self._reader.unknown(key, result, self.block)
+        self._reader.seen(key)
+        try:
+            return make(result)
+        except (ValueError, TypeError, IndexError) as error:
+            return self._reader.unknown(
+                key, Permanent(f"{key} cannot be understood ({error}); update the keeper"), self.block
+            )
+
+    def all(self, items: Iterable[tuple[Any, str, Callable[[Any], T]]]) -> dict[Any, T] | Unknown:
+        """Return all results by id, or the first ``Unknown``."""
+        found: dict[Any, T] = {}
+        for name, key, make in items:
+            value = self.get(key, make)
+            if isinstance(value, Unknown):
+                return value
+            found[name] = value
+        return found
+
+
+def _underlying(u: int) -> Callable[[Any], UnderlyingInfo]:
+    return lambda v: UnderlyingInfo(u, v[0], v[1], v[2])
+
+
+def _collateral(c: int) -> Callable[[Any], CollateralInfo]:
+    return lambda v: CollateralInfo(c, v[0], v[1], v[2] - 1 if v[2] else None, v[3], v[4])
+
+
+def _page(u: int, rows: int, wanted: int) -> Callable[[Any], PageStatus]:
+    return lambda v: page_status(u, v, rows, wanted)
