@@ -55,7 +55,8 @@ def delta_one_change(units: ArrayLike, price: ArrayLike, move: ArrayLike) -> Flo
     >>> float(delta_one_change(-3.0, 100.0, 0.1))
     -30.0
     """
-    return np.asarray(units, dtype=np.float64) * np.asarray(price, dtype=np.float64) * np.asarray(move, dtype=np.float64)
+    q, s, m = (np.asarray(item, dtype=np.float64) for item in (units, price, move))
+    return q * s * m
 
 
 def future_value(forward: ArrayLike, entry_price: ArrayLike, discount: ArrayLike = 1.0) -> FloatArray:

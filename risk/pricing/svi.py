@@ -22,7 +22,7 @@ from risk.types import SECONDS_PER_YEAR, SmileModel, SurfaceSlice, SviSlice
 
 FloatArray = NDArray[np.float64]
 
-# g(k) and calendar gaps are judged here unless the caller says otherwise: +-150 % log-moneyness is a strike at 22 % or 450 %.
+# g(k) and calendar gaps are judged here unless the caller says otherwise: strikes from 22 % to 450 %.
 CHECK_GRID: FloatArray = np.linspace(-1.5, 1.5, 301)
 # A floor on fitted sigma keeps the vertex differentiable; arbitrage is judged with this tolerance.
 _MIN_SIGMA = 1e-3
@@ -32,7 +32,7 @@ _MIN_QUOTES = 5
 
 @dataclass(frozen=True, slots=True)
 class SviFit:
-    """A fitted slice: residuals in volatility (root of the weighted mean square; largest), and the smallest ``g(k)``."""
+    """A fitted slice, its residuals in volatility (weighted root mean square; largest) and its smallest ``g(k)``."""
 
     slice: SviSlice
     rmse: float
@@ -161,7 +161,7 @@ def fit_slice(k: ArrayLike, vols: ArrayLike, tau: float, weights: ArrayLike | No
     candidates = []
     for penalty in (0.0, 10.0, 1_000.0):
         for start in _starts(high):
-            result = least_squares(
+            result = least_squares(  # type: ignore[operator]  # scipy names module and function alike
                 _residuals, start, bounds=(low, high), x_scale=1.0, max_nfev=400,
                 args=(x, quoted, root_weight, tau, scale, span, penalty),
             )  # fmt: skip
@@ -241,7 +241,8 @@ def _starts(high: FloatArray) -> list[FloatArray]:
 
 def _unscaled(p: FloatArray, scale: float, span: float) -> SviSlice:
     """Optimiser coordinates (variance in ``scale``, moneyness in ``span``) as a slice."""
-    return SviSlice(float(p[0] * scale), float(p[1] * scale / span), float(p[2]), float(p[3] * span), float(p[4] * span))
+    a, b, rho, m, sigma = (float(item) for item in p)
+    return SviSlice(a * scale, b * scale / span, rho, m * span, sigma * span)
 
 
 def _residuals(
