@@ -84,8 +84,8 @@ def node_prices(reference_price: float, step: float) -> FloatArray:
 
     Examples
     --------
-    >>> node_prices(100.0, 0.01)[[0, 7, 14]].tolist()
-    [85.0, 100.0, 115.0]
+    >>> node_prices(100.0, 0.0625)[[0, 7, 14]].tolist()
+    [6.25, 100.0, 193.75]
     """
     return reference_price * np.maximum(1.0 + np.asarray(NODES, dtype=np.float64) * step, 0.0)
 
