@@ -47,7 +47,7 @@ class Metrics:
             buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60),
         )
         self.actions_total = self._counter("actions_total", "Decided actions by kind and outcome", ("kind", "outcome"))
-        self.halted = self._gauge("halted", "1 while this part of the keeper is stopped until a person looks", ("part",))
+        self.halted = self._gauge("halted", "1 while this part is stopped until a person looks", ("part",))
 
     def _book_metrics(self) -> None:
         self.accounts = self._gauge("accounts", "Accounts by state in the last snapshot", ("state",))

@@ -48,9 +48,7 @@ class ObserveServer:
         The address cannot be bound.
     """
 
-    def __init__(
-        self, host: str, port: int, metrics: Metrics, board: HealthBoard, clock: Callable[[], float]
-    ) -> None:
+    def __init__(self, host: str, port: int, metrics: Metrics, board: HealthBoard, clock: Callable[[], float]) -> None:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:  # the base class prescribes this name
                 status, kind, body = answer(self.path.partition("?")[0], metrics, board, clock())
@@ -60,7 +58,7 @@ class ObserveServer:
                 self.end_headers()
                 self.wfile.write(body)
 
-            def log_message(self, format: str, *args: object) -> None:
+            def log_message(self, format: str, *args: object) -> None:  # noqa: A002 (the base class names it)
                 """Silent: a probe every few seconds is not news."""
 
         try:

@@ -10,8 +10,9 @@ from keeper.actions import PushParameters
 from keeper.assess import Assessments
 from keeper.domain import ParameterStatus, Snapshot, Unknown
 from keeper.publish.impact import Impact, measure, with_changes
-from keeper.publish.words import COLLATERAL, GLOBAL, UNDERLYING, Stuck, outside_deadband, pack, step_towards
+from keeper.publish.words import COLLATERAL, GLOBAL, UNDERLYING, Stuck, outside_deadband, step_towards
 from risk.types import ParameterSet
+from risk.units import pack_collateral, pack_global, pack_underlying
 
 Key = tuple[int, int]
 MAX_CHANGES = 33
@@ -49,14 +50,14 @@ class PushPlan:
 
 def target_words(target: ParameterSet, snapshot: Snapshot, collateral_names: Mapping[int, str]) -> dict[Key, int]:
     """Words the model wants, by (kind, id); underlyings and collaterals that it does not know are left alone."""
-    words: dict[Key, int] = {(GLOBAL, 0): pack(target.global_parameters.lanes())}
+    words: dict[Key, int] = {(GLOBAL, 0): pack_global(target.global_parameters)}
     underlyings = {} if isinstance(snapshot.underlyings, Unknown) else snapshot.underlyings
     for number, info in sorted(underlyings.items()):
         if info.symbol in target.underlyings:
-            words[UNDERLYING, number] = pack(target.underlyings[info.symbol].lanes())
+            words[UNDERLYING, number] = pack_underlying(target.underlyings[info.symbol])
     for number, name in sorted(collateral_names.items()):
         if name in target.collaterals:
-            words[COLLATERAL, number] = pack(target.collaterals[name].lanes())
+            words[COLLATERAL, number] = pack_collateral(target.collaterals[name])
     return words
 
 

@@ -8,29 +8,19 @@ keeper itself chooses, lane by lane, the legal value nearest to what the model w
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from keeper.domain import ParameterBounds
+from risk.types import CollateralParameters, GlobalParameters, UnderlyingParameters
+from risk.units import pack_lanes, unpack_lanes
 
 BPS = 10_000
-LANES = 16
 GLOBAL, UNDERLYING, COLLATERAL = 0, 1, 2
 KIND_NAMES = {GLOBAL: "global", UNDERLYING: "underlying", COLLATERAL: "collateral"}
 LANE_NAMES = {
-    GLOBAL: ("im_scale_bps", "mm_scale_bps", "im_charge_scale_bps", "offset_floor_bps"),
-    UNDERLYING: (
-        "scan_bps",
-        "vol_up_bps",
-        "vol_down_bps",
-        "vol_power_bps",
-        "delta_charge_bps",
-        "option_charge_bps",
-        "basis_charge_bps",
-        "drift_charge_bps",
-        "depth",
-        "short_min_bps",
-    ),
-    COLLATERAL: ("haircut_im_bps", "haircut_mm_bps", "size_haircut_bps", "size_unit", "use_haircut_bps"),
+    GLOBAL: tuple(item.name for item in fields(GlobalParameters)),
+    UNDERLYING: tuple(item.name for item in fields(UnderlyingParameters)),
+    COLLATERAL: tuple(item.name for item in fields(CollateralParameters)),
 }
 # (kind, lane that must not be the smaller, lane that must not be the greater): IM never below MM
 COUPLED = ((GLOBAL, 0, 1), (COLLATERAL, 0, 1))
@@ -54,47 +44,29 @@ class Stuck:
         )
 
 
-def unpack(word: int) -> tuple[int, ...]:
-    """Sixteen lanes of a word, lane 0 in the lowest bits."""
-    return tuple((word >> (16 * k)) & 0xFFFF for k in range(LANES))
-
-
-def pack(lanes: Sequence[int]) -> int:
-    """Word of up to sixteen lanes.
-
-    Raises
-    ------
-    ValueError
-        A lane does not fit into 16 bits, or there are too many.
-    """
-    if len(lanes) > LANES or any(not 0 <= value <= 0xFFFF for value in lanes):
-        raise ValueError(f"lanes {tuple(lanes)} do not fit a parameter word; at most {LANES} of 0..65535")
-    return sum(value << (16 * k) for k, value in enumerate(lanes))
-
-
 def step_towards(kind: int, current: int, target: int, bounds: ParameterBounds) -> int | Stuck:
     """Legal word nearest to ``target`` that one push may set in place of ``current``.
 
     Every lane moves towards its target inside bounds and one step; where that would put a lane of initial margin below
     its lane of maintenance margin, the former rises as far as it may and the latter waits for it.
     """
-    old = unpack(current)
+    old = unpack_lanes(current)
     spans = _legal(kind, old, bounds)
     if isinstance(spans, Stuck):
         return spans
-    new = [min(max(want, low), high) for want, (low, high) in zip(unpack(target), spans, strict=True)]
+    new = [min(max(want, low), high) for want, (low, high) in zip(unpack_lanes(target), spans, strict=True)]
     for coupled_kind, upper, lower in COUPLED:
         if coupled_kind == kind and new[upper] < new[lower]:
             new[upper] = min(spans[upper][1], new[lower])
             new[lower] = min(new[lower], new[upper])
             if new[lower] < spans[lower][0]:
                 return Stuck(kind, lower, new[lower], *spans[lower])
-    return pack(new)
+    return pack_lanes(new)
 
 
 def _legal(kind: int, old: Sequence[int], bounds: ParameterBounds) -> list[tuple[int, int]] | Stuck:
-    low, high = unpack(bounds.low), unpack(bounds.high)
-    up, down = unpack(bounds.step_up), unpack(bounds.step_down)
+    low, high = unpack_lanes(bounds.low), unpack_lanes(bounds.high)
+    up, down = unpack_lanes(bounds.step_up), unpack_lanes(bounds.step_down)
     spans = []
     for k, value in enumerate(old):
         span = (max(low[k], value - down[k]), min(high[k], value + up[k]))
@@ -108,12 +80,12 @@ def outside_deadband(current: int, new: int, deadband_bps: int) -> bool:
     """Whether some lane moves by more than ``deadband_bps`` of its present value."""
     return any(
         abs(after - before) * BPS > deadband_bps * before
-        for before, after in zip(unpack(current), unpack(new), strict=True)
+        for before, after in zip(unpack_lanes(current), unpack_lanes(new), strict=True)
         if after != before
     )
 
 
 def describe(kind: int, current: int, new: int) -> tuple[tuple[str, int, int], ...]:
     """Lanes that differ: (name, now, then)."""
-    pairs = zip(LANE_NAMES[kind], unpack(current), unpack(new), strict=False)
+    pairs = zip(LANE_NAMES[kind], unpack_lanes(current), unpack_lanes(new), strict=False)
     return tuple((name, before, after) for name, before, after in pairs if before != after)

@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Plan the publication of risk pages and joint scenarios from one snapshot and the calibrated surfaces."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from keeper.actions import PageHeader, PublishJoint, PublishPage
+from keeper.domain import OptionInfo, PageStatus, Price, Snapshot, UnderlyingInfo, Unknown
+from keeper.publish.triggers import PagePolicy, joint_trigger, page_trigger
+from keeper.publish.words import UNDERLYING
+from risk.errors import RiskError
+from risk.onchain import ChainMarket
+from risk.pricing.svi import slices_from_smile, volatility
+from risk.table import build_page
+from risk.types import (
+    SECONDS_PER_DAY,
+    SECONDS_PER_YEAR,
+    OptionSpec,
+    ParameterSet,
+    SmileModel,
+    SurfaceSlice,
+    SviSlice,
+)
+from risk.units import bps_nearest, float_from_wad, unpack_underlying, wad_nearest
+
+ATM_TENOR_S = 30 * SECONDS_PER_DAY
+PRICE_UNDERLYING = 0
+MAX_SURFACES = 16
+Surface = tuple[int, int, int, int, int, int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class PagePlan:
+    """Outcome of planning one page: the action with its trigger, or why there is none (``refused`` needs a person)."""
+
+    underlying: int
+    action: PublishPage | None = None
+    trigger: str | None = None
+    refused: str | None = None
+
+
+def atm_vol_bps(smile: SmileModel) -> int:
+    """At-the-money volatility of a surface at thirty days, bps per sqrt(year)."""
+    (item,) = slices_from_smile(smile, [ATM_TENOR_S], 0)
+    return bps_nearest(float(volatility(item.svi, 0.0, ATM_TENOR_S / SECONDS_PER_YEAR)))
+
+
+def surface_tuple(item: SurfaceSlice) -> Surface:
+    """``IRiskTable.Surface`` of a slice, every number to the nearest wad."""
+    svi = item.svi
+    a, b, rho, m, sigma = (wad_nearest(value) for value in (svi.a, svi.b, svi.rho, svi.m, svi.sigma))
+    return item.expiry, wad_nearest(item.forward_ratio), wad_nearest(item.discount), a, b, rho, m, sigma
+
+
+def surface_slice(raw: Surface) -> SurfaceSlice:
+    """Slice that a published surface says; the rows are built from this, so that anybody can build them again."""
+    expiry, forward, discount, *svi = raw
+    return SurfaceSlice(
+        expiry, float_from_wad(forward), float_from_wad(discount), SviSlice(*(float_from_wad(x) for x in svi))
+    )
+
+
+def option_specs(options: Mapping[int, OptionInfo], underlying: int) -> tuple[OptionSpec, ...]:
+    """Options of one underlying as the model wants them, by slot."""
+    return tuple(
+        OptionSpec(
+            slot=item.slot,
+            expiry=item.expiry,
+            strike=float_from_wad(item.strike_wad),
+            is_call=item.is_call,
+            settled_price=float_from_wad(item.settlement_wad) if item.settlement_wad else None,
+        )
+        for _, item in sorted(options.items())
+        if item.underlying == underlying and item.expiry
+    )
+
+
+def plan_pages(snapshot: Snapshot, target: ParameterSet, policy: PagePolicy) -> tuple[PagePlan, ...]:
+    """Plan every underlying that has options listed, in order of its number."""
+    table, prices, infos = snapshot.table, snapshot.prices, snapshot.underlyings
+    if isinstance(table, Unknown) or isinstance(prices, Unknown) or isinstance(infos, Unknown):
+        return ()
+    plans = []
+    for u, info in sorted(infos.items()):
+        page = table.pages.get(u)
+        if info.option_slots == 0 or (page is not None and page.rows_wanted == 0):
+            continue
+        plans.append(_plan(snapshot, info, page, prices.get((PRICE_UNDERLYING, u)), target, policy))
+    return tuple(plans)
+
+
+def _plan(
+    snapshot: Snapshot,
+    info: UnderlyingInfo,
+    page: PageStatus | None,
+    price: Price | None,
+    target: ParameterSet,
+    policy: PagePolicy,
+) -> PagePlan:
+    if price is None or price.dead:
+        return PagePlan(info.id)  # no reference to publish against; the price's own age raises the alert
+    smile = target.surfaces.get(info.symbol)
+    if smile is None:
+        return PagePlan(info.id, refused=f"the calibration has no volatility surface for {info.symbol}; add it")
+    trigger = page_trigger(page, price, atm_vol_bps(smile), snapshot.block.timestamp, policy)
+    if trigger is None:
+        return PagePlan(info.id)
+    try:
+        action = build(snapshot, info.id, page, price, smile, target, policy.validity_s)
+    except RiskError as error:
+        return PagePlan(info.id, trigger=trigger, refused=f"page of {info.symbol} cannot be built: {error}")
+    return PagePlan(info.id, action, trigger)
+
+
+def build(
+    snapshot: Snapshot,
+    underlying: int,
+    page: PageStatus | None,
+    price: Price,
+    smile: SmileModel,
+    target: ParameterSet,
+    validity_s: int,
+) -> PublishPage | None:
+    """Price all options of an underlying and pack them; None while the inputs are unknown.
+
+    Uses the parameters on chain, not the target's: grid step and volatility shocks are those the engine scans with.
+
+    Raises
+    ------
+    risk.errors.BadInput
+        When an option cannot be priced.
+    """
+    options, words = snapshot.options, snapshot.parameter_words
+    if isinstance(options, Unknown) or isinstance(words, Unknown):
+        return None
+    now = snapshot.block.timestamp
+    specs = option_specs(options, underlying)
+    expiries = sorted({o.expiry for o in specs if o.expiry > now and o.settled_price is None})[:MAX_SURFACES]
+    surfaces = tuple(surface_tuple(item) for item in slices_from_smile(smile, expiries, now))
+    rows = max((o.slot + 1 for o in specs), default=0) if page is None else page.rows_wanted
+    packed = build_page(
+        specs,
+        price.price_wad,
+        [surface_slice(item) for item in surfaces],
+        now,
+        unpack_underlying(words[UNDERLYING, underlying]),
+        rows,
+    )
+    header = PageHeader(
+        epoch=1 if page is None else page.epoch + 1,
+        observed_at=now,
+        expires_at=now + validity_s,
+        reference_price_wad=packed.reference_price_wad,
+        lane_unit_wad=packed.lane_unit_wad,
+        step_e9=packed.step_e9,
+        atm_vol_bps=atm_vol_bps(smile),
+        model_hash=bytes.fromhex(target.provenance.model_hash.removeprefix("0x")),
+        data_hash=bytes.fromhex(target.provenance.data_hash.removeprefix("0x")),
+    )
+    return PublishPage(underlying, header, surfaces, packed.rows)
+
+
+def joint_words(target: ParameterSet, infos: Mapping[int, UnderlyingInfo]) -> tuple[int, ...]:
+    """Joint scenarios as chain words; an underlying that the calibration does not know does not move in any."""
+    if target.joint is None:
+        return ()
+    ids = {info.symbol: number for number, info in infos.items()}
+    columns = [(k, ids[name]) for k, name in enumerate(target.joint_underlyings) if name in ids]
+    words = []
+    for prices, vols in zip(target.joint.price_bytes.tolist(), target.joint.vol_bytes.tolist(), strict=True):
+        word = 0
+        for k, u in columns:
+            word |= ((prices[k] & 0xFF) | (vols[k] & 0xFF) << 8) << (16 * u)
+        words.append(word)
+    return tuple(words)
+
+
+def plan_joint(snapshot: Snapshot, target: ParameterSet, policy: PagePolicy) -> tuple[PublishJoint, str] | None:
+    """Publication of the joint scenarios with its trigger, None when none is due."""
+    table, infos, market = snapshot.table, snapshot.underlyings, snapshot.market
+    if isinstance(table, Unknown) or isinstance(infos, Unknown) or isinstance(market, Unknown):
+        return None
+    words = joint_words(target, infos)
+    if not words:
+        return None
+    now = snapshot.block.timestamp
+    trigger = joint_trigger(table.joint, _living(market) == words, now, policy)
+    if trigger is None:
+        return None
+    action = PublishJoint(
+        joint_epoch=table.joint.epoch + 1,
+        observed_at=now,
+        expires_at=now + policy.validity_s,
+        model_hash=bytes.fromhex(target.provenance.model_hash.removeprefix("0x")),
+        data_hash=bytes.fromhex(target.provenance.data_hash.removeprefix("0x")),
+        scenarios=b"".join(word.to_bytes(32, "big") for word in words),
+    )
+    return action, trigger
+
+
+def _living(market: ChainMarket) -> tuple[int, ...]:
+    return () if market.joint is None else market.joint.scenarios
