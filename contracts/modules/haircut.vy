@@ -1,0 +1,66 @@
+# pragma version 0.4.3
+# SPDX-License-Identifier: AGPL-3.0-only
+"""
+@title What collateral counts for
+@notice docs/margin-rule.md, section 6.
+
+        Bounds that the unchecked operations rest on: an amount is below 2^128 and a price below 2^90, a value below
+        2^218; a lane below 2^16.
+"""
+
+from contracts.modules import constants as c
+
+LANE: constant(uint256) = 2**16 - 1
+# the size unit of the parameter lanes: 10,000 USD
+MONEY_UNIT: constant(uint256) = 10**22
+# above it, any size haircut takes everything
+MAX_SIZED: constant(uint256) = 2**112
+
+
+struct Counted:
+    value_wad: uint256
+    im_wad: uint256
+    mm_wad: uint256
+
+
+@internal
+@pure
+def _count(state_word: uint256, price_wad: uint256, parameters: uint256) -> Counted:
+    """
+    @notice Market value of one holding and what of it counts for initial and for maintenance margin, wad.
+    @param state_word amount (0..127) | cap use in bps (128..143) | decimals (144..151)
+    @param price_wad USD per whole token
+    @param parameters haircut_im_bps | haircut_mm_bps | size_haircut_bps | size_unit | use_haircut_bps, 16 bits each
+    """
+    amount: uint256 = state_word & (2**128 - 1)
+    # down, against the account; at most 10^18
+    value: uint256 = unsafe_div(
+        unsafe_mul(amount, price_wad), pow_mod256(10, (state_word >> 144) & 255)
+    )
+    # up, against the account
+    size: uint256 = unsafe_mul(max((parameters >> 48) & LANE, 1), MONEY_UNIT)
+    extra: uint256 = unsafe_div(
+        unsafe_add(unsafe_mul((parameters >> 32) & LANE, min(value, MAX_SIZED)), unsafe_sub(size, 1)), size
+    )
+    extra = unsafe_add(
+        extra,
+        unsafe_div(
+            unsafe_add(unsafe_mul((parameters >> 64) & LANE, (state_word >> 128) & LANE), c.BPS - 1), c.BPS
+        ),
+    )
+    return Counted(
+        value_wad=value,
+        im_wad=self._less(value, unsafe_add(parameters & LANE, extra)),
+        mm_wad=self._less(value, unsafe_add((parameters >> 16) & LANE, extra)),
+    )
+
+
+@internal
+@pure
+def _less(value_wad: uint256, haircut_bps: uint256) -> uint256:
+    """
+    @notice value - ceil(value * haircut / 1e4), at least 0: the haircut is rounded up, against the account.
+    """
+    kept: uint256 = unsafe_sub(c.BPS, min(haircut_bps, c.BPS))
+    # value - ceil(value * h / b) = floor(value * (b - h) / b), as value is a whole number
+    return unsafe_div(unsafe_mul(value_wad, kept), c.BPS)

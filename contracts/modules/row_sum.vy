@@ -1,0 +1,125 @@
+# pragma version 0.4.3
+# SPDX-License-Identifier: AGPL-3.0-only
+"""
+@title Sum of option rows, weighted with lots
+@notice docs/margin-rule.md, section 4. Fifteen lanes of 16 bits lie in each of a row's three words. A mask picks the
+        three lanes that are 80 bits apart, so one multiplication by the lots scales all three, and fifteen
+        multiply-adds take in a whole row.
+
+        Why no lane meets its neighbour: |lots| < 2^55, a lane < 2^16 and at most 2^7 positions, so every partial sum
+        is below 2^78 in absolute value. Each 80-bit lane starts at a bias of 2^79 and so stays within
+        (2^78, 2^79 + 2^78): it neither borrows nor carries. The three lanes together stay below 2^240, so working
+        modulo 2^256 (a short's lots are negative) gives the exact integer.
+"""
+
+from contracts.modules import constants as c
+
+LANES: constant(uint256) = 65535 * (1 + 2**80 + 2**160)
+BIAS: constant(uint256) = 2**79 * (1 + 2**80 + 2**160)
+LANE_MASK: constant(uint256) = 2**80 - 1
+SIGNED_BIAS: constant(int256) = 2**79
+
+
+struct RowSum:
+    # sum of lots x lanes, by price node and then volatility state (down, base, up)
+    nodes: int256[3][15]
+    gross_lots: uint256
+    # sum over shorts of lots x short-option minimum, in lots x lane units
+    short_minimum: uint256
+    # sum of lots x absolute delta, in lots x lane units
+    gross_delta: uint256
+    # what shorts without a row cost, wad
+    missing_charge_wad: uint256
+    missing: bool
+
+
+@internal
+@view
+def _sum_rows(
+    words: DynArray[uint256, c.MAX_WORDS], first: uint256, count: uint256, page: address, price_wad: uint256
+) -> RowSum:
+    """
+    @notice Adds up the rows of an account's options of one underlying.
+    @param words State words of the account
+    @param first Index of the underlying's first option word
+    @param count Number of options of the underlying, <= 128
+    @param page Data contract with the rows, or the zero address
+    @param price_wad Live price of the underlying, for shorts without a row
+    @return RowSum as described at the struct
+    """
+    total: RowSum = empty(RowSum)
+    # lanes k, k + 5 and k + 10 of the volatility states down (0..4), base (5..9) and up (10..14)
+    lanes: uint256[15] = [
+        BIAS, BIAS, BIAS, BIAS, BIAS, BIAS, BIAS, BIAS, BIAS, BIAS, BIAS, BIAS, BIAS, BIAS, BIAS
+    ]
+    rows: uint256 = 0
+    if page.codesize != 0:
+        rows = unsafe_div(unsafe_sub(page.codesize, 1), c.ROW_BYTES)
+
+    for i: uint256 in range(count, bound=c.MAX_POSITIONS):
+        # bounds of every unchecked operation in this loop: see the notice of the module; `first` is below 2^8
+        option: uint256 = words[unsafe_add(first, i >> 2)] >> ((i & 3) << 6)
+        slot: uint256 = option & 255
+        lots: uint256 = (option >> 9) & c.MAX_LOTS
+        short: bool = option & 256 != 0
+        if slot >= rows:
+            total.missing = True
+            if short:
+                # up, against the account
+                total.missing_charge_wad = unsafe_add(
+                    total.missing_charge_wad,
+                    unsafe_div(unsafe_add(unsafe_mul(lots, price_wad), c.LOTS_PER_UNIT - 1), c.LOTS_PER_UNIT),
+                )
+            continue
+
+        row: uint256[3] = abi_decode(
+            slice(page.code, unsafe_add(unsafe_mul(slot, c.ROW_BYTES), 1), c.ROW_BYTES), uint256[3]
+        )
+        down: uint256 = row[0]
+        base: uint256 = row[1]
+        up: uint256 = row[2]
+        total.gross_lots = unsafe_add(total.gross_lots, lots)
+        total.gross_delta = unsafe_add(total.gross_delta, unsafe_mul(lots, base >> 240))
+        if short:
+            total.short_minimum = unsafe_add(total.short_minimum, unsafe_mul(lots, down >> 240))
+            lots = unsafe_sub(0, lots)
+        lanes[0] = unsafe_add(lanes[0], unsafe_mul(down & LANES, lots))
+        lanes[1] = unsafe_add(lanes[1], unsafe_mul((down >> 16) & LANES, lots))
+        lanes[2] = unsafe_add(lanes[2], unsafe_mul((down >> 32) & LANES, lots))
+        lanes[3] = unsafe_add(lanes[3], unsafe_mul((down >> 48) & LANES, lots))
+        lanes[4] = unsafe_add(lanes[4], unsafe_mul((down >> 64) & LANES, lots))
+        lanes[5] = unsafe_add(lanes[5], unsafe_mul(base & LANES, lots))
+        lanes[6] = unsafe_add(lanes[6], unsafe_mul((base >> 16) & LANES, lots))
+        lanes[7] = unsafe_add(lanes[7], unsafe_mul((base >> 32) & LANES, lots))
+        lanes[8] = unsafe_add(lanes[8], unsafe_mul((base >> 48) & LANES, lots))
+        lanes[9] = unsafe_add(lanes[9], unsafe_mul((base >> 64) & LANES, lots))
+        lanes[10] = unsafe_add(lanes[10], unsafe_mul(up & LANES, lots))
+        lanes[11] = unsafe_add(lanes[11], unsafe_mul((up >> 16) & LANES, lots))
+        lanes[12] = unsafe_add(lanes[12], unsafe_mul((up >> 32) & LANES, lots))
+        lanes[13] = unsafe_add(lanes[13], unsafe_mul((up >> 48) & LANES, lots))
+        lanes[14] = unsafe_add(lanes[14], unsafe_mul((up >> 64) & LANES, lots))
+
+    if total.gross_lots != 0:
+        for j: uint256 in range(3):
+            offset: uint256 = unsafe_mul(j, 80)
+            node: uint256 = unsafe_mul(j, 5)
+            total.nodes[node] = self._unpack(lanes[0] >> offset, lanes[5] >> offset, lanes[10] >> offset)
+            total.nodes[unsafe_add(node, 1)] = self._unpack(lanes[1] >> offset, lanes[6] >> offset, lanes[11] >> offset)
+            total.nodes[unsafe_add(node, 2)] = self._unpack(lanes[2] >> offset, lanes[7] >> offset, lanes[12] >> offset)
+            total.nodes[unsafe_add(node, 3)] = self._unpack(lanes[3] >> offset, lanes[8] >> offset, lanes[13] >> offset)
+            total.nodes[unsafe_add(node, 4)] = self._unpack(lanes[4] >> offset, lanes[9] >> offset, lanes[14] >> offset)
+    return total
+
+
+@internal
+@pure
+def _unpack(down: uint256, base: uint256, up: uint256) -> int256[3]:
+    """
+    @notice Lowest 80-bit lane of each argument without its bias.
+    """
+    # a lane is below 2^80, so neither the conversions nor the subtractions can fail
+    return [
+        unsafe_sub(convert(down & LANE_MASK, int256), SIGNED_BIAS),
+        unsafe_sub(convert(base & LANE_MASK, int256), SIGNED_BIAS),
+        unsafe_sub(convert(up & LANE_MASK, int256), SIGNED_BIAS),
+    ]

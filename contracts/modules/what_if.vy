@@ -1,0 +1,171 @@
+# pragma version 0.4.3
+# SPDX-License-Identifier: AGPL-3.0-only
+"""
+@title Hypothetical trades on the words of an account
+@notice docs/margin-rule.md, section 2. Rewrites the state words as MarginAccounts would after a trade without fees. Simple
+        rather than fast: nothing on chain waits for it.
+"""
+
+from contracts.interfaces import IMarginEngine
+from contracts.modules import constants as c
+from contracts.modules import errors_engine as errors
+from contracts.modules import fixed_math
+
+LOTS: constant(int256) = 10**6
+MAX_SIGNED_LOTS: constant(int256) = 2**55 - 1
+MAX_QUOTE: constant(int256) = 2**191 - 1
+
+
+@internal
+@pure
+def _signed(word: uint256) -> int256:
+    return convert(convert(word, bytes32), int256)
+
+
+@internal
+@pure
+def _unsigned(number: int256) -> uint256:
+    return convert(convert(number, bytes32), uint256)
+
+
+@internal
+@pure
+def _add_cash(cash: uint256, delta_wad: int256) -> uint256:
+    """
+    @notice Cash word after adding to it.
+    """
+    return self._unsigned(self._signed(cash) + delta_wad)
+
+
+@internal
+@pure
+def _trade(
+    words: DynArray[uint256, c.MAX_WORDS], delta: IMarginEngine.Delta, funding_wad: int256
+) -> DynArray[uint256, c.MAX_WORDS]:
+    """
+    @notice State words after one trade.
+    @param words State words before
+    @param delta The trade; lots > 0 buys
+    @param funding_wad Funding index now, for a perpetual
+    """
+    underlying: uint256 = delta.instrument >> 8
+    assert underlying < c.MAX_UNDERLYINGS, errors.BAD_INSTRUMENT
+    assert delta.price_wad <= c.MAX_PRICE_WAD, errors.BAD_PRICE
+    assert abs(delta.lots) <= MAX_SIGNED_LOTS, errors.BAD_LOTS
+    if delta.lots == 0:
+        return words
+    cost: int256 = delta.lots * convert(delta.price_wad, int256)
+    result: DynArray[uint256, c.MAX_WORDS] = []
+    if delta.instrument & 255 == c.PERP_SLOT:
+        result = self._trade_perp(words, underlying, delta.lots, cost, funding_wad)
+    else:
+        result = self._trade_option(words, underlying, delta.instrument & 255, delta.lots)
+        # paid up, received down: against the account
+        result[1] = self._add_cash(result[1], -fixed_math._ceil_div(cost, LOTS))
+    assert self._positions(result[0]) <= c.MAX_POSITIONS, errors.TOO_MANY_POSITIONS
+    return result
+
+
+@internal
+@pure
+def _trade_perp(
+    words: DynArray[uint256, c.MAX_WORDS], underlying: uint256, traded: int256, cost: int256, funding_wad: int256
+) -> DynArray[uint256, c.MAX_WORDS]:
+    bit: uint256 = 1 << (128 + underlying)
+    first: uint256 = self._first(words[0], underlying)
+    beyond: uint256 = first
+    lots: int256 = traded
+    quote: int256 = -cost
+    if words[0] & bit != 0:
+        beyond = first + 2
+        held: int256 = self._signed(words[first] << 192) >> 192
+        quote += (self._signed(words[first]) >> 64) - held * (funding_wad - self._signed(words[first + 1]))
+        lots += held
+    assert abs(lots) <= MAX_SIGNED_LOTS, errors.BAD_LOTS
+    assert abs(quote) <= MAX_QUOTE, errors.BAD_PRICE
+
+    section: DynArray[uint256, 34] = []
+    head: uint256 = words[0] & ~bit
+    if lots != 0 or quote != 0:
+        head |= bit
+        section.append((self._unsigned(quote) << 64) | (self._unsigned(lots) & (2**64 - 1)))
+        section.append(self._unsigned(funding_wad))
+    return self._splice(words, head, first, beyond, section)
+
+
+@internal
+@pure
+def _trade_option(
+    words: DynArray[uint256, c.MAX_WORDS], underlying: uint256, slot: uint256, traded: int256
+) -> DynArray[uint256, c.MAX_WORDS]:
+    position: uint256 = 8 * underlying
+    count: uint256 = (words[0] >> position) & 255
+    first: uint256 = self._first(words[0], underlying) + 2 * ((words[0] >> (128 + underlying)) & 1)
+    lots: int256 = traded
+    lanes: DynArray[uint256, c.MAX_POSITIONS + 1] = []
+    for i: uint256 in range(count, bound=c.MAX_POSITIONS):
+        lane: uint256 = (words[first + i // 4] >> (64 * (i % 4))) & (2**64 - 1)
+        if lane & 255 != slot:
+            lanes.append(lane)
+            continue
+        held: int256 = convert(lane >> 9, int256)
+        lots += -held if lane & 256 != 0 else held
+    assert abs(lots) <= MAX_SIGNED_LOTS, errors.BAD_LOTS
+    if lots != 0:
+        lanes.append(slot | (256 if lots < 0 else 0) | (convert(abs(lots), uint256) << 9))
+    assert len(lanes) <= c.MAX_POSITIONS, errors.TOO_MANY_POSITIONS
+
+    section: DynArray[uint256, 34] = []
+    for i: uint256 in range(c.MAX_POSITIONS // 4):
+        word: uint256 = 0
+        for k: uint256 in range(4):
+            if 4 * i + k < len(lanes):
+                word |= lanes[4 * i + k] << (64 * k)
+        if word != 0:
+            section.append(word)
+    head: uint256 = (words[0] & ~(255 << position)) | (len(lanes) << position)
+    return self._splice(words, head, first, first + (count + 3) // 4, section)
+
+
+@internal
+@pure
+def _first(head: uint256, underlying: uint256) -> uint256:
+    """
+    @notice Index of the first word of an underlying's section, present or not.
+    """
+    index: uint256 = 2
+    for k: uint256 in range(c.MAX_COLLATERALS):
+        index += (head >> (144 + k)) & 1
+    for u: uint256 in range(underlying, bound=c.MAX_UNDERLYINGS):
+        index += 2 * ((head >> (128 + u)) & 1) + (((head >> (8 * u)) & 255) + 3) // 4
+    return index
+
+
+@internal
+@pure
+def _positions(head: uint256) -> uint256:
+    """
+    @notice Number of options and perpetuals.
+    """
+    count: uint256 = 0
+    for u: uint256 in range(c.MAX_UNDERLYINGS):
+        count += ((head >> (128 + u)) & 1) + ((head >> (8 * u)) & 255)
+    return count
+
+
+@internal
+@pure
+def _splice(
+    words: DynArray[uint256, c.MAX_WORDS], head: uint256, first: uint256, beyond: uint256, section: DynArray[uint256, 34]
+) -> DynArray[uint256, c.MAX_WORDS]:
+    """
+    @notice Words with those from `first` to before `beyond` replaced, under a new head.
+    """
+    result: DynArray[uint256, c.MAX_WORDS] = [head]
+    for i: uint256 in range(1, first, bound=c.MAX_WORDS):
+        result.append(words[i])
+    for word: uint256 in section:
+        result.append(word)
+    for i: uint256 in range(beyond, len(words), bound=c.MAX_WORDS):
+        result.append(words[i])
+    return result
