@@ -201,9 +201,7 @@ def _option_grid(options: _Options, page: Page, price: int, scan_bps: int) -> _O
     return _OptionGrid(base * page.lane_unit // PNL_DENOMINATOR - slack, pnl, y0)
 
 
-def _charge(
-    word: int, price: int, net_delta: int, gross_delta: int, options: _Options, unit: int
-) -> tuple[int, int]:
+def _charge(word: int, price: int, net_delta: int, gross_delta: int, options: _Options, unit: int) -> tuple[int, int]:
     """Charges of one underlying and its capped gross option notional."""
     notional = min(ceil_div(options.gross * price, 10**6), VALUE_CAP)
     depth = max(1, lane(word, 8)) * 10**22
@@ -236,11 +234,10 @@ def _underlying(state: AccountState, u: int, market: ChainMarket, linked_value: 
     if page is not None and u in state.options:
         if page.expires_at < market.timestamp:
             flags |= FLAG_TABLE_EXPIRED
-        if options.gross > 0:
-            unit = page.lane_unit
-            option_value, pnl, y0 = _option_grid(options, page, price, scan_bps)
-            result = tuple(tuple(d + o for d, o in zip(delta, row, strict=True)) for row in pnl)
-            flags |= FLAG_OFF_GRID if abs(y0) > 15 * E9 else 0
+        unit = page.lane_unit
+        option_value, pnl, y0 = _option_grid(options, page, price, scan_bps)
+        result = tuple(tuple(d + o for d, o in zip(delta, row, strict=True)) for row in pnl)
+        flags |= FLAG_OFF_GRID if abs(y0) > 15 * E9 else 0
 
     net_delta = min(ceil_div(abs(result[1][5] - result[1][3]) * 20_000, scan_bps), VALUE_CAP)
     gross_delta = max(abs(delta_low), abs(delta_high)) + ceil_div(options.delta * unit, 10**6)

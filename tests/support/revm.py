@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import json
+import re
+import site
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -25,12 +27,9 @@ GAS = 500_000_000
 @lru_cache(maxsize=32)
 def compiled(path: str) -> tuple[bytes, tuple[dict[str, Any], ...]]:
     """Creation code and ABI of a contract of this repository, compiled from its source."""
-    import site
-    from pathlib import PurePath
-
-    roots = [Path(p) for p in site.getsitepackages()] + [ROOT]
-    bundle = FilesystemInputBundle([PurePath(p) for p in roots])
-    source = bundle.load_file(PurePath(ROOT / path))
+    roots = [*map(Path, site.getsitepackages()), ROOT]
+    bundle = FilesystemInputBundle(roots)
+    source = bundle.load_file(ROOT / path)
     out = compile_code(
         source.source_code,
         contract_path=str(ROOT / path),
@@ -69,16 +68,17 @@ class Contract:
                 caller=caller, to=self.address, calldata=selector + encode(inputs, args), gas=GAS, is_static=static
             )
         except RuntimeError as error:
-            raise Reverted(_reason(self.evm, error)) from error
+            raise Reverted(_reason(error)) from error
         values = decode(outputs, bytes(data))
         return values[0] if len(values) == 1 else values
 
 
-def _reason(evm: Any, error: RuntimeError) -> str:
-    output = bytes(evm.result.output) if evm.result is not None and evm.result.output else b""
-    if output[:4] == bytes.fromhex("08c379a0"):
-        return str(decode(["string"], output[4:])[0])
-    return str(error)
+def _reason(error: RuntimeError) -> str:
+    """The reason string inside revm's message ``Revert { gas_used: .., output: 0x.. }``, or that message."""
+    text = str(error)
+    found = re.search(r"output: 0x([0-9a-f]*)", text)
+    output = bytes.fromhex(found.group(1)) if found else b""
+    return str(decode(["string"], output[4:])[0]) if output[:4] == bytes.fromhex("08c379a0") else text
 
 
 def new_evm() -> Any:
