@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tables of the keeper's database.
+
+Amounts of the chain do not fit SQL integers; they are kept as decimal text (:class:`ChainInt`).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import JSON, BigInteger, ForeignKey, Index, Integer, LargeBinary, String, Text, UniqueConstraint
+from sqlalchemy.engine import Dialect
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.types import TypeDecorator
+
+
+class ChainInt(TypeDecorator[int]):
+    """A Python integer of any size, as decimal text."""
+
+    impl = String(80)
+    cache_ok = True
+
+    def process_bind_param(self, value: int | None, dialect: Dialect) -> str | None:
+        """Write."""
+        return None if value is None else str(value)
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> int | None:
+        """Read."""
+        return None if value is None else int(value)
+
+
+class Base(DeclarativeBase):
+    """Registry of the tables."""
+
+
+class CursorRow(Base):
+    """How far the events of a chain have been read."""
+
+    __tablename__ = "cursors"
+
+    chain_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    number: Mapped[int] = mapped_column(BigInteger)
+    hash: Mapped[bytes] = mapped_column(LargeBinary(32))
+
+
+class BlockRow(Base):
+    """Hashes of blocks that ended a step of the cursor, to find where a fork left them."""
+
+    __tablename__ = "blocks"
+
+    chain_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    number: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    hash: Mapped[bytes] = mapped_column(LargeBinary(32))
+    timestamp: Mapped[int] = mapped_column(BigInteger)
+
+
+class AccountRow(Base):
+    """A margin account, projected from events."""
+
+    __tablename__ = "accounts"
+
+    chain_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    account: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    owner: Mapped[str] = mapped_column(String(42))
+    opened_block: Mapped[int] = mapped_column(BigInteger)
+    changed_block: Mapped[int] = mapped_column(BigInteger, index=True)
+
+
+class EventRow(Base):
+    """A decoded log."""
+
+    __tablename__ = "events"
+
+    chain_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    block_number: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    log_index: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    block_hash: Mapped[bytes] = mapped_column(LargeBinary(32))
+    tx_hash: Mapped[bytes] = mapped_column(LargeBinary(32))
+    contract: Mapped[str] = mapped_column(String(64))
+    name: Mapped[str] = mapped_column(String(64), index=True)
+    args: Mapped[dict[str, Any]] = mapped_column(JSON)
+
+
+class IntentRow(Base):
+    """The journal: one action, from the decision to its end."""
+
+    __tablename__ = "intents"
+    __table_args__ = (
+        UniqueConstraint("chain_id", "kind", "subject", "epoch", name="uq_intents_key"),
+        Index("ix_intents_sender_state", "chain_id", "sender", "state"),
+    )
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    chain_id: Mapped[int] = mapped_column(BigInteger)
+    kind: Mapped[str] = mapped_column(String(32))
+    subject: Mapped[str] = mapped_column(String(64))
+    epoch: Mapped[int] = mapped_column(ChainInt)
+    state: Mapped[str] = mapped_column(String(12))
+    sender: Mapped[str] = mapped_column(String(42))
+    what: Mapped[str] = mapped_column(String(128))
+    to: Mapped[str] = mapped_column(String(42))
+    data: Mapped[bytes] = mapped_column(LargeBinary)
+    nonce: Mapped[int | None] = mapped_column(BigInteger)
+    gas_limit: Mapped[int | None] = mapped_column(BigInteger)
+    tries: Mapped[int] = mapped_column(Integer, default=0)
+    error: Mapped[str | None] = mapped_column(Text)
+    created_at: Mapped[int] = mapped_column(BigInteger)
+    updated_at: Mapped[int] = mapped_column(BigInteger)
+    tx_hash: Mapped[bytes | None] = mapped_column(LargeBinary(32))
+    succeeded: Mapped[bool | None] = mapped_column()
+    block_number: Mapped[int | None] = mapped_column(BigInteger)
+    block_hash: Mapped[bytes | None] = mapped_column(LargeBinary(32))
+
+
+class TransactionRow(Base):
+    """A signed transaction of an intent: the first, a replacement with higher fees, or a cancellation."""
+
+    __tablename__ = "transactions"
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    intent_id: Mapped[int] = mapped_column(ForeignKey("intents.id"), index=True)
+    hash: Mapped[bytes] = mapped_column(LargeBinary(32), unique=True)
+    raw: Mapped[bytes] = mapped_column(LargeBinary)
+    nonce: Mapped[int] = mapped_column(BigInteger)
+    gas_limit: Mapped[int] = mapped_column(BigInteger)
+    max_fee_wei: Mapped[int] = mapped_column(ChainInt)
+    priority_fee_wei: Mapped[int] = mapped_column(ChainInt)
+    cancels: Mapped[bool] = mapped_column()
+    signed_at: Mapped[int] = mapped_column(BigInteger)
+    sent_at: Mapped[int | None] = mapped_column(BigInteger)
+    mined_at: Mapped[int | None] = mapped_column(BigInteger)
+    cost_wei: Mapped[int | None] = mapped_column(ChainInt)
+
+
+class RunRow(Base):
+    """One cycle of the keeper."""
+
+    __tablename__ = "runs"
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    chain_id: Mapped[int] = mapped_column(BigInteger)
+    started_at: Mapped[int] = mapped_column(BigInteger, index=True)
+    finished_at: Mapped[int | None] = mapped_column(BigInteger)
+    block_number: Mapped[int | None] = mapped_column(BigInteger)
+    result: Mapped[str | None] = mapped_column(String(16))
+    detail: Mapped[dict[str, Any] | None] = mapped_column(JSON)
+
+
+class EpochRow(Base):
+    """A risk table the keeper has built; ``underlying`` -1 holds the joint scenarios."""
+
+    __tablename__ = "epochs"
+
+    chain_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    underlying: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    epoch: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    built_at: Mapped[int] = mapped_column(BigInteger)
+    content_hash: Mapped[bytes] = mapped_column(LargeBinary(32))
+    content: Mapped[dict[str, Any]] = mapped_column(JSON)
+
+
+class PushRow(Base):
+    """A parameter push the keeper has built, with what its impact check said."""
+
+    __tablename__ = "pushes"
+
+    chain_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    nonce: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    built_at: Mapped[int] = mapped_column(BigInteger)
+    verdict: Mapped[str] = mapped_column(String(16))
+    content: Mapped[dict[str, Any]] = mapped_column(JSON)
+
+
+class AssessmentRow(Base):
+    """The latest assessment of each account; amounts in wad."""
+
+    __tablename__ = "assessments"
+
+    chain_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    account: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    block_number: Mapped[int] = mapped_column(BigInteger)
+    assessed_at: Mapped[int] = mapped_column(BigInteger)
+    equity_mark: Mapped[int | None] = mapped_column(ChainInt)
+    equity_im: Mapped[int | None] = mapped_column(ChainInt)
+    equity_mm: Mapped[int | None] = mapped_column(ChainInt)
+    im: Mapped[int | None] = mapped_column(ChainInt)
+    mm: Mapped[int | None] = mapped_column(ChainInt)
+    flags: Mapped[int | None] = mapped_column(Integer)
+    unknown: Mapped[str | None] = mapped_column(Text)
+
+
+class MarkRow(Base):
+    """A small value with a name, for example when an operator last acknowledged failures."""
+
+    __tablename__ = "marks"
+
+    chain_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    value: Mapped[int] = mapped_column(ChainInt)
