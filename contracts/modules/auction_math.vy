@@ -1,0 +1,102 @@
+# pragma version 0.4.3
+# SPDX-License-Identifier: AGPL-3.0-only
+"""
+@title Arithmetic of a liquidation auction
+@notice Pure. `equity` at mark and for maintenance margin, `mm` and prices in wad; discounts and fractions in wad, 1e18
+        = 1. An account's amounts are below 2^140 (128 positions of lots < 2^55 at prices < 2^90, and as much cash), so
+        a product with 1e18 fits.
+"""
+
+from contracts.modules import constants as c
+from contracts.modules import fixed_math
+
+
+_WAD_PER_BPS: constant(uint256) = c.WAD // c.BPS
+
+
+@internal
+@pure
+def _discount_wad(
+    elapsed_s: uint256, start_bps: uint256, fast_bps: uint256, slow_bps: uint256, fast_s: uint256, slow_s: uint256
+) -> uint256:
+    """
+    @notice Discount on equity at mark: start_bps, linear to fast_bps in fast_s, linear to slow_bps in slow_s more
+    """
+    origin_bps: uint256 = fast_bps
+    target_bps: uint256 = slow_bps
+    leg_s: uint256 = slow_s
+    leg_elapsed_s: uint256 = 0
+    if elapsed_s < fast_s:
+        origin_bps = start_bps
+        target_bps = fast_bps
+        leg_s = fast_s
+        leg_elapsed_s = elapsed_s
+    else:
+        leg_elapsed_s = min(elapsed_s - fast_s, slow_s)
+    # down: favours the account
+    return origin_bps * _WAD_PER_BPS + fixed_math._mul_div_down(
+        (target_bps - origin_bps) * _WAD_PER_BPS, leg_elapsed_s, leg_s
+    )
+
+
+@internal
+@pure
+def _price_wad(equity_mark: uint256, discount_wad: uint256) -> uint256:
+    """
+    @notice Price of the whole account: equity * (1 - discount), up: favours the account
+    """
+    return fixed_math._mul_div_up(equity_mark, c.WAD - discount_wad, c.WAD)
+
+
+@internal
+@pure
+def _buffered(mm: uint256, buffer_bps: uint256) -> int256:
+    """
+    @notice mm * (1 + buffer), up: against the account
+    """
+    return convert(fixed_math._mul_div_up(mm, c.BPS + buffer_bps, c.BPS), int256)
+
+
+@internal
+@pure
+def _max_fraction(equity_mm: int256, target: int256, price: uint256) -> uint256:
+    """
+    @notice Least fraction whose sale at `price` for the whole brings maintenance equity to `target` of the rest
+    @dev Selling f leaves (1-f)*equity_mm + f*price against (1-f)*target; equal at
+         f = (target - equity_mm) / (target - equity_mm + price).
+    @return 0 when nothing is missing, at most 1e18. Up: the target is reached.
+    """
+    if equity_mm >= target:
+        return 0
+    missing: uint256 = convert(target - equity_mm, uint256)
+    return fixed_math._mul_div_up(missing, c.WAD, missing + price)
+
+
+@internal
+@pure
+def _whole_if_dust(fraction_wad: uint256, mm: uint256, min_mm: uint256) -> uint256:
+    """
+    @notice The fraction, or 1 when the rest would have a requirement below `min_mm`, too small to be worth a bid
+    """
+    if mm * (c.WAD - fraction_wad) < min_mm * c.WAD:
+        return c.WAD
+    return fraction_wad
+
+
+@internal
+@pure
+def _payout_wad(equity_mark: int256, mm: uint256, elapsed_s: uint256, duration_s: uint256) -> uint256:
+    """
+    @notice What a bidder is paid for taking the whole of an insolvent account
+    @dev Starts at what covers the negative equity, so that the bidder takes an account worth zero; rises linearly to
+         what leaves the bidder with equity of MM. When equity at mark is positive (nobody bid while it was sold)
+         that is the difference to MM.
+    """
+    loss: uint256 = 0
+    reward: uint256 = mm
+    if equity_mark < 0:
+        loss = convert(-equity_mark, uint256)
+    else:
+        reward -= min(reward, convert(equity_mark, uint256))
+    # down: favours the insurance fund
+    return loss + fixed_math._mul_div_down(reward, min(elapsed_s, duration_s), duration_s)

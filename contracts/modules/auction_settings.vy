@@ -1,0 +1,119 @@
+# pragma version 0.4.3
+# pragma nonreentrancy on
+# SPDX-License-Identifier: AGPL-3.0-only
+"""
+@title Settings of the liquidation auctions
+@notice Set by governance inside constant ranges; a change also applies to running auctions.
+"""
+
+from contracts.modules import auction_math
+from contracts.modules import constants as c
+from contracts.modules import errors_auction as e
+from snekmate.auth import ownable
+
+uses: ownable
+
+
+event SettingsSet:
+    settings: Settings
+
+
+# Discount: start_bps, linear to fast_bps in fast_s, linear to slow_bps in slow_s more. insolvent_s: time in which the
+# reward of the insolvent phase rises to MM. Buffers are parts of MM: a sale may bring the account to target_buffer_bps
+# above it, the auction ends at end_buffer_bps above it. min_slice_wad: least MM of a slice and of what is left.
+struct Settings:
+    start_bps: uint256
+    fast_bps: uint256
+    slow_bps: uint256
+    fast_s: uint256
+    slow_s: uint256
+    insolvent_s: uint256
+    target_buffer_bps: uint256
+    end_buffer_bps: uint256
+    min_slice_wad: uint256
+
+
+_MINUTE: constant(uint256) = 60
+_DAY: constant(uint256) = 86_400
+
+
+_settings: Settings
+
+
+@deploy
+def __init__():
+    """
+    @notice 1 % at once, 20 % after 15 minutes, everything after 12 hours more (a peer: 5 %, 30 %, 100 % in the same
+            times); 1 hour for the insolvent reward; sold to 15 % above MM, ended at 10 %; slices of 100 USD of MM
+    @dev slow_bps of 100 % makes the price zero at the moment that the insolvent phase starts paying from zero: it
+         does not jump there.
+    """
+    self._store(
+        Settings(
+            start_bps=100,
+            fast_bps=2_000,
+            slow_bps=10_000,
+            fast_s=15 * _MINUTE,
+            slow_s=_DAY // 2,
+            insolvent_s=60 * _MINUTE,
+            target_buffer_bps=1_500,
+            end_buffer_bps=1_000,
+            min_slice_wad=100 * c.WAD,
+        )
+    )
+
+
+@external
+def set_settings(settings: Settings):
+    """
+    @notice Replaces the settings
+    @dev Abuse: a large start discount gives accounts away, a slow clock leaves bad debt unsold, a large slice liquidates
+         small accounts whole. The ranges are the damage.
+    """
+    ownable._check_owner()
+    self._store(settings)
+
+
+@external
+@view
+def settings() -> Settings:
+    """
+    @notice The settings
+    """
+    return self._settings
+
+
+@internal
+@view
+def _discount_wad(elapsed_s: uint256) -> uint256:
+    """
+    @notice Discount of the solvent phase, wad
+    """
+    return auction_math._discount_wad(
+        elapsed_s,
+        self._settings.start_bps,
+        self._settings.fast_bps,
+        self._settings.slow_bps,
+        self._settings.fast_s,
+        self._settings.slow_s,
+    )
+
+
+@internal
+def _store(settings: Settings):
+    assert (
+        settings.start_bps <= 2_000
+        and settings.start_bps <= settings.fast_bps
+        and settings.fast_bps <= settings.slow_bps
+        and settings.slow_bps <= c.BPS
+    ), e.SETTINGS
+    assert settings.fast_s >= _MINUTE and settings.fast_s <= _DAY, e.SETTINGS
+    assert settings.slow_s >= 10 * _MINUTE and settings.slow_s <= 7 * _DAY, e.SETTINGS
+    assert settings.insolvent_s >= 10 * _MINUTE and settings.insolvent_s <= 7 * _DAY, e.SETTINGS
+    # a sale that reaches its target must also end the auction, with room for the rounding of lots
+    assert settings.end_buffer_bps >= 100 and settings.target_buffer_bps >= settings.end_buffer_bps + 100, e.SETTINGS
+    assert settings.target_buffer_bps <= 5_000, e.SETTINGS
+    # not zero: see LiquidationAuction._fraction
+    assert settings.min_slice_wad >= 10 * c.WAD and settings.min_slice_wad <= 10_000 * c.WAD, e.SETTINGS
+    self._settings = settings
+    log SettingsSet(settings=settings)
