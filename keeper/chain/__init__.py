@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reading from and sending to an EVM chain."""
+"""Access to a chain: RPC pool, multicall, contracts, events, and the embedded chain for demos and tests."""
