@@ -258,18 +258,19 @@ def option_info(instrument: uint256) -> (uint256, uint256, bool):
 
 @external
 @view
-def check_tradable(instrument: uint256):
+def check_tradable(instrument: uint256) -> bool:
     """
-    @notice Reverts unless the instrument may be traded now: a listed, unexpired option or an enabled perpetual
+    @notice True for a listed, unexpired option or an enabled perpetual; reverts otherwise
     """
     if instrument & 255 == c.PERP_SLOT:
         underlying: uint256 = instrument >> 8
         # an underlying that is not listed has no flag
         assert underlying < c.MAX_UNDERLYINGS and self._infos[underlying] & 1 != 0, err.NOT_TRADABLE
-        return
+        return True
     word: uint256 = self._options[instrument]
     assert word != 0, err.NOT_TRADABLE
     assert block.timestamp < (word >> 96) & (2**40 - 1), err.EXPIRED
+    return True
 
 
 @external

@@ -1,0 +1,370 @@
+# pragma version 0.4.3
+# pragma evm-version prague
+# pragma nonreentrancy on
+# SPDX-License-Identifier: AGPL-3.0-only
+"""
+@title Custody and ledger of margin accounts
+@notice Holds the tokens, knows balances, asks the engine about risk. State layout: docs/margin-rule.md, section 2.
+        Account 0 is the protocol's own: fees, the reserve's share of interest and rounding end there; governance is
+        its owner.
+"""
+
+from snekmate.auth import ownable
+from snekmate.auth import ownable_2step
+
+from contracts.interfaces import IMarginAccounts
+from contracts.interfaces import IMarginEngine
+from contracts.modules import cash
+from contracts.modules import collateral
+from contracts.modules import constants as c
+from contracts.modules import errors_accounts as err
+from contracts.modules import heads
+from contracts.modules import ledger_views
+from contracts.modules import positions
+from contracts.modules import seizure
+from contracts.modules import settlement
+from contracts.modules import token
+from contracts.modules import wiring
+
+implements: IMarginAccounts
+
+initializes: ownable
+initializes: ownable_2step[ownable := ownable]
+initializes: wiring[ownable := ownable]
+initializes: heads
+initializes: collateral[heads := heads]
+initializes: positions[heads := heads]
+initializes: cash
+initializes: ledger_views[heads := heads, positions := positions, cash := cash, collateral := collateral]
+initializes: settlement[heads := heads, positions := positions, cash := cash]
+initializes: seizure[
+    heads := heads, positions := positions, cash := cash, collateral := collateral, settlement := settlement
+]
+
+# ownership
+exports: (
+    ownable_2step.owner,
+    ownable_2step.pending_owner,
+    ownable_2step.transfer_ownership,
+    ownable_2step.accept_ownership,
+)
+
+# wiring
+exports: (
+    wiring.set_engine,
+    wiring.set_table,
+    wiring.set_auction,
+    wiring.set_venue,
+    wiring.set_guardian,
+    wiring.pause,
+    wiring.engine,
+    wiring.table,
+    wiring.auction,
+    wiring.guardian,
+    wiring.is_venue,
+    wiring.paused_until,
+)
+
+# views
+exports: (
+    heads.account_count,
+    collateral.collateral_count,
+    ledger_views.state,
+    ledger_views.nonce_of,
+    ledger_views.cash_of,
+    ledger_views.collateral_of,
+    ledger_views.position_of,
+    ledger_views.cash_token,
+    ledger_views.collateral_info,
+    ledger_views.cash_totals,
+    ledger_views.cash_book,
+)
+
+# Whatever the health, an account with risk may not take value out while a price or the table it needs is dead.
+BLOCKING_FLAGS: constant(uint256) = c.FLAG_PRICE_DEAD | c.FLAG_TABLE_EXPIRED | c.FLAG_ROW_MISSING
+
+
+@deploy
+def __init__(governance: address, guardian: address, cash_token: address, registry: address, oracle: address):
+    """
+    @notice Engine, table, auction and venues are wired by governance after
+    @param governance Owner, a timelock in production
+    @param guardian May pause
+    @param cash_token Token of cash; at most 18 decimals
+    """
+    ownable.__init__()
+    ownable_2step.__init__()
+    heads.__init__()
+    cash.__init__(cash_token)
+    settlement.__init__(registry, oracle)
+    wiring.guardian = guardian
+    ownable._transfer_ownership(governance)
+
+
+# --- governance ------------------------------------------------------------------------------------------------------
+
+
+@external
+def list_collateral(token_: address, linked_plus_one: uint256, cap_raw: uint256):
+    """
+    @notice Lists the next collateral asset
+    @dev Abuse: a worthless token with a kind feed borrows the lenders' cash. The cap bounds it.
+    @param linked_plus_one Underlying whose price moves with the asset, plus 1; 0 if none
+    @param cap_raw Most that may be deposited in all, raw, < 2^112
+    """
+    ownable._check_owner()
+    # tokens that arrive as cash cover are measured against the cash book alone
+    assert token_ != cash.TOKEN, err.LISTED
+    collateral._list(token_, linked_plus_one, cap_raw)
+
+
+@external
+def set_collateral_cap(asset: uint256, cap_raw: uint256):
+    """
+    @notice Sets the cap of an asset (raw); 0 stops deposits
+    @dev Abuse: a lower cap raises everybody's use haircut in that asset at once.
+    """
+    ownable._check_owner()
+    collateral._set_cap(asset, cap_raw)
+
+
+@external
+def set_rates(
+    base_bps: uint256, slope_low_bps: uint256, slope_high_bps: uint256, kink_bps: uint256, reserve_bps: uint256
+):
+    """
+    @notice Sets the interest curve: bps a year at no use, added up to the kink, added above it; the kink in bps of
+            use; the part of interest that account 0 keeps, in bps
+    @dev Abuse: bounds in rate_curve; at worst 370 % a year at full use.
+    """
+    ownable._check_owner()
+    cash._accrue()
+    cash._set_rates(base_bps, slope_low_bps, slope_high_bps, kink_bps, reserve_bps)
+
+
+# --- owners ----------------------------------------------------------------------------------------------------------
+
+
+@external
+def open_account(owner: address) -> uint256:
+    """
+    @notice Opens an account for `owner`; returns its number
+    """
+    return heads._open(owner)
+
+
+@external
+def set_operator(account: uint256, operator: address, allowed: bool):
+    """
+    @notice The owner lets somebody else withdraw and trade for the account, or stops it
+    """
+    assert msg.sender == self._owner_of(account), err.NOT_AUTHORISED
+    heads._set_operator(account, operator, allowed)
+
+
+@external
+def deposit(account: uint256, token_: address, amount_raw: uint256):
+    """
+    @notice Takes `amount_raw` of the cash token or of a listed asset from the caller; what arrives is credited
+    @dev Anybody may top up: cash, or an asset the account has. A new asset needs the owner or an operator, else a
+         stranger could tie an account to a feed it never chose.
+    """
+    assert self._owner_of(account) != empty(address), err.NO_ACCOUNT
+    if token_ == cash.TOKEN:
+        indices: cash.Indices = cash._accrue()
+        received_raw: uint256 = token._pull(token_, msg.sender, amount_raw)
+        cash_wad: int256 = cash._move(account, convert(cash._book_in(received_raw), int256), indices)
+        heads._bump(account)
+        log IMarginAccounts.CashDeposited(
+            account=account, sender=msg.sender, amount_raw=received_raw, cash_wad=cash_wad
+        )
+        return
+    asset: uint256 = collateral._asset_of(token_)
+    if (heads._heads[account] >> (heads.COLLATERAL_SHIFT + asset)) & 1 == 0:
+        assert account != cash.PROTOCOL, err.PROTOCOL
+        assert self._is_authorised(account, msg.sender), err.NOT_AUTHORISED
+    amount: uint256 = token._pull(token_, msg.sender, amount_raw)
+    balance_raw: uint256 = collateral._deposit(account, asset, amount)
+    log IMarginAccounts.CollateralDeposited(
+        account=account, token=token_, sender=msg.sender, amount_raw=amount, balance_raw=balance_raw
+    )
+
+
+@external
+def withdraw(account: uint256, token_: address, amount_raw: uint256, receiver: address):
+    """
+    @notice Sends tokens to `receiver`; cash may be borrowed as far as margin and the tokens held allow
+    @dev Profit and loss of perpetuals becomes cash first when cash is withdrawn. The transfer comes last.
+    @param amount_raw Raw units; 2^256-1 = all of the positive balance
+    """
+    assert self._is_authorised(account, msg.sender), err.NOT_AUTHORISED
+    assert not wiring._is_paused(wiring.PAUSE_WITHDRAW), err.PAUSED
+    assert receiver != empty(address) and receiver != self, err.NO_ADDRESS
+    indices: cash.Indices = cash._accrue()
+    amount: uint256 = amount_raw
+    if token_ == cash.TOKEN:
+        perps: uint256 = (heads._heads[account] >> heads.PERP_SHIFT) & heads.BITMAP_MASK
+        if perps != 0:
+            settlement._settle_perps(account, perps, indices)
+        if amount == max_value(uint256):
+            amount = convert(max(cash._of(account, indices), 0), uint256) // cash.SCALE
+        assert amount != 0, err.ZERO_AMOUNT
+        cash_wad: int256 = cash._move(account, -convert(cash._book_out(amount), int256), indices)
+        heads._bump(account)
+        log IMarginAccounts.CashWithdrawn(account=account, receiver=receiver, amount_raw=amount, cash_wad=cash_wad)
+    else:
+        asset: uint256 = collateral._asset_of(token_)
+        if amount == max_value(uint256):
+            amount = collateral._amounts[account][asset]
+        assert amount != 0, err.ZERO_AMOUNT
+        balance_raw: uint256 = collateral._withdraw(account, asset, amount)
+        log IMarginAccounts.CollateralWithdrawn(
+            account=account, token=token_, receiver=receiver, amount_raw=amount, balance_raw=balance_raw
+        )
+    # without positions or debt there is nothing to secure: no dead feed keeps such an account's owner from leaving
+    if heads._heads[account] & heads.POSITION_MASK != 0 or cash._of(account, indices) < 0:
+        result: IMarginEngine.Assessment = staticcall wiring.engine.assess(account)
+        assert result.flags & BLOCKING_FLAGS == 0, err.NO_DATA
+        assert result.equity_im >= convert(result.im, int256), err.BELOW_IM
+    token._push(token_, receiver, amount)
+
+
+# --- venues ----------------------------------------------------------------------------------------------------------
+
+
+@external
+def apply_fill(fill: IMarginAccounts.Fill):
+    """
+    @notice Books a matched trade; both sides must hold initial margin after or reduce their risk
+    @dev Venues only. Lots 1e-6 units, prices and fees wad; fees go to account 0.
+    """
+    assert wiring.is_venue[msg.sender], err.NOT_VENUE
+    assert fill.buyer != fill.seller, err.SELF_TRADE
+    assert fill.buyer != cash.PROTOCOL and fill.seller != cash.PROTOCOL, err.PROTOCOL
+    assert max(fill.buyer, fill.seller) < heads.account_count, err.NO_ACCOUNT
+    assert fill.lots > 0 and fill.lots <= c.MAX_LOTS, err.LOTS
+    assert fill.price_wad <= c.MAX_PRICE_WAD, err.PRICE
+    assert staticcall settlement.REGISTRY.check_tradable(fill.instrument)
+    slot: uint256 = fill.instrument & 255
+    if slot == c.PERP_SLOT:
+        assert fill.price_wad > 0, err.PRICE
+    else:
+        assert slot < staticcall wiring.table.rows_of(fill.instrument >> 8), err.NO_ROW
+    buyer_before: DynArray[uint256, 128] = ledger_views._state(fill.buyer)
+    seller_before: DynArray[uint256, 128] = ledger_views._state(fill.seller)
+    settlement._book_fill(fill, cash._accrue())
+    self._check_fill(fill.buyer, buyer_before)
+    self._check_fill(fill.seller, seller_before)
+
+
+# --- anyone ----------------------------------------------------------------------------------------------------------
+
+
+@external
+def settle_perp(account: uint256, underlying: uint256):
+    """
+    @notice Turns the profit or loss of a perpetual into cash at the oracle's price; below one wad stays in the quote
+    """
+    if (heads._heads[account] >> (heads.PERP_SHIFT + underlying)) & 1 == 0:
+        return
+    assert settlement._settle_perps(account, 1 << underlying, cash._accrue()) == 1, err.PRICE_DEAD
+
+
+@external
+def settle_options(account: uint256, underlying: uint256):
+    """
+    @notice Turns the account's options of settled expiries of one underlying into cash
+    """
+    assert underlying < c.MAX_UNDERLYINGS, err.NO_ACCOUNT
+    settlement._settle_options(account, underlying, cash._accrue())
+
+
+# --- auction ---------------------------------------------------------------------------------------------------------
+
+
+@external
+def seize(account: uint256, bidder: uint256, fraction_wad: uint256, price_wad: int256):
+    """
+    @notice Moves `fraction_wad` (<= 1e18) of cash, collateral and positions to the bidder's account, which pays
+            `price_wad`; a negative price is credited to the bidder out of cover or socialised losses
+    @dev Auction only; it checks the bidder's margin after.
+    """
+    assert msg.sender == wiring.auction, err.NOT_AUCTION
+    assert account != bidder, err.SELF_TRADE
+    assert account != cash.PROTOCOL and bidder != cash.PROTOCOL, err.PROTOCOL
+    assert max(account, bidder) < heads.account_count, err.NO_ACCOUNT
+    assert fraction_wad <= c.WAD, err.FRACTION
+    seizure._seize(account, bidder, fraction_wad, price_wad, cash._accrue())
+
+
+@external
+def socialise_loss(loss_wad: uint256):
+    """
+    @notice Lowers all positive cash by `loss_wad` in total, pro rata (auction only)
+    @dev The event carries what was taken: less than asked only when lenders have lost all but a millionth.
+    """
+    assert msg.sender == wiring.auction, err.NOT_AUCTION
+    cash._socialise(loss_wad, cash._accrue())
+
+
+@external
+def receive_cover(amount_raw: uint256) -> uint256:
+    """
+    @notice Books cash token that the insurance fund has sent here (auction only); returns the wad that seize may
+            credit for it, at most what really arrived
+    """
+    assert msg.sender == wiring.auction, err.NOT_AUCTION
+    return cash._receive_cover(amount_raw)
+
+
+# --- views -----------------------------------------------------------------------------------------------------------
+
+
+@external
+@view
+def owner_of(account: uint256) -> address:
+    """
+    @notice Owner; zero if there is no such account
+    """
+    return self._owner_of(account)
+
+
+# Reentrant: owners and operators change in no call that calls out; venues may ask from anywhere.
+@external
+@view
+@reentrant
+def is_authorised(account: uint256, who: address) -> bool:
+    """
+    @notice Whether `who` owns or operates the account
+    """
+    return self._is_authorised(account, who)
+
+
+# --- internal --------------------------------------------------------------------------------------------------------
+
+
+@internal
+@view
+def _owner_of(account: uint256) -> address:
+    return ownable.owner if account == cash.PROTOCOL else heads._owners[account]
+
+
+@internal
+@view
+def _is_authorised(account: uint256, who: address) -> bool:
+    return who == self._owner_of(account) or heads._operators[account][who]
+
+
+@internal
+@view
+def _check_fill(account: uint256, before: DynArray[uint256, 128]):
+    """
+    @dev Initial margin after; else (or while new risk is paused or data is dead) the requirement must not have risen
+         and health must not have fallen. The state before is assessed only when that is asked.
+    """
+    after: IMarginEngine.Assessment = staticcall wiring.engine.assess(account)
+    health: int256 = after.equity_im - convert(after.im, int256)
+    if health >= 0 and after.flags & BLOCKING_FLAGS == 0 and not wiring._is_paused(wiring.PAUSE_RISK):
+        return
+    prior: IMarginEngine.Assessment = staticcall wiring.engine.assess_state(before)
+    assert after.im <= prior.im and health >= prior.equity_im - convert(prior.im, int256), err.BELOW_IM

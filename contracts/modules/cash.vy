@@ -1,0 +1,285 @@
+# pragma version 0.4.3
+# pragma evm-version prague
+# pragma nonreentrancy on
+# SPDX-License-Identifier: AGPL-3.0-only
+"""
+@title Cash: signed balances that earn or owe interest
+@notice An account's cash is stored scaled: positive by the supply index, negative by the borrow index. One token,
+        kinked interest curve, part of the interest to account 0. Everything is in wad but `_book_raw`.
+@custom:invariant Rounding never creates cash. With S and B the scaled totals, si and bi the indices:
+    S*si/1e18 - B*bi/1e18  <=  tokens booked + cash realised from perpetuals and options whose other side is not settled.
+    Proof. What an account shows is at most what it truly has: floor(s*si) if positive, -ceil(|s|*bi) if negative. `_move`
+    takes the shown value, adds `delta` and rounds back the same way, so the true value rises by at most `delta`. Each
+    caller's deltas add up to what was booked in or out, or are offset in quotes and dust. Accrual pays lenders and the
+    reserve floor shares of a floor of the interest owed. A socialised loss lowers si by a ceiling.
+"""
+
+from ethereum.ercs import IERC20
+from ethereum.ercs import IERC20Detailed
+
+from contracts.interfaces import IMarginAccounts
+from contracts.modules import constants as c
+from contracts.modules import errors_accounts as err
+from contracts.modules import fixed_math
+from contracts.modules import rate_curve
+
+event RatesSet:
+    base_bps: uint256
+    slope_low_bps: uint256
+    slope_high_bps: uint256
+    kink_bps: uint256
+    reserve_bps: uint256
+
+
+struct Indices:
+    supply_wad: uint256
+    borrow_wad: uint256
+    # scaled supply that account 0 earns by accruing now
+    reserve_scaled: uint256
+
+
+MASK_112: constant(uint256) = 2**112 - 1
+MASK_128: constant(uint256) = 2**128 - 1
+# A loss on lenders stops here: below, scaled amounts would lose their precision and at zero nobody could deposit.
+MIN_SUPPLY_INDEX: constant(uint256) = 10**12
+PROTOCOL: constant(uint256) = 0
+
+TOKEN: immutable(address)
+# wad per raw unit
+SCALE: immutable(uint256)
+
+# supply index wad (0..111) | borrow index wad (112..223) | accrued at (224..255)
+_indices: uint256
+# scaled supply (0..127) | scaled borrow (128..255)
+_totals: uint256
+# rate_curve word
+_curve: uint256
+_scaled: HashMap[uint256, int256]
+# tokens that came in less those that went out
+_book_raw: uint256
+# remainders below one wad, lot x wad; whole wads go to account 0
+_dust: uint256
+# cover and losses that seize may still credit to bidders
+_cover_credit_wad: uint256
+
+
+@deploy
+def __init__(token: address):
+    decimals: uint256 = convert(staticcall IERC20Detailed(token).decimals(), uint256)
+    assert decimals <= 18, err.CASH_DECIMALS
+    TOKEN = token
+    SCALE = 10 ** (18 - decimals)
+    self._indices = c.WAD | (c.WAD << 112) | (block.timestamp << 224)
+    self._set_rates(0, 400, 6_000, 9_000, 1_000)
+
+
+@internal
+def _set_rates(
+    base_bps: uint256, slope_low_bps: uint256, slope_high_bps: uint256, kink_bps: uint256, reserve_bps: uint256
+):
+    """
+    @dev The caller has accrued, so that the past keeps the old curve.
+    """
+    self._curve = rate_curve._pack(base_bps, slope_low_bps, slope_high_bps, kink_bps, reserve_bps)
+    log RatesSet(
+        base_bps=base_bps,
+        slope_low_bps=slope_low_bps,
+        slope_high_bps=slope_high_bps,
+        kink_bps=kink_bps,
+        reserve_bps=reserve_bps,
+    )
+
+
+# --- interest --------------------------------------------------------------------------------------------------------
+
+
+@internal
+@view
+def _now() -> Indices:
+    """
+    @notice Indices with interest to now
+    @dev Bounds: index < 2^112, scaled totals < 2^128, so each product with one wad more is below 2^240 * 2^60 / 2^59.
+    """
+    word: uint256 = self._indices
+    indices: Indices = Indices(
+        supply_wad=word & MASK_112, borrow_wad=(word >> 112) & MASK_112, reserve_scaled=0
+    )
+    elapsed: uint256 = block.timestamp - (word >> 224)
+    totals: uint256 = self._totals
+    borrowed: uint256 = totals >> 128
+    if elapsed == 0 or borrowed == 0:
+        return indices
+    supplied: uint256 = totals & MASK_128
+    supplied_wad: uint256 = fixed_math._mul_div_down(supplied, indices.supply_wad, c.WAD)
+    borrowed_wad: uint256 = fixed_math._mul_div_down(borrowed, indices.borrow_wad, c.WAD)
+    use_wad: uint256 = c.WAD
+    if borrowed_wad < supplied_wad:
+        use_wad = fixed_math._mul_div_down(borrowed_wad, c.WAD, supplied_wad)
+    curve: uint256 = self._curve
+    growth_wad: uint256 = rate_curve._growth(curve, use_wad, elapsed)
+    # saturates instead of reverting: a stuck index must not stop withdrawals (it takes centuries to get there)
+    borrow_wad: uint256 = min(
+        indices.borrow_wad + fixed_math._mul_div_down(indices.borrow_wad, growth_wad, c.WAD), MASK_112
+    )
+    # down: lenders get no more than borrowers owe
+    interest_wad: uint256 = fixed_math._mul_div_down(borrowed, borrow_wad - indices.borrow_wad, c.WAD)
+    lenders_wad: uint256 = 0
+    if supplied != 0:
+        lenders_wad = fixed_math._mul_div_down(interest_wad, c.BPS - (curve >> 64), c.BPS)
+        indices.supply_wad = min(
+            indices.supply_wad + fixed_math._mul_div_down(lenders_wad, c.WAD, supplied), MASK_112
+        )
+    indices.borrow_wad = borrow_wad
+    indices.reserve_scaled = fixed_math._mul_div_down(interest_wad - lenders_wad, c.WAD, indices.supply_wad)
+    return indices
+
+
+@internal
+def _accrue() -> Indices:
+    """
+    @notice Books interest to now; every change of cash comes after it
+    """
+    if self._indices >> 224 == block.timestamp:
+        return self._now()
+    indices: Indices = self._now()
+    self._indices = indices.supply_wad | (indices.borrow_wad << 112) | (block.timestamp << 224)
+    if indices.reserve_scaled != 0:
+        before: int256 = self._scaled[PROTOCOL]
+        self._put(PROTOCOL, before, before + convert(indices.reserve_scaled, int256))
+        indices.reserve_scaled = 0
+    log IMarginAccounts.InterestAccrued(borrow_index_wad=indices.borrow_wad, supply_index_wad=indices.supply_wad)
+    return indices
+
+
+# --- balances --------------------------------------------------------------------------------------------------------
+
+
+@internal
+@pure
+def _value(scaled: int256, indices: Indices) -> int256:
+    """
+    @notice Cash (wad) of a scaled balance, rounded against the account
+    """
+    if scaled >= 0:
+        return convert(fixed_math._mul_div_down(convert(scaled, uint256), indices.supply_wad, c.WAD), int256)
+    return -convert(fixed_math._mul_div_up(convert(-scaled, uint256), indices.borrow_wad, c.WAD), int256)
+
+
+@internal
+@view
+def _of(account: uint256, indices: Indices) -> int256:
+    scaled: int256 = self._scaled[account]
+    if account == PROTOCOL:
+        scaled += convert(indices.reserve_scaled, int256)
+    return self._value(scaled, indices)
+
+
+@internal
+def _move(account: uint256, delta_wad: int256, indices: Indices) -> int256:
+    """
+    @notice Adds `delta_wad` to an account's cash; returns the resulting cash. `indices` come from `_accrue`
+    @dev Both the old and the new balance round against the account.
+    """
+    before: int256 = self._scaled[account]
+    if delta_wad == 0:
+        return self._value(before, indices)
+    cash_wad: int256 = self._value(before, indices) + delta_wad
+    scaled: int256 = 0
+    if cash_wad >= 0:
+        scaled = convert(fixed_math._mul_div_down(convert(cash_wad, uint256), c.WAD, indices.supply_wad), int256)
+    else:
+        scaled = -convert(fixed_math._mul_div_up(convert(-cash_wad, uint256), c.WAD, indices.borrow_wad), int256)
+    self._put(account, before, scaled)
+    return self._value(scaled, indices)
+
+
+@internal
+def _put(account: uint256, before: int256, scaled: int256):
+    totals: uint256 = self._totals
+    supplied: int256 = convert(totals & MASK_128, int256) - max(before, 0) + max(scaled, 0)
+    borrowed: int256 = convert(totals >> 128, int256) + min(before, 0) - min(scaled, 0)
+    assert supplied < 2**128 and borrowed < 2**128, err.TOTALS
+    self._scaled[account] = scaled
+    self._totals = convert(supplied, uint256) | (convert(borrowed, uint256) << 128)
+
+
+@internal
+def _add_dust(remainder: int256, indices: Indices):
+    """
+    @notice Keeps a remainder of a division by 1e6 (lot x wad, >= 0); whole wads become account 0's cash
+    """
+    if remainder == 0:
+        return
+    total: uint256 = self._dust + convert(remainder, uint256)
+    if total >= c.LOTS_PER_UNIT:
+        self._move(PROTOCOL, convert(total // c.LOTS_PER_UNIT, int256), indices)
+    self._dust = total % c.LOTS_PER_UNIT
+
+
+# --- tokens ----------------------------------------------------------------------------------------------------------
+
+
+@internal
+def _book_in(amount_raw: uint256) -> uint256:
+    """
+    @notice Books tokens that have arrived; returns their wad
+    """
+    self._book_raw += amount_raw
+    return amount_raw * SCALE
+
+
+@internal
+def _book_out(amount_raw: uint256) -> uint256:
+    """
+    @notice Books tokens that are about to leave; returns their wad
+    """
+    book_raw: uint256 = self._book_raw
+    assert amount_raw <= book_raw, err.BOOK
+    self._book_raw = unsafe_sub(book_raw, amount_raw)
+    return amount_raw * SCALE
+
+
+# --- losses ----------------------------------------------------------------------------------------------------------
+
+
+@internal
+def _receive_cover(amount_raw: uint256) -> uint256:
+    """
+    @notice Books what the insurance fund sent, at most what is here unbooked; returns the wad seize may credit for it
+    """
+    held_raw: uint256 = staticcall IERC20(TOKEN).balanceOf(self)
+    received_wad: uint256 = self._book_in(min(amount_raw, held_raw - self._book_raw))
+    self._cover_credit_wad += received_wad
+    return received_wad
+
+
+@internal
+def _socialise(loss_wad: uint256, indices: Indices) -> uint256:
+    """
+    @notice Takes a loss from all positive cash; returns the wad that was taken, which seize may credit
+    @dev The index falls by a ceiling, so lenders lose at least what is credited. It stops at MIN_SUPPLY_INDEX: the
+         return value is then below the loss.
+    """
+    supplied: uint256 = self._totals & MASK_128
+    supplied_wad: uint256 = fixed_math._mul_div_down(supplied, indices.supply_wad, c.WAD)
+    if supplied == 0 or indices.supply_wad <= MIN_SUPPLY_INDEX:
+        return 0
+    fall_wad: uint256 = indices.supply_wad - MIN_SUPPLY_INDEX
+    if loss_wad < supplied_wad:
+        fall_wad = min(fall_wad, fixed_math._mul_div_up(loss_wad, c.WAD, supplied))
+    taken_wad: uint256 = min(loss_wad, fixed_math._mul_div_down(supplied, fall_wad, c.WAD))
+    supply_wad: uint256 = indices.supply_wad - fall_wad
+    self._indices = (self._indices & ~MASK_112) | supply_wad
+    self._cover_credit_wad += taken_wad
+    log IMarginAccounts.LossSocialised(loss_wad=taken_wad, supply_index_wad=supply_wad)
+    return taken_wad
+
+
+@internal
+def _use_cover(amount_wad: uint256):
+    """
+    @notice A credit to a bidder needs as much cover or socialised loss before it, so the auction cannot print cash
+    """
+    credit_wad: uint256 = self._cover_credit_wad
+    assert amount_wad <= credit_wad, err.COVER
+    self._cover_credit_wad = unsafe_sub(credit_wad, amount_wad)

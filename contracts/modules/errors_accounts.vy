@@ -1,0 +1,43 @@
+# pragma version 0.4.3
+# SPDX-License-Identifier: AGPL-3.0-only
+"""
+@title Revert reasons of MarginAccounts and its modules
+"""
+
+NOT_AUTHORISED: constant(String[32]) = "accounts: not authorised"
+NO_ACCOUNT: constant(String[32]) = "accounts: no such account"
+NO_ADDRESS: constant(String[32]) = "accounts: zero address"
+ZERO_AMOUNT: constant(String[32]) = "accounts: zero amount"
+BELOW_IM: constant(String[32]) = "accounts: below initial margin"
+NO_DATA: constant(String[32]) = "accounts: risk data dead"
+PAUSED: constant(String[32]) = "accounts: paused"
+PAUSE_BOUND: constant(String[32]) = "accounts: pause too long"
+NOT_VENUE: constant(String[32]) = "accounts: not a venue"
+NOT_AUCTION: constant(String[32]) = "accounts: not the auction"
+SELF_TRADE: constant(String[32]) = "accounts: same account"
+PROTOCOL: constant(String[32]) = "accounts: protocol account"
+PRICE: constant(String[32]) = "accounts: price"
+PRICE_DEAD: constant(String[32]) = "accounts: price dead"
+NO_ROW: constant(String[32]) = "accounts: no row in table"
+FRACTION: constant(String[32]) = "accounts: fraction"
+
+LOTS: constant(String[32]) = "positions: lots"
+QUOTE: constant(String[32]) = "positions: quote"
+FULL: constant(String[32]) = "positions: full"
+
+BOOK: constant(String[32]) = "cash: not enough held"
+TOTALS: constant(String[32]) = "cash: total too large"
+RATES: constant(String[32]) = "cash: rates"
+COVER: constant(String[32]) = "cash: not covered"
+CASH_DECIMALS: constant(String[32]) = "cash: decimals"
+
+LISTED: constant(String[32]) = "collateral: listed"
+LIST_FULL: constant(String[32]) = "collateral: list full"
+NOT_LISTED: constant(String[32]) = "collateral: not listed"
+DECIMALS: constant(String[32]) = "collateral: decimals"
+CAP: constant(String[32]) = "collateral: cap"
+LINK: constant(String[32]) = "collateral: link"
+BALANCE: constant(String[32]) = "collateral: balance"
+
+NOTHING_CAME: constant(String[32]) = "token: nothing received"
+SENT_MORE: constant(String[32]) = "token: sent too much"

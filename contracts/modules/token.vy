@@ -1,0 +1,36 @@
+# pragma version 0.4.3
+# pragma evm-version prague
+# pragma nonreentrancy on
+# SPDX-License-Identifier: AGPL-3.0-only
+"""
+@title ERC-20 transfers that believe balances, not promises
+@notice A token without a return value passes; one that returns false reverts. What counts is the change of this
+        contract's balance.
+"""
+
+from ethereum.ercs import IERC20
+
+from contracts.modules import errors_accounts as err
+
+
+@internal
+def _pull(token: address, sender: address, amount_raw: uint256) -> uint256:
+    """
+    @notice Takes `amount_raw` from `sender`; returns what arrived (less with a fee on transfer)
+    """
+    before: uint256 = staticcall IERC20(token).balanceOf(self)
+    assert extcall IERC20(token).transferFrom(sender, self, amount_raw, default_return_value=True)
+    # a balance that fell reverts by underflow
+    received: uint256 = (staticcall IERC20(token).balanceOf(self)) - before
+    assert received > 0, err.NOTHING_CAME
+    return received
+
+
+@internal
+def _push(token: address, receiver: address, amount_raw: uint256):
+    """
+    @notice Sends `amount_raw`; reverts when the token takes more from this contract than that
+    """
+    before: uint256 = staticcall IERC20(token).balanceOf(self)
+    assert extcall IERC20(token).transfer(receiver, amount_raw, default_return_value=True)
+    assert (staticcall IERC20(token).balanceOf(self)) + amount_raw >= before, err.SENT_MORE
