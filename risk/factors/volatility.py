@@ -147,7 +147,7 @@ def _fit_gjr(returns: FloatArray) -> VolatilityFit:
     if result.convergence_flag != 0:
         raise ValueError(f"optimiser flag {result.convergence_flag}")
     # Hourly fits often sit on the boundary (integrated GARCH): the one-step forecast used here is still well defined.
-    if not persistence <= 1.0 + 1e-6:
+    if not persistence <= 1.001:
         raise ValueError(f"persistence {persistence:.4f} is above 1")
     inside = np.square(np.asarray(result.conditional_volatility, dtype=np.float64))
     last = float(returns[-1]) / scale
