@@ -59,8 +59,14 @@ class Chain(Protocol):
     def estimate_gas(self, call: ContractCall, sender: str) -> int:
         """Gas the call needs at the head; raises ``Reverted`` with the contract's reason."""
 
-    def nonce(self, address: str) -> int:
-        """Transactions of ``address`` that are mined in the head block."""
+    def simulate(self, to: str, data: bytes, sender: str, block: Block, what: str) -> bytes:
+        """Run a transaction at a block without sending it; raises ``Reverted`` with the contract's reason."""
+
+    def gas_of(self, to: str, data: bytes, sender: str, what: str) -> int:
+        """Gas a transaction needs at the head."""
+
+    def nonce(self, address: str, block_number: int | None = None) -> int:
+        """Transactions of ``address`` mined up to a block, the head where None; never those that only wait."""
 
     def balance(self, address: str) -> int:
         """Wei of ``address`` at the head."""
@@ -70,6 +76,9 @@ class Chain(Protocol):
 
     def send_raw(self, raw: bytes) -> bytes:
         """Broadcast; a node that already has the transaction is success. Returns the hash."""
+
+    def knows(self, tx_hash: bytes) -> bool:
+        """Whether the node has the transaction, mined or waiting."""
 
     def receipt(self, tx_hash: bytes) -> Receipt | None:
         """Receipt, None where the transaction is not mined."""

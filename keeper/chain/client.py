@@ -85,11 +85,19 @@ class ChainClient:
     def estimate_gas(self, call: ContractCall, sender: str) -> int:
         """Gas the call needs at the head."""
         to, data = self.contracts.encode(call)
-        return self.rpc.estimate_gas(to, data, sender, what=f"estimate of {call}")
+        return self.gas_of(to, data, sender, str(call))
 
-    def nonce(self, address: str) -> int:
-        """Transactions of ``address`` mined up to the head."""
-        return self.rpc.nonce(address)
+    def simulate(self, to: str, data: bytes, sender: str, block: Block, what: str) -> bytes:
+        """Run a transaction at a block without sending it."""
+        return self.rpc.call(to, data, block.number, sender=sender, what=what)
+
+    def gas_of(self, to: str, data: bytes, sender: str, what: str) -> int:
+        """Gas a transaction needs at the head."""
+        return self.rpc.estimate_gas(to, data, sender, what=f"estimate of {what}")
+
+    def nonce(self, address: str, block_number: int | None = None) -> int:
+        """Transactions of ``address`` mined up to a block, the head where None."""
+        return self.rpc.nonce(address, block_number)
 
     def balance(self, address: str) -> int:
         """Wei of ``address`` at the head."""
@@ -102,6 +110,10 @@ class ChainClient:
     def send_raw(self, raw: bytes) -> bytes:
         """Broadcast a signed transaction."""
         return self.rpc.send_raw(raw)
+
+    def knows(self, tx_hash: bytes) -> bool:
+        """Whether the node has the transaction, mined or waiting."""
+        return self.rpc.knows(tx_hash)
 
     def receipt(self, tx_hash: bytes) -> Receipt | None:
         """Receipt, None where the transaction is not mined."""

@@ -146,11 +146,12 @@ class Rpc:
         }
         return self._read(what, lambda web3: web3.eth.estimate_gas(fields))
 
-    def nonce(self, address: str) -> int:
-        """Transactions of an address mined up to the head, without those that only wait."""
+    def nonce(self, address: str, block: int | None = None) -> int:
+        """Transactions of an address mined up to a block, the head where None; without those that only wait."""
+        at: BlockIdentifier = "latest" if block is None else block
         checked = Web3.to_checksum_address(address)
         what = f"eth_getTransactionCount of {address}"
-        return self._read(what, lambda web3: web3.eth.get_transaction_count(checked, "latest"))
+        return self._read(what, lambda web3: web3.eth.get_transaction_count(checked, at))
 
     def balance(self, address: str) -> int:
         """Wei of an address at the head."""

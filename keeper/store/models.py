@@ -130,6 +130,7 @@ class TransactionRow(Base):
     sent_at: Mapped[int | None] = mapped_column(BigInteger)
     mined_at: Mapped[int | None] = mapped_column(BigInteger)
     cost_wei: Mapped[int | None] = mapped_column(ChainInt)
+    succeeded: Mapped[bool | None] = mapped_column()
 
 
 class RunRow(Base):

@@ -121,6 +121,7 @@ def _journal() -> None:
         sa.Column("sent_at", sa.BigInteger(), nullable=True),
         sa.Column("mined_at", sa.BigInteger(), nullable=True),
         sa.Column("cost_wei", sa.String(80), nullable=True),
+        sa.Column("succeeded", sa.Boolean(), nullable=True),
         sa.ForeignKeyConstraint(
             ["intent_id"],
             ["intents.id"],

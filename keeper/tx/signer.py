@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Keys held in this process: a keystore, a key file or the environment."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from eth_account import Account
+from eth_account.signers.local import LocalAccount
+
+from keeper.errors import ConfigError
+from keeper.settings import Settings
+
+FOUNDRY_KEYSTORES = Path("~/.foundry/keystores")
+
+
+class LocalSigner:
+    """Signs with a key in memory; implements :class:`keeper.ports.Signer`."""
+
+    def __init__(self, account: LocalAccount) -> None:
+        self._account = account
+
+    def __repr__(self) -> str:
+        return f"LocalSigner({self.address})"
+
+    @classmethod
+    def from_key(cls, key: str | bytes, source: str) -> LocalSigner:
+        """Build from 32 bytes or their hex text; ``source`` goes into the error, the key never does.
+
+        Raises
+        ------
+        ConfigError
+            It is no private key.
+        """
+        try:
+            return cls(Account.from_key(key))
+        except Exception:  # noqa: BLE001  (the library's message may hold the key)
+            raise ConfigError(f"{source} does not hold a private key; it must be 64 hexadecimal digits") from None
+
+    @property
+    def address(self) -> str:
+        """Checksummed address."""
+        return str(self._account.address)
+
+    def sign(self, transaction: dict[str, Any]) -> tuple[bytes, bytes]:
+        """Return (raw signed transaction, its hash)."""
+        signed = self._account.sign_transaction(transaction)
+        return bytes(signed.raw_transaction), bytes(signed.hash)
+
+
+def load_signer(settings: Settings) -> LocalSigner:
+    """Find the key: ``PRIVATE_KEY_FILE``, a keystore, ``PRIVATE_KEY``, in this order.
+
+    Raises
+    ------
+    ConfigError
+        There is none, or it cannot be read.
+    """
+    if settings.private_key_file is not None:
+        text = _read(settings.private_key_file, "PRIVATE_KEY_FILE")
+        return LocalSigner.from_key(text.strip(), f"PRIVATE_KEY_FILE '{settings.private_key_file}'")
+    keystore = settings.eth_keystore
+    if keystore is None and settings.eth_keystore_account is not None:
+        keystore = FOUNDRY_KEYSTORES.expanduser() / settings.eth_keystore_account
+    if keystore is not None:
+        return _from_keystore(keystore, settings.eth_password)
+    if settings.private_key is not None:
+        return LocalSigner.from_key(settings.private_key.get_secret_value(), "PRIVATE_KEY")
+    raise ConfigError("there is no key to sign with; set PRIVATE_KEY_FILE, or ETH_KEYSTORE and ETH_PASSWORD")
+
+
+def _from_keystore(path: Path, password_file: Path | None) -> LocalSigner:
+    if password_file is None:
+        raise ConfigError(f"keystore '{path}' needs its password; set ETH_PASSWORD to a file that holds it")
+    password = _read(password_file, "ETH_PASSWORD").rstrip("\r\n")
+    text = _read(path, "ETH_KEYSTORE")
+    try:
+        key = bytes(Account.decrypt(json.loads(text), password))
+    except (ValueError, KeyError, TypeError, NotImplementedError):
+        raise ConfigError(
+            f"keystore '{path}' cannot be opened; check that it is a V3 keystore and the password"
+        ) from None
+    return LocalSigner.from_key(key, f"keystore '{path}'")
+
+
+def _read(path: Path, setting: str) -> str:
+    try:
+        return path.expanduser().read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"{setting} '{path}' cannot be read ({type(error).__name__}); check path and permissions"
+        ) from error
