@@ -19,6 +19,7 @@ from keeper.liquidate.sizing import BidPolicy, Preview, best, bid, offers
 from keeper.publish.parameters import PushPlan, PushPolicy, plan_push
 from keeper.publish.tables import plan_joint, plan_pages
 from keeper.publish.triggers import PagePolicy
+from risk.onchain import Assessment
 from risk.onchain_words import parse_words
 from risk.types import ParameterSet
 
@@ -113,18 +114,23 @@ def running(snapshot: Snapshot) -> tuple[tuple[int, AuctionState], ...]:
 
 
 def _insolvent(situation: Situation) -> list[TurnInsolvent]:
-    """Solvent auctions whose mark equity is gone or whose time is up."""
+    """Solvent auctions whose mark equity is gone or whose time is up, unless the account is cured."""
+    if isinstance(situation.solvent_s, Unknown) or isinstance(situation.end_buffer_bps, Unknown):
+        return []
     now, found = situation.snapshot.block.timestamp, []
     for account, auction in running(situation.snapshot):
         result = situation.assessments.get(account)
         if auction.phase != Phase.SOLVENT or result is None or isinstance(result, Unknown):
             continue
-        if result.mm_health >= 0:
-            continue  # cured: it will be ended, not turned
-        late = not isinstance(situation.solvent_s, Unknown) and now > auction.started_at + situation.solvent_s
-        if result.equity_mark <= 0 or late:
+        late = now >= auction.started_at + situation.solvent_s
+        if (result.equity_mark <= 0 or late) and not _cured(result, situation.end_buffer_bps):
             found.append(TurnInsolvent(account, auction.epoch))
     return found
+
+
+def _cured(result: Assessment, end_buffer_bps: int) -> bool:
+    """The contract's own test: maintenance health of at least the end buffer."""
+    return result.mm_health * 10_000 >= end_buffer_bps * result.mm
 
 
 def _bids(situation: Situation, policy: Policy, notes: list[Note]) -> list[Bid]:
@@ -163,7 +169,7 @@ def _ends(situation: Situation) -> list[EndAuction]:
         result = situation.assessments.get(account)
         if result is None or isinstance(result, Unknown):
             continue
-        if result.mm_health * 10_000 >= buffer * result.mm:
+        if _cured(result, buffer):
             found.append(EndAuction(account, auction.epoch))
     return found
 

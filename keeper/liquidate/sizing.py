@@ -44,14 +44,15 @@ class Preview:
 class BidPolicy:
     """What a bid must earn and what it may load on the bidder's account.
 
-    ``min_profit_wad`` USD; ``warehouse_bps`` of the rise in initial margin; ``min_im_health_wad`` what the bidder's
-    initial-margin health must be after; ``price_slack_bps`` of the seized value that the price may rise before the
-    transaction is mined; ``gas_units`` of a bid.
+    ``min_profit_wad`` USD; ``warehouse_bps`` of the rise in initial margin; ``max_fraction_wad`` of an account in one
+    bid; ``min_im_health_wad`` what the bidder's initial-margin health must be after; ``price_slack_bps`` of the seized
+    value that the price may rise before the transaction is mined; ``gas_units`` of a bid.
     """
 
     bidder_account: int
     min_profit_wad: int
     warehouse_bps: int
+    max_fraction_wad: int = WAD
     min_im_health_wad: int = 0
     price_slack_bps: int = 50
     gas_units: int = 1_500_000

@@ -1,0 +1,226 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One turn of the keeper: observe, assess, decide, act, record."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import structlog
+
+from keeper.act import Outbox, Outcome, Result, execute, rehearse
+from keeper.actions import Action, PublishJoint, PublishPage, PushParameters, RecordPrice
+from keeper.assess import Assessments, Parity, ParityPolicy, assess_all, check_parity, choose_for_parity
+from keeper.decide import LIQUIDATION, PARAMETERS, PUBLICATION, Decision, Policy, Situation, decide
+from keeper.domain import Block, Snapshot, Unknown
+from keeper.errors import Halt
+from keeper.observe.alerts import Alerts
+from keeper.observe.board import Instruments
+from keeper.ports import Chain, Clock
+from keeper.publish.readback import verify
+from keeper.recorder import Recorder
+from keeper.situation import Quotes, observe
+from risk.types import ParameterSet
+
+WAD = 10**18
+PUBLICATIONS = (PublishPage, PublishJoint, PushParameters)
+
+
+@dataclass(frozen=True, slots=True)
+class CycleReport:
+    """What one turn saw and did; healths in USD wad."""
+
+    block: Block
+    accounts: int
+    unknown: Mapping[int, Unknown]
+    liquidatable: tuple[int, ...]
+    worst: tuple[int, int] | None
+    parity: Parity
+    decision: Decision
+    outcomes: tuple[Outcome, ...]
+    halted: tuple[str, ...]
+    duration_s: float
+
+    @property
+    def result(self) -> str:
+        """One word for the run row and the metric."""
+        if self.halted:
+            return "halted"
+        return "failed" if any(o.result is Result.FAILED for o in self.outcomes) else "ok"
+
+    def detail(self) -> dict[str, object]:
+        """JSON of the run row."""
+        return {
+            "accounts": self.accounts,
+            "unknown": len(self.unknown),
+            "liquidatable": list(self.liquidatable[:50]),
+            "worst_account": None if self.worst is None else self.worst[0],
+            "worst_health_wad": None if self.worst is None else str(self.worst[1]),
+            "parity": {"checked": len(self.parity.checked), "mismatches": len(self.parity.mismatches)},
+            "actions": [str(outcome) for outcome in self.outcomes],
+            "notes": [note.text for note in self.decision.notes],
+            "halted": list(self.halted),
+            "duration_s": round(self.duration_s, 3),
+        }
+
+
+@dataclass(slots=True)
+class Cycle:
+    """The loop's body, wired from ports.
+
+    Attributes
+    ----------
+    outbox
+        None is a dry run: every action is rehearsed at the block of the snapshot and nothing is sent.
+    sender
+        Address that a dry run rehearses for, when one is known.
+    target
+        The parameters and surfaces to publish from; None until there is a calibration.
+    """
+
+    chain: Chain
+    clock: Clock
+    recorder: Recorder
+    instruments: Instruments
+    alerts: Alerts
+    quotes: Quotes
+    policy: Policy
+    parity_policy: ParityPolicy = field(default_factory=ParityPolicy)
+    outbox: Outbox | None = None
+    sender: str | None = None
+    target: ParameterSet | None = None
+    collateral_names: Mapping[int, str] = field(default_factory=dict)
+    recorded: dict[tuple[int, int], int] = field(default_factory=dict)
+
+    def run(self) -> CycleReport:
+        """Do one turn.
+
+        Raises
+        ------
+        Transient, Permanent
+            The snapshot could not be read; nothing was done.
+        Halt
+            The sender or the database must not go on.
+        """
+        began = time.monotonic()
+        run = self.recorder.begin(self.clock.now())
+        try:
+            report = self._turn(began)
+        except Exception as error:
+            self.recorder.finish(run, self.clock.now(), None, "error", {"error": str(error)})
+            self.instruments.failed(self.clock.now())
+            raise
+        self.recorder.finish(run, self.clock.now(), report.block.number, report.result, report.detail())
+        self.instruments.cycle(report.result, report.duration_s, self.clock.now())
+        structlog.get_logger("cycle").info(
+            "cycle", block=str(report.block), result=report.result, actions=[str(o) for o in report.outcomes]
+        )
+        return report
+
+    def _turn(self, began: float) -> CycleReport:
+        if self.outbox is not None:
+            self.outbox.reconcile()
+        snapshot = self.chain.snapshot()
+        assessments = assess_all(snapshot)
+        self.recorder.assessments(assessments, snapshot.block.number, snapshot.block.timestamp)
+        parity = self._parity(snapshot, assessments)
+        situation = self._observe(snapshot, assessments)
+        decision = decide(situation, self._policy())
+        self._announce(decision)
+        outcomes = self._act(snapshot, decision)
+        self.instruments.book(situation, self.clock.now())
+        known = [(r.mm_health, a) for a, r in assessments.items() if not isinstance(r, Unknown)]
+        worst = min(known, default=None)
+        return CycleReport(
+            block=snapshot.block,
+            accounts=len(assessments),
+            unknown={a: r for a, r in assessments.items() if isinstance(r, Unknown)},
+            liquidatable=tuple(a for health, a in sorted(known) if health < 0),
+            worst=None if worst is None else (worst[1], worst[0]),
+            parity=parity,
+            decision=decision,
+            outcomes=outcomes,
+            halted=tuple(sorted(self.recorder.halted())),
+            duration_s=time.monotonic() - began,
+        )
+
+    def _policy(self) -> Policy:
+        return replace(self.policy, halted=frozenset(self.recorder.halted()))
+
+    def _observe(self, snapshot: Snapshot, assessments: Assessments) -> Situation:
+        return observe(
+            self.chain,
+            snapshot,
+            assessments,
+            self.policy,
+            self.quotes,
+            self.recorded,
+            self.target,
+            self.collateral_names,
+        )
+
+    def _parity(self, snapshot: Snapshot, assessments: Assessments) -> Parity:
+        """Compare twin and engine; a mismatch stops liquidation until a person resumes it."""
+        chosen = choose_for_parity(assessments, self.parity_policy, snapshot.block.hash)
+        parity = check_parity(self.chain, snapshot, assessments, chosen)
+        self.instruments.parity(parity)
+        if parity.mismatches:
+            first = parity.mismatches[0]
+            self.halt(LIQUIDATION, f"{len(parity.mismatches)} accounts differ from the engine; first: {first}")
+        return parity
+
+    def halt(self, part: str, why: str) -> None:
+        """Stop a part of the keeper until a person resumes it."""
+        now = self.clock.now()
+        self.recorder.halt(part, now)
+        self.instruments.halt(part, why)
+        self.alerts.fire(f"halted_{part}", f"{part} is halted: {why}; see 'ballast keeper resume'", now)
+
+    def _announce(self, decision: Decision) -> None:
+        for note in decision.notes:
+            if note.alarm:
+                self.alerts.fire(note.name, note.text, self.clock.now())
+            else:
+                structlog.get_logger("decision").info(note.text, note=note.name)
+
+    def _act(self, snapshot: Snapshot, decision: Decision) -> tuple[Outcome, ...]:
+        outcomes = []
+        for action in decision.actions:
+            if self.outbox is None:
+                outcome = rehearse(self.chain, action, snapshot.block, self.sender)
+            else:
+                outcome = execute(self.chain, self.outbox, action)
+                self._follow(action, outcome)
+            self.instruments.action(action.kind, outcome.result)
+            outcomes.append(outcome)
+            if outcome.result is Result.FAILED:
+                self.alerts.fire(f"action_{action.kind}", str(outcome), self.clock.now())
+        self._read_back([o.action for o in outcomes if o.result is Result.DONE])
+        return tuple(outcomes)
+
+    def _follow(self, action: Action, outcome: Outcome) -> None:
+        """Keep what was sent, and do not record the same price again."""
+        if outcome.result not in {Result.DONE, Result.PENDING}:
+            return
+        now = self.clock.now()
+        if isinstance(action, PublishPage):
+            self.recorder.page(action, now)
+        elif isinstance(action, PublishJoint):
+            self.recorder.joint(action, now)
+        elif isinstance(action, PushParameters):
+            self.recorder.push(action, now)
+        elif isinstance(action, RecordPrice):
+            self.recorded[action.oracle_kind, action.id] = action.updated_at
+
+    def _read_back(self, done: list[Action]) -> None:
+        """Compare the chain with every publication of this turn; a difference stops publishing."""
+        published = [action for action in done if isinstance(action, PUBLICATIONS)]
+        if not published:
+            return
+        after = self.chain.snapshot(accounts=())
+        for action in published:
+            try:
+                verify(after, action)
+            except Halt as error:
+                self.halt(PARAMETERS if isinstance(action, PushParameters) else PUBLICATION, str(error))

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One place where a cycle reports to: turns what happened into metrics and health stamps."""
+
+from __future__ import annotations
+
+from keeper.assess import Parity, below_maintenance
+from keeper.decide import Situation
+from keeper.domain import Snapshot, Unknown
+from keeper.observe.health import HealthBoard
+from keeper.observe.metrics import Metrics
+from keeper.publish.triggers import drift_steps
+
+WAD = 10**18
+CYCLE, HEAD, ACCOUNTS, PRICES = "cycle", "head_block", "accounts", "prices"
+
+
+def standing_limits(cycle_interval_s: float) -> dict[str, float]:
+    """Greatest healthy ages, in seconds, for a loop of this interval."""
+    few = max(60.0, 5 * cycle_interval_s)
+    return {CYCLE: few, HEAD: max(120.0, few), ACCOUNTS: few, PRICES: 2 * 86_400.0}
+
+
+class Instruments:
+    """Metrics and health of one keeper."""
+
+    def __init__(self, metrics: Metrics, health: HealthBoard) -> None:
+        self.metrics = metrics
+        self.health = health
+
+    def cycle(self, result: str, duration_s: float, now: float) -> None:
+        """A turn ended."""
+        self.metrics.cycles_total.labels(result).inc()
+        self.metrics.last_cycle_at.labels(result).set(now)
+        self.metrics.cycle_seconds.observe(duration_s)
+        self.health.stamp(CYCLE, now)
+
+    def failed(self, now: float) -> None:
+        """A turn broke off; the health stamp of the last good one stays and grows old."""
+        self.metrics.cycles_total.labels("error").inc()
+        self.metrics.last_cycle_at.labels("error").set(now)
+
+    def action(self, kind: str, result: str) -> None:
+        """An action had an outcome."""
+        self.metrics.actions_total.labels(kind, result).inc()
+
+    def parity(self, parity: Parity) -> None:
+        """Accounts were compared with the engine."""
+        self.metrics.parity_checks_total.inc(len(parity.checked))
+        self.metrics.parity_mismatches_total.inc(len(parity.mismatches))
+
+    def halt(self, part: str, why: str) -> None:
+        """A part was stopped."""
+        self.metrics.halted.labels(part).set(1)
+        self.health.halt(part, why)
+
+    def book(self, situation: Situation, now: float) -> None:
+        """The snapshot's numbers."""
+        snapshot, found = situation.snapshot, situation.assessments
+        known = [r for r in found.values() if not isinstance(r, Unknown)]
+        self.metrics.block_number.set(snapshot.block.number)
+        self.metrics.accounts.labels("known").set(len(known))
+        self.metrics.accounts.labels("unknown").set(len(found) - len(known))
+        self.metrics.liquidatable_accounts.set(len(below_maintenance(found)))
+        if known:
+            self.metrics.min_health_usd.set(min(r.mm_health for r in known) / WAD)
+        self.health.stamp(HEAD, snapshot.block.timestamp)
+        unread = [r.since for r in found.values() if isinstance(r, Unknown)]
+        self.health.stamp(ACCOUNTS, min(unread, default=now))
+        self._published(snapshot)
+
+    def _published(self, snapshot: Snapshot) -> None:
+        now = snapshot.block.timestamp
+        if not isinstance(snapshot.prices, Unknown):
+            ages = [now - price.updated_at for price in snapshot.prices.values()]
+            for (kind, number), price in snapshot.prices.items():
+                if kind == 0:
+                    self.metrics.price_age_seconds.labels(str(number)).set(now - price.updated_at)
+            self.health.stamp(PRICES, now - max(ages, default=0))
+        if not isinstance(snapshot.table, Unknown) and not isinstance(snapshot.prices, Unknown):
+            for u, page in snapshot.table.pages.items():
+                if page.address is not None:
+                    steps = drift_steps(page, snapshot.prices[0, u].price_wad)
+                    self.metrics.table_drift_steps.labels(str(u)).set(steps)
+                    self.metrics.table_expires_in_seconds.labels(str(u)).set(page.expires_at - now)
+        if not isinstance(snapshot.parameters, Unknown):
+            self.metrics.parameters_valid_for_seconds.set(snapshot.parameters.valid_until - now)

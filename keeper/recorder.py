@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Writes what the keeper saw and did into its database: runs, assessments, epochs, pushes, halted parts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from eth_utils.crypto import keccak
+from sqlalchemy import delete, select
+
+from keeper.actions import PublishJoint, PublishPage, PushParameters
+from keeper.assess import Assessments
+from keeper.domain import Unknown
+from keeper.store import Store
+from keeper.store.models import AssessmentRow, EpochRow, MarkRow, PushRow, RunRow
+
+HALT = "halt:"
+JOINT = -1
+
+
+class Recorder:
+    """The keeper's records of one chain."""
+
+    def __init__(self, store: Store, chain_id: int) -> None:
+        self._store = store
+        self._chain_id = chain_id
+
+    def begin(self, started_at: int) -> int:
+        """Open the row of a cycle and return its id; a row without end is a cycle that the process did not survive."""
+        with self._store.session() as session:
+            row = RunRow(chain_id=self._chain_id, started_at=started_at)
+            session.add(row)
+            session.flush()
+            return row.id
+
+    def finish(
+        self, run: int, finished_at: int, block_number: int | None, result: str, detail: Mapping[str, Any]
+    ) -> None:
+        """Close the row of a cycle."""
+        with self._store.session() as session:
+            row = session.get_one(RunRow, run)
+            row.finished_at, row.block_number, row.result, row.detail = finished_at, block_number, result, dict(detail)
+
+    def runs(self, limit: int = 20) -> list[RunRow]:
+        """Newest cycles first."""
+        with self._store.session() as session:
+            query = select(RunRow).where(RunRow.chain_id == self._chain_id).order_by(RunRow.id.desc()).limit(limit)
+            return list(session.scalars(query))
+
+    def assessments(self, found: Assessments, block_number: int, at: int) -> None:
+        """Replace the stored assessments by those of this block."""
+        with self._store.session() as session:
+            session.execute(delete(AssessmentRow).where(AssessmentRow.chain_id == self._chain_id))
+            for account, result in found.items():
+                row = AssessmentRow(chain_id=self._chain_id, account=account, block_number=block_number, assessed_at=at)
+                if isinstance(result, Unknown):
+                    row.unknown = result.reason
+                else:
+                    row.equity_mark, row.equity_im, row.equity_mm = (
+                        result.equity_mark,
+                        result.equity_im,
+                        result.equity_mm,
+                    )
+                    row.im, row.mm, row.flags = result.im, result.mm, result.flags
+                session.add(row)
+
+    def page(self, action: PublishPage, at: int) -> None:
+        """Keep a page that was sent, with all it was built from."""
+        header = action.header
+        content = {
+            "header": {
+                "observed_at": header.observed_at,
+                "expires_at": header.expires_at,
+                "reference_price_wad": str(header.reference_price_wad),
+                "lane_unit_wad": str(header.lane_unit_wad),
+                "step_e9": header.step_e9,
+                "atm_vol_bps": header.atm_vol_bps,
+                "model_hash": header.model_hash.hex(),
+                "data_hash": header.data_hash.hex(),
+            },
+            "surfaces": [[str(value) for value in surface] for surface in action.surfaces],
+            "rows": action.rows.hex(),
+        }
+        self._epoch(action.underlying, header.epoch, keccak(action.rows), content, at)
+
+    def joint(self, action: PublishJoint, at: int) -> None:
+        """Keep joint scenarios that were sent."""
+        content = {"scenarios": action.scenarios.hex(), "model_hash": action.model_hash.hex()}
+        self._epoch(JOINT, action.joint_epoch, keccak(action.scenarios), content, at)
+
+    def _epoch(self, underlying: int, epoch: int, data_hash: bytes, content: dict[str, Any], at: int) -> None:
+        with self._store.session() as session:
+            session.merge(
+                EpochRow(
+                    chain_id=self._chain_id,
+                    underlying=underlying,
+                    epoch=epoch,
+                    built_at=at,
+                    content_hash=data_hash,
+                    content=content,
+                )
+            )
+
+    def push(self, action: PushParameters, at: int) -> None:
+        """Keep a push that was sent."""
+        content = {
+            "observed_at": action.observed_at,
+            "model_hash": action.model_hash.hex(),
+            "data_hash": action.data_hash.hex(),
+            "changes": [[kind, number, hex(word)] for kind, number, word in action.changes],
+        }
+        with self._store.session() as session:
+            session.merge(
+                PushRow(chain_id=self._chain_id, nonce=action.nonce, built_at=at, verdict="sent", content=content)
+            )
+
+    def halt(self, part: str, at: int) -> None:
+        """Remember that a part is stopped: a restart must not start it again by itself."""
+        with self._store.session() as session:
+            session.merge(MarkRow(chain_id=self._chain_id, name=HALT + part, value=at))
+
+    def halted(self) -> dict[str, int]:
+        """Parts that are stopped, and since when (unix s)."""
+        with self._store.session() as session:
+            query = select(MarkRow).where(MarkRow.chain_id == self._chain_id, MarkRow.name.startswith(HALT))
+            return {row.name.removeprefix(HALT): row.value for row in session.scalars(query)}
+
+    def resume(self, part: str) -> bool:
+        """Let a stopped part run again; False when it was not stopped."""
+        with self._store.session() as session:
+            row = session.get(MarkRow, (self._chain_id, HALT + part))
+            if row is None:
+                return False
+            session.delete(row)
+            return True

@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Observe: everything a decision needs, read at one block.
+
+The snapshot holds the chain's state; this adds what only running auctions and bids need: the auction's settings, the
+bids possible on each one, the price of gas.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Protocol
+
+from keeper.assess import Assessments
+from keeper.decide import NOT_READ, Policy, Situation, running
+from keeper.domain import Block, ContractCall, Phase, Snapshot, Unknown
+from keeper.errors import KeeperError
+from keeper.liquidate.sizing import BidPolicy, Preview, fractions
+from keeper.ports import Chain
+from risk.types import ParameterSet
+
+WAD = 10**18
+AUCTION = "LiquidationAuction"
+
+
+class Quotes(Protocol):
+    """Where the native token's price in USD comes from."""
+
+    def native_usd_wad(self, snapshot: Snapshot) -> int | Unknown:
+        """USD wad per native token at the block of the snapshot."""
+
+
+class NativePrice:
+    """The native token's price: the operator's fixed number, else the oracle's price of the underlying of that name.
+
+    Parameters
+    ----------
+    symbol
+        Name of the native token among the underlyings.
+    fixed_usd
+        Used in place of the oracle where the token is not listed.
+    """
+
+    def __init__(self, symbol: str, fixed_usd: Decimal | None = None) -> None:
+        self._symbol = symbol
+        self._fixed = fixed_usd
+
+    def native_usd_wad(self, snapshot: Snapshot) -> int | Unknown:
+        """USD wad per native token."""
+        if self._fixed is not None:
+            return int(self._fixed * WAD)
+        now = snapshot.block.timestamp
+        if isinstance(snapshot.underlyings, Unknown) or isinstance(snapshot.prices, Unknown):
+            return Unknown("underlyings and prices could not be read", now)
+        for number, info in snapshot.underlyings.items():
+            price = snapshot.prices.get((0, number))
+            if info.symbol == self._symbol and price is not None and not price.dead:
+                return price.price_wad
+        return Unknown(
+            f"the native token {self._symbol} has no fresh oracle price; set liquidator.native_usd in the settings", now
+        )
+
+
+def observe(
+    chain: Chain,
+    snapshot: Snapshot,
+    assessments: Assessments,
+    policy: Policy,
+    quotes: Quotes,
+    recorded: Mapping[tuple[int, int], int],
+    target: ParameterSet | None,
+    collateral_names: Mapping[int, str],
+) -> Situation:
+    """Complete a snapshot into a situation; nothing is asked of the chain that no running auction needs."""
+    auctions = running(snapshot)
+    solvent_s: int | Unknown = NOT_READ
+    end_buffer_bps: int | Unknown = NOT_READ
+    mega_gas_wad: int | Unknown = NOT_READ
+    previews: dict[int, Sequence[Preview] | Unknown] = {}
+    if policy.liquidate and auctions:
+        solvent_s, end_buffer_bps = _auction_settings(chain, snapshot.block)
+        if policy.bids is not None:
+            previews = {account: read_previews(chain, snapshot.block, account, policy.bids) for account, _ in auctions}
+            mega_gas_wad = _mega_gas(chain, quotes.native_usd_wad(snapshot), snapshot.block.timestamp)
+    return Situation(
+        snapshot=snapshot,
+        assessments=assessments,
+        previews=previews,
+        end_buffer_bps=end_buffer_bps,
+        solvent_s=solvent_s,
+        mega_gas_wad=mega_gas_wad,
+        recorded=recorded,
+        target=target,
+        collateral_names=collateral_names,
+    )
+
+
+def _auction_settings(chain: Chain, block: Block) -> tuple[int | Unknown, int | Unknown]:
+    """(length of the solvent phase in s, end buffer in bps)."""
+    try:
+        raw = chain.call(ContractCall(AUCTION, "settings"), block=block)
+    except KeeperError as error:
+        unknown = Unknown(str(error), block.timestamp)
+        return unknown, unknown
+    _, _, _, fast_s, slow_s, _, _, end_buffer_bps, _ = raw
+    return fast_s + slow_s, end_buffer_bps
+
+
+def read_previews(chain: Chain, block: Block, account: int, policy: BidPolicy) -> tuple[Preview, ...] | Unknown:
+    """What bids of several sizes on one auction would do at the block; the contract caps the largest itself.
+
+    Sizes that the contract refuses (too small a slice) are left out.
+    """
+    largest = preview(chain, block, account, policy.max_fraction_wad)
+    if isinstance(largest, Unknown):
+        return largest
+    found = [largest]
+    for fraction in fractions(largest.fraction_wad)[1:]:
+        smaller = preview(chain, block, account, fraction)
+        if not isinstance(smaller, Unknown) and smaller.fraction_wad < found[-1].fraction_wad:
+            found.append(smaller)
+    return tuple(found)
+
+
+def preview(chain: Chain, block: Block, account: int, fraction_wad: int) -> Preview | Unknown:
+    """``preview_bid`` at a block."""
+    try:
+        raw = chain.call(ContractCall(AUCTION, "preview_bid", (account, fraction_wad)), block=block)
+    except KeeperError as error:
+        return Unknown(str(error), block.timestamp)
+    return Preview(Phase(raw[0]), *raw[1:])
+
+
+def _mega_gas(chain: Chain, native_usd_wad: int | Unknown, now: int) -> int | Unknown:
+    """Cost of a million units of gas, USD wad."""
+    if isinstance(native_usd_wad, Unknown):
+        return native_usd_wad
+    try:
+        fees = chain.fees()
+    except KeeperError as error:
+        return Unknown(str(error), now)
+    return (fees.base_fee_wei + fees.priority_fee_wei) * 10**6 * native_usd_wad // WAD
