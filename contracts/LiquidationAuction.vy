@@ -23,8 +23,7 @@ from contracts.interfaces import IInsuranceFund
 from contracts.interfaces import ILiquidationAuction
 from contracts.interfaces import IMarginAccounts
 from contracts.interfaces import IMarginEngine
-from contracts.modules import auction_math
-from contracts.modules import auction_settings
+from contracts.modules import auction_terms
 from contracts.modules import constants as c
 from contracts.modules import errors_auction as e
 from contracts.modules import fixed_math
@@ -36,7 +35,7 @@ implements: ILiquidationAuction
 
 initializes: ownable
 initializes: ownable_2step[ownable := ownable]
-initializes: auction_settings[ownable := ownable]
+initializes: auction_terms[ownable := ownable]
 
 exports: (
     # renouncing is left out: the settings must stay correctable
@@ -44,8 +43,8 @@ exports: (
     ownable_2step.pending_owner,
     ownable_2step.transfer_ownership,
     ownable_2step.accept_ownership,
-    auction_settings.settings,
-    auction_settings.set_settings,
+    auction_terms.settings,
+    auction_terms.set_settings,
 )
 
 
@@ -89,7 +88,7 @@ def __init__(governance: address, accounts: address, engine: address, fund: addr
     assert governance != empty(address), e.NO_GOVERNANCE
     ownable.__init__()
     ownable_2step.__init__()
-    auction_settings.__init__()
+    auction_terms.__init__()
     ownable._transfer_ownership(governance)
     ACCOUNTS = accounts
     ENGINE = engine
@@ -139,7 +138,7 @@ def end(account: uint256):
     """
     assert self._states[account].phase != _NONE, e.NO_AUCTION
     health: IMarginEngine.Assessment = self._assess(account)
-    assert self._is_cured(health), e.UNHEALTHY
+    assert auction_terms._is_cured(health.equity_mm, health.mm), e.UNHEALTHY
     self._end(account, health)
 
 
@@ -153,7 +152,7 @@ def turn_insolvent(account: uint256):
     assert state.phase != _NONE, e.NO_AUCTION
     assert state.phase == _SOLVENT, e.RUNNING
     health: IMarginEngine.Assessment = self._assess(account)
-    assert not self._is_cured(health), e.HEALTHY
+    assert not auction_terms._is_cured(health.equity_mm, health.mm), e.HEALTHY
     assert self._phase_now(state, health) == _INSOLVENT, e.SOLVENT
     self._turn_insolvent(account)
 
@@ -310,7 +309,7 @@ def _settle(
         equity_mm=left.equity_mm,
         mm=left.mm,
     )
-    if self._is_cured(left):
+    if auction_terms._is_cured(left.equity_mm, left.mm):
         self._end(account, left)
     elif quote.phase == _INSOLVENT and self._states[account].phase == _SOLVENT:
         self._turn_insolvent(account)
@@ -350,21 +349,11 @@ def _assess(account: uint256) -> IMarginEngine.Assessment:
 
 @internal
 @view
-def _is_cured(health: IMarginEngine.Assessment) -> bool:
-    """
-    @notice Above MM by the end buffer, or empty
-    """
-    return health.equity_mm >= auction_math._buffered(health.mm, auction_settings._settings.end_buffer_bps)
-
-
-@internal
-@view
 def _phase_now(state: State, health: IMarginEngine.Assessment) -> uint256:
     """
     @notice Phase by the equity of this moment, whatever was recorded
     """
-    solvent_s: uint256 = auction_settings._settings.fast_s + auction_settings._settings.slow_s
-    if health.equity_mark > 0 and block.timestamp < state.started_at + solvent_s:
+    if health.equity_mark > 0 and block.timestamp < state.started_at + auction_terms._solvent_s():
         return _SOLVENT
     return _INSOLVENT
 
@@ -379,45 +368,30 @@ def _quote(account: uint256, wanted_wad: uint256) -> (ILiquidationAuction.Previe
     assert state.phase != _NONE, e.NO_AUCTION
     assert wanted_wad != 0 and wanted_wad <= c.WAD, e.FRACTION
     health: IMarginEngine.Assessment = self._assess(account)
-    assert not self._is_cured(health), e.HEALTHY
-    settings: auction_settings.Settings = auction_settings._settings
+    assert not auction_terms._is_cured(health.equity_mm, health.mm), e.HEALTHY
     quote: ILiquidationAuction.Preview = ILiquidationAuction.Preview(
         phase=self._phase_now(state, health),
-        fraction_wad=wanted_wad,
+        fraction_wad=0,
         price_wad=0,
         discount_bps=0,
         equity_mark=health.equity_mark,
         mm=health.mm,
         nonce=staticcall IMarginAccounts(ACCOUNTS).nonce_of(account),
     )
+    amount_wad: uint256 = 0
     if quote.phase == _SOLVENT:
-        discount_wad: uint256 = auction_settings._discount_wad(block.timestamp - state.started_at)
-        whole_wad: uint256 = auction_math._price_wad(convert(health.equity_mark, uint256), discount_wad)
-        target: int256 = auction_math._buffered(health.mm, settings.target_buffer_bps)
-        cap_wad: uint256 = auction_math._max_fraction(health.equity_mm, target, whole_wad)
-        quote.fraction_wad = self._fraction(wanted_wad, cap_wad, health.mm, settings.min_slice_wad)
-        # up: favours the account
-        price_wad: uint256 = fixed_math._mul_div_up(whole_wad, quote.fraction_wad, c.WAD)
-        quote.price_wad = convert(price_wad, int256)
+        discount_wad: uint256 = 0
+        quote.fraction_wad, amount_wad, discount_wad = auction_terms._sale(
+            wanted_wad,
+            convert(health.equity_mark, uint256),
+            health.equity_mm,
+            health.mm,
+            block.timestamp - state.started_at,
+        )
+        quote.price_wad = convert(amount_wad, int256)
         quote.discount_bps = discount_wad * c.BPS // c.WAD
     else:
         elapsed_s: uint256 = block.timestamp - state.insolvent_at if state.phase == _INSOLVENT else 0
-        payout_wad: uint256 = auction_math._payout_wad(health.equity_mark, health.mm, elapsed_s, settings.insolvent_s)
-        quote.fraction_wad = self._fraction(wanted_wad, c.WAD, health.mm, settings.min_slice_wad)
-        # down: favours the insurance fund
-        paid_wad: uint256 = fixed_math._mul_div_down(payout_wad, quote.fraction_wad, c.WAD)
-        quote.price_wad = -convert(paid_wad, int256)
+        quote.fraction_wad, amount_wad = auction_terms._rescue(wanted_wad, health.equity_mark, health.mm, elapsed_s)
+        quote.price_wad = -convert(amount_wad, int256)
     return quote, health.equity_mm - convert(health.mm, int256)
-
-
-@internal
-@pure
-def _fraction(wanted_wad: uint256, cap_wad: uint256, mm: uint256, min_slice_wad: uint256) -> uint256:
-    """
-    @notice Fraction a bid takes: at most the cap, the whole when the rest would be dust
-    @dev A slice must carry a requirement of at least min_slice_wad, unless it is all that may be taken: otherwise many tiny
-         bids could be paid for lots that round to zero.
-    """
-    fraction_wad: uint256 = auction_math._whole_if_dust(min(wanted_wad, cap_wad), mm, min_slice_wad)
-    assert fraction_wad >= cap_wad or mm * fraction_wad >= min_slice_wad * c.WAD, e.TOO_SMALL
-    return fraction_wad

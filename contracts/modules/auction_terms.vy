@@ -2,13 +2,15 @@
 # pragma nonreentrancy on
 # SPDX-License-Identifier: AGPL-3.0-only
 """
-@title Settings of the liquidation auctions
-@notice Set by governance inside constant ranges; a change also applies to running auctions.
+@title Terms of the liquidation auctions
+@notice The settings, set by governance inside constant ranges, and the prices that follow from them. A change of settings
+        also applies to running auctions.
 """
 
 from contracts.modules import auction_math
 from contracts.modules import constants as c
 from contracts.modules import errors_auction as e
+from contracts.modules import fixed_math
 from snekmate.auth import ownable
 
 uses: ownable
@@ -85,18 +87,66 @@ def settings() -> Settings:
 
 @internal
 @view
-def _discount_wad(elapsed_s: uint256) -> uint256:
+def _is_cured(equity_mm: int256, mm: uint256) -> bool:
     """
-    @notice Discount of the solvent phase, wad
+    @notice Above MM by the end buffer, or empty
     """
-    return auction_math._discount_wad(
-        elapsed_s,
-        self._settings.start_bps,
-        self._settings.fast_bps,
-        self._settings.slow_bps,
-        self._settings.fast_s,
-        self._settings.slow_s,
+    return equity_mm >= auction_math._buffered(mm, self._settings.end_buffer_bps)
+
+
+@internal
+@view
+def _solvent_s() -> uint256:
+    """
+    @notice How long an account with equity is for sale before a bidder is paid to take it (s)
+    """
+    return self._settings.fast_s + self._settings.slow_s
+
+
+@internal
+@view
+def _sale(
+    wanted_wad: uint256, equity_mark: uint256, equity_mm: int256, mm: uint256, elapsed_s: uint256
+) -> (uint256, uint256, uint256):
+    """
+    @notice Terms of a bid in the solvent phase: (fraction that may be taken, its price, discount), all wad
+    """
+    settings: Settings = self._settings
+    discount_wad: uint256 = auction_math._discount_wad(
+        elapsed_s, settings.start_bps, settings.fast_bps, settings.slow_bps, settings.fast_s, settings.slow_s
     )
+    whole_wad: uint256 = auction_math._price_wad(equity_mark, discount_wad)
+    target: int256 = auction_math._buffered(mm, settings.target_buffer_bps)
+    cap_wad: uint256 = auction_math._max_fraction(equity_mm, target, whole_wad)
+    fraction_wad: uint256 = self._fraction(wanted_wad, cap_wad, mm)
+    # up: favours the account
+    return fraction_wad, fixed_math._mul_div_up(whole_wad, fraction_wad, c.WAD), discount_wad
+
+
+@internal
+@view
+def _rescue(wanted_wad: uint256, equity_mark: int256, mm: uint256, elapsed_s: uint256) -> (uint256, uint256):
+    """
+    @notice Terms of a bid in the insolvent phase: (fraction that is taken, what the bidder is paid), wad
+    """
+    whole_wad: uint256 = auction_math._payout_wad(equity_mark, mm, elapsed_s, self._settings.insolvent_s)
+    fraction_wad: uint256 = self._fraction(wanted_wad, c.WAD, mm)
+    # down: favours the insurance fund
+    return fraction_wad, fixed_math._mul_div_down(whole_wad, fraction_wad, c.WAD)
+
+
+@internal
+@view
+def _fraction(wanted_wad: uint256, cap_wad: uint256, mm: uint256) -> uint256:
+    """
+    @notice Fraction that a bid takes: at most the cap, the whole when the rest would be dust
+    @dev A slice must carry a requirement of at least min_slice_wad, unless it is all that may be taken: otherwise many
+         tiny bids could be paid for lots that round to zero.
+    """
+    min_slice_wad: uint256 = self._settings.min_slice_wad
+    fraction_wad: uint256 = auction_math._whole_if_dust(min(wanted_wad, cap_wad), mm, min_slice_wad)
+    assert fraction_wad >= cap_wad or mm * fraction_wad >= min_slice_wad * c.WAD, e.TOO_SMALL
+    return fraction_wad
 
 
 @internal
@@ -113,7 +163,7 @@ def _store(settings: Settings):
     # a sale that reaches its target must also end the auction, with room for the rounding of lots
     assert settings.end_buffer_bps >= 100 and settings.target_buffer_bps >= settings.end_buffer_bps + 100, e.SETTINGS
     assert settings.target_buffer_bps <= 5_000, e.SETTINGS
-    # not zero: see LiquidationAuction._fraction
+    # not zero: see _fraction
     assert settings.min_slice_wad >= 10 * c.WAD and settings.min_slice_wad <= 10_000 * c.WAD, e.SETTINGS
     self._settings = settings
     log SettingsSet(settings=settings)
