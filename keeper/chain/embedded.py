@@ -41,8 +41,9 @@ class EmbeddedProvider(EthereumTesterProvider):
     """
 
     def __init__(self, backend: BaseChainBackend) -> None:
-        super().__init__(EthereumTester(backend))
-        self.backend = backend
+        tester: Any = EthereumTester
+        super().__init__(tester(backend))
+        self.backend: Any = backend  # eth-tester ships no types
         self._own: dict[str, Callable[[Any], Any]] = {
             "eth_chainId": lambda _: CHAIN_ID,
             "net_version": lambda _: str(CHAIN_ID),
@@ -89,7 +90,7 @@ class EmbeddedProvider(EthereumTesterProvider):
         if isinstance(block, dict):
             block = block.get("blockHash", block.get("blockNumber"))
         if isinstance(block, str) and len(block) == 66:
-            block = self._number_of(to_bytes(hexstr=block))  # type: ignore[arg-type]
+            block = self._number_of(to_bytes(hexstr=block))
         elif isinstance(block, int) and block >= 2**64:  # web3's middleware has read a hash as a number
             block = self._number_of(block.to_bytes(32, "big"))
         elif isinstance(block, str) and block.startswith("0x"):
@@ -107,7 +108,7 @@ class EmbeddedProvider(EthereumTesterProvider):
         wanted = query.get("address")
         addresses = {to_bytes(hexstr=item) for item in ([wanted] if isinstance(wanted, str) else wanted or [])}
         topics = [_choices(item) for item in query.get("topics") or []]
-        normalise = self.ethereum_tester.normalizer.normalize_outbound_log_entry  # type: ignore[union-attr, attr-defined]
+        normalise = self.ethereum_tester.normalizer.normalize_outbound_log_entry  # type: ignore[union-attr]
         return [
             normalise(log)
             for log in backend.logs(first, last)
@@ -180,12 +181,14 @@ def make_backend(
     if backend == "revm":
         return RevmBackend(accounts, genesis_timestamp=genesis_timestamp)
     when = int(time.time()) if genesis_timestamp is None else genesis_timestamp
-    chain = PyEVMBackend(
-        PyEVMBackend.generate_genesis_params({"gas_limit": GAS_LIMIT, "timestamp": when}),
-        PyEVMBackend.generate_genesis_state({"balance": GENESIS_BALANCE_WEI}, accounts),
+    reference: Any = PyEVMBackend
+    chain = reference(
+        reference.generate_genesis_params({"gas_limit": GAS_LIMIT, "timestamp": when}),
+        reference.generate_genesis_state({"balance": GENESIS_BALANCE_WEI}, accounts),
     )
     type(chain.chain).chain_id = CHAIN_ID
-    return chain
+    built: BaseChainBackend = chain
+    return built
 
 
 def make_web3(backend: BackendName = "revm", accounts: int = 10, *, genesis_timestamp: int | None = None) -> Web3:

@@ -136,7 +136,7 @@ class RevmBackend(RevmChain):
 
     def estimate_gas(self, transaction: Mapping[str, Any], block_number: int | str = "latest") -> int:
         """Least gas limit with which the message succeeds, by bisection; raises CallReverted with the reason."""
-        high = min(transaction.get("gas", self._gas_limit), self._gas_limit)
+        high: int = min(transaction.get("gas", self._gas_limit), self._gas_limit)
         outcome = self._simulate(self._message(transaction, high), block_number)
         if not outcome.success:
             raise CallReverted(revert_reason(outcome), outcome.output)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,10 +12,13 @@ from eth_tester.exceptions import ValidationError
 from eth_utils.address import to_canonical_address
 from eth_utils.crypto import keccak
 from eth_utils.encoding import big_endian_to_int, int_to_big_endian
-from rlp.codec import decode as rlp_decode
-from rlp.codec import encode as rlp_encode
+from rlp import codec
 
 from keeper.chain.revm_state import BlockContext, Diff, Outcome, bloom
+
+# rlp ships no types.
+rlp_encode: Callable[[Any], bytes] = codec.encode
+rlp_decode: Callable[[bytes], Any] = codec.decode
 
 EMPTY_UNCLES = keccak(rlp_encode([]))
 ZERO_HASH = bytes(32)

@@ -11,9 +11,8 @@ from typing import Any
 from eth_tester.backends.base import BaseChainBackend
 from eth_tester.exceptions import BlockNotFound, SnapshotNotFound, TransactionNotFound, ValidationError
 from eth_utils.crypto import keccak
-from rlp.codec import encode as rlp_encode
 
-from keeper.chain.revm_block import ZERO_HASH, Block, block_dict, log_dicts, receipt_dict, transaction_dict
+from keeper.chain.revm_block import ZERO_HASH, Block, block_dict, log_dicts, receipt_dict, rlp_encode, transaction_dict
 from keeper.chain.revm_state import Account, Diff, RevmState
 
 GENESIS_BALANCE_WEI = 10**24
