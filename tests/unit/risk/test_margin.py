@@ -1,0 +1,339 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The float margin of a book: hand-computed cases, and agreement with the integer twin within the stated bound."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+from scipy import sparse
+
+from risk.errors import BadInput
+from risk.margin import (
+    FLAG_JOINT_MISSING,
+    FLAG_OFF_GRID,
+    FLAG_PRICE_DEAD,
+    FLAG_ROW_MISSING,
+    FLAG_TABLE_EXPIRED,
+    NO_JOINT,
+    Book,
+    CollateralMarket,
+    Market,
+    UnderlyingMarket,
+    margin,
+)
+from risk.onchain import ChainMarket, assess_words
+from risk.onchain_words import (
+    AccountState,
+    CollateralPosition,
+    JointSet,
+    OptionPosition,
+    Page,
+    PerpPosition,
+    PriceWord,
+    build_words,
+)
+from risk.pricing.svi import slices_from_smile
+from risk.table import NODES, PackedPage, RiskRows, build_page, unpack_page
+from risk.types import (
+    CollateralParameters,
+    GlobalParameters,
+    JointScenarios,
+    OptionSpec,
+    SmileModel,
+    UnderlyingParameters,
+)
+from risk.units import pack_collateral, pack_global, pack_underlying
+
+NOW = 1_800_000_000
+DAY = 86_400
+WAD = 10**18
+PLAIN = UnderlyingParameters(2_000, 4_000, 2_500, 3_000, 0, 0, 0, 0, 1, 0)
+SCALES = GlobalParameters(10_000, 8_000, 10_000, 2_000)
+
+
+def empty_book(accounts: int, underlyings: int, collaterals: int = 0, slots: int = 255) -> Book:
+    flat, wide = np.zeros((accounts, underlyings)), np.zeros((accounts, collaterals))
+    options = tuple(sparse.csr_array((accounts, slots)) for _ in range(underlyings))
+    return Book(np.zeros(accounts), flat, flat.copy(), flat.copy(), wide, wide.copy(), options)
+
+
+def spot_rows(lane_unit: float = 0.0) -> RiskRows:
+    """One instrument worth exactly spot at every node and state: an option that is a perpetual."""
+    line = 100.0 * (1.0 + np.array(NODES) / 60.0)
+    values = np.broadcast_to(line, (1, 3, 15)).copy()
+    return RiskRows(values, np.array([1.5]), np.array([100.0]), 100.0, 1.0 / 60.0, lane_unit)
+
+
+def test_short_perp_needs_the_scan_range() -> None:
+    book = empty_book(1, 1)
+    book.cash[0], book.perp_units[0, 0], book.perp_quote[0, 0] = 500.0, -3.0, 300.0
+    market = Market(SCALES, (UnderlyingMarket("ETH", 110.0, PLAIN),))
+    result = margin(book, market)
+    # -3 units at 110 lose 20 % of 330 on a rise; sold at 100, so 30 under water.
+    assert result.equity_mark[0] == pytest.approx(470.0)
+    assert result.im[0] == pytest.approx(66.0)
+    assert result.mm[0] == pytest.approx(52.8)
+    assert result.worst_joint[0] == NO_JOINT
+    assert result.flags[0] == 0
+
+
+def test_charges_follow_their_formulas() -> None:
+    lanes = UnderlyingParameters(2_000, 0, 0, 0, 100, 50, 20, 30, 1, 150)
+    book = empty_book(1, 1)
+    book.perp_units[0, 0] = 4.0
+    book.options[0].resize((1, 255))
+    options = sparse.csr_array((np.array([-1.0]), ([0], [0])), shape=(1, 255))
+    book = Book(book.cash, book.perp_units, book.perp_quote, book.perp_funding, book.collateral, book.collateral_use,
+                (options,))  # fmt: skip
+    result = margin(book, Market(SCALES, (UnderlyingMarket("ETH", 105.0, lanes, spot_rows()),)))
+    # 4 perpetuals against 1 short unit of spot: net delta 3 x 105; gross 4 x 105 + 1 x 100 (the row's own reference).
+    net, notional, gross_delta = 315.0, 105.0, 520.0
+    charge = (
+        0.01 * net * (1 + net / 10_000)
+        + 0.005 * notional * (1 + notional / 10_000)
+        + 1.5
+        + 0.002 * (gross_delta - net) / 2
+    )
+    # 105 is three steps of 1/60 above 100.
+    drift = notional * 0.003 * 3.0
+    assert result.charges[0] == pytest.approx(charge)
+    assert result.market_risk[0] == pytest.approx(0.2 * net)
+    assert result.im[0] == pytest.approx(0.2 * net + charge + drift)
+    assert result.mm[0] == pytest.approx(0.8 * 0.2 * net + charge)
+    assert result.equity_mark[0] == pytest.approx(4 * 105.0 - 105.0)
+
+
+def test_slack_is_taken_from_value_and_every_scenario() -> None:
+    book = empty_book(1, 1)
+    options = sparse.csr_array((np.array([2.0]), ([0], [0])), shape=(1, 1))
+    book = Book(book.cash, book.perp_units, book.perp_quote, book.perp_funding, book.collateral, book.collateral_use,
+                (options,))  # fmt: skip
+    result = margin(book, Market(SCALES, (UnderlyingMarket("ETH", 100.0, PLAIN, spot_rows(0.008)),)))
+    assert result.equity_mark[0] == pytest.approx(200.0 - 0.01)
+    assert result.market_risk[0] == pytest.approx(40.0 + 0.01)
+
+
+def test_hedge_across_underlyings_counts_only_down_to_the_floor() -> None:
+    book = empty_book(2, 2)
+    book.perp_units[:] = [[1.0, -1.0], [1.0, 0.0]]
+    joint = JointScenarios(np.array([[-127, -127], [127, 127]], np.int8), np.zeros((2, 2), np.int8))
+    pair = tuple(UnderlyingMarket(name, 100.0, PLAIN) for name in ("BTC", "ETH"))
+    result = margin(book, Market(SCALES, pair, joint=joint))
+    assert result.scans.tolist() == [[20.0, 20.0], [20.0, 0.0]]
+    # Perfectly offset in both scenarios; 20 % of the scans remain. The second account holds one underlying only.
+    assert result.market_risk.tolist() == pytest.approx([8.0, 20.0])
+    assert result.worst_joint.tolist() == [NO_JOINT, NO_JOINT]
+
+
+def test_dust_in_a_second_underlying_does_not_dilute_the_first() -> None:
+    book = empty_book(1, 2)
+    book.perp_units[:] = [[1.0, 1e-6]]
+    mild = JointScenarios(np.array([[-10, -10]], np.int8), np.zeros((1, 2), np.int8))
+    pair = tuple(UnderlyingMarket(name, 100.0, PLAIN) for name in ("BTC", "ETH"))
+    assert margin(book, Market(SCALES, pair, joint=mild)).market_risk[0] == pytest.approx(20.0, rel=1e-5)
+
+
+def test_without_joint_scenarios_scans_add_up_and_say_so() -> None:
+    book = empty_book(1, 2)
+    book.perp_units[:] = [[1.0, -1.0]]
+    pair = tuple(UnderlyingMarket(name, 100.0, PLAIN) for name in ("BTC", "ETH"))
+    result = margin(book, Market(SCALES, pair))
+    assert result.market_risk[0] == pytest.approx(40.0)
+    assert result.flags[0] == FLAG_JOINT_MISSING
+
+
+def test_collateral_haircuts_grow_with_size_and_use_and_dead_prices_count_nothing_initially() -> None:
+    lanes = CollateralParameters(1_000, 500, 100, 1, 200)
+    book = empty_book(2, 1, 1)
+    book.collateral[:, 0], book.collateral_use[:, 0] = [100.0, 100.0], [0.0, 0.5]
+    market = UnderlyingMarket("ETH", 100.0, PLAIN)
+    fresh = margin(book, Market(SCALES, (market,), (CollateralMarket("WBTC", 100.0, lanes),)))
+    # 10,000 USD is one size unit: 1 % more; half the cap used: another 1 %.
+    assert fresh.equity_im.tolist() == pytest.approx([8_900.0, 8_800.0])
+    assert fresh.equity_mm.tolist() == pytest.approx([9_400.0, 9_300.0])
+    dead = margin(book, Market(SCALES, (market,), (CollateralMarket("WBTC", 100.0, lanes, dead=True),)))
+    assert dead.equity_im.tolist() == [0.0, 0.0]
+    assert dead.equity_mm.tolist() == pytest.approx([9_400.0, 9_300.0])
+    assert dead.flags.tolist() == [FLAG_PRICE_DEAD, FLAG_PRICE_DEAD]
+
+
+def test_linked_collateral_hedges_a_short_perp() -> None:
+    lanes = CollateralParameters(0, 0, 0, 1, 0)
+    book = empty_book(1, 1, 1)
+    book.collateral[0, 0], book.perp_units[0, 0] = 2.0, -2.0
+    market = UnderlyingMarket("ETH", 100.0, PLAIN)
+    linked = Market(SCALES, (market,), (CollateralMarket("WETH", 100.0, lanes, linked=0),))
+    unlinked = Market(SCALES, (market,), (CollateralMarket("WETH", 100.0, lanes),))
+    assert margin(book, linked).market_risk[0] == 0.0
+    assert margin(book, unlinked).market_risk[0] == pytest.approx(40.0)
+
+
+@pytest.mark.parametrize(("units", "charge"), [(2.0, 0.0), (-2.0, 210.0)])
+def test_missing_row_gives_a_long_nothing_and_charges_a_short_its_notional(units: float, charge: float) -> None:
+    plain = empty_book(1, 1)
+    options = sparse.csr_array((np.array([units]), ([0], [7])), shape=(1, 255))
+    book = Book(plain.cash, plain.perp_units, plain.perp_quote, plain.perp_funding, plain.collateral,
+                plain.collateral_use, (options,))  # fmt: skip
+    result = margin(book, Market(SCALES, (UnderlyingMarket("ETH", 105.0, PLAIN, spot_rows()),)))
+    assert result.charges[0] == pytest.approx(charge)
+    assert result.equity_mark[0] == result.market_risk[0] == 0.0
+    assert result.flags[0] == FLAG_ROW_MISSING
+
+
+def test_expired_page_and_off_grid_price_are_flagged() -> None:
+    plain = empty_book(1, 1)
+    options = sparse.csr_array((np.array([1.0]), ([0], [0])), shape=(1, 1))
+    book = Book(plain.cash, plain.perp_units, plain.perp_quote, plain.perp_funding, plain.collateral,
+                plain.collateral_use, (options,))  # fmt: skip
+    stale = UnderlyingMarket("ETH", 130.0, PLAIN, spot_rows(), rows_expire_at=9)
+    assert margin(book, Market(SCALES, (stale,), now=10)).flags[0] == FLAG_TABLE_EXPIRED | FLAG_OFF_GRID
+    assert margin(empty_book(1, 1, slots=1), Market(SCALES, (stale,), now=10)).flags[0] == 0
+
+
+def test_shapes_that_do_not_fit_are_refused() -> None:
+    market = Market(SCALES, (UnderlyingMarket("ETH", 100.0, PLAIN),))
+    with pytest.raises(BadInput, match="perp_units"):
+        margin(empty_book(1, 2), market)
+    with pytest.raises(BadInput, match="at least one underlying"):
+        margin(empty_book(1, 0), Market(SCALES, ()))
+
+
+def test_threads_and_blocks_do_not_change_the_result() -> None:
+    rng = np.random.default_rng(5)
+    book = empty_book(20_000, 1)
+    book.perp_units[:, 0] = rng.normal(size=20_000)
+    market = Market(SCALES, (UnderlyingMarket("ETH", 100.0, PLAIN),))
+    one, two = margin(book, market), margin(book, market, threads=2)
+    assert np.array_equal(one.mm, two.mm)
+    assert one.mm == pytest.approx(16.0 * np.abs(book.perp_units[:, 0]))
+
+
+# --- agreement with the integer twin -------------------------------------------------------------------------------
+
+
+def random_page(rng: random.Random, spot: float, parameters: UnderlyingParameters) -> PackedPage:
+    expiries = [NOW + DAY * days for days in (1, 7, 30, 90, 180)]
+    slices = slices_from_smile(SmileModel(0.6, 0.7, 4.0, -0.2, 0.9), expiries, NOW)
+    options = [
+        OptionSpec(slot, rng.choice(expiries), spot * rng.uniform(0.5, 1.6), rng.random() < 0.5) for slot in range(30)
+    ]
+    options.append(OptionSpec(30, NOW - DAY, spot * 0.9, True, spot))
+    return build_page(options, int(spot * WAD), slices, NOW, parameters, 31)
+
+
+def lanes_of(rng: random.Random) -> UnderlyingParameters:
+    return UnderlyingParameters(
+        rng.randint(500, 5_000), rng.randint(1_000, 6_000), rng.randint(1_000, 3_000), rng.randint(1_000, 4_000),
+        rng.randint(0, 100), rng.randint(0, 100), rng.randint(0, 100), rng.randint(0, 50), rng.randint(1, 2_000),
+        rng.randint(0, 300),
+    )  # fmt: skip
+
+
+class Twins:
+    """The same random market and accounts for both implementations."""
+
+    def __init__(self, seed: int, accounts: int) -> None:
+        rng = random.Random(seed)
+        self.spots = [10 ** rng.uniform(0, 5) for _ in range(3)]
+        self.lanes = [lanes_of(rng) for _ in range(3)]
+        self.pages = [random_page(rng, spot, lane) for spot, lane in zip(self.spots, self.lanes, strict=True)]
+        self.prices = [int(spot * rng.uniform(0.85, 1.15) * WAD) for spot in self.spots]
+        self.funding = [rng.randint(-(10**18), 10**18) for _ in range(3)]
+        self.coin = CollateralParameters(1_500, 1_000, 200, 50, 300)
+        self.scales = GlobalParameters(10_500, 8_000, 11_000, 2_500)
+        self.bytes = np.array([[[rng.randint(-128, 127) for _ in range(3)] for _ in range(20)] for _ in range(2)])
+        self.states = [self._account(rng) for _ in range(accounts)]
+
+    def _account(self, rng: random.Random) -> AccountState:
+        perps, options = {}, {}
+        for u, spot in enumerate(self.spots):
+            size = 10 ** rng.uniform(1, 6) / spot * 10**6
+            if rng.random() < 0.5:
+                lots = max(1, int(size)) * rng.choice([-1, 1])
+                perps[u] = PerpPosition(lots, -lots * int(spot * WAD), rng.randint(-(10**18), 10**18))
+            slots = rng.sample(range(34), rng.choice([0, 0, 1, 4, 12]))
+            if slots:
+                signed = [max(1, int(size * rng.random())) * rng.choice([-1, 1]) for _ in slots]
+                options[u] = tuple(OptionPosition(slot, lots) for slot, lots in zip(slots, signed, strict=True))
+        held = (CollateralPosition(0, rng.randint(1, 10**20), rng.randint(0, 10_000), 18, 1),) * (rng.random() < 0.5)
+        return AccountState(rng.randint(-(10**24), 10**24), 0, held, perps, options)
+
+    def chain(self) -> ChainMarket:
+        words = []
+        for j in range(20):
+            pairs = ((self.bytes[0][j][u] & 0xFF) | (self.bytes[1][j][u] & 0xFF) << 8 for u in range(3))
+            words.append(sum(int(pair) << 16 * u for u, pair in enumerate(pairs)))
+        pages = {
+            u: Page("", 1, NOW, NOW + DAY, page.reference_price_wad, page.lane_unit_wad, page.step_e9, page.rows)
+            for u, page in enumerate(self.pages)
+        }
+        return ChainMarket(
+            timestamp=NOW,
+            prices={u: PriceWord(price, 0, NOW) for u, price in enumerate(self.prices)},
+            collateral_prices={0: PriceWord(self.prices[0], 0, NOW)},
+            funding=dict(enumerate(self.funding)),
+            global_word=pack_global(self.scales),
+            underlying_words={u: pack_underlying(lanes) for u, lanes in enumerate(self.lanes)},
+            collateral_words={0: pack_collateral(self.coin)},
+            pages=pages,
+            joint=JointSet("", 1, NOW + DAY, tuple(words)),
+        )
+
+    def market(self) -> Market:
+        underlyings = tuple(
+            UnderlyingMarket(str(u), self.prices[u] / WAD, self.lanes[u], unpack_page(self.pages[u]), NOW + DAY,
+                             self.funding[u] / WAD)
+            for u in range(3)
+        )  # fmt: skip
+        joint = JointScenarios(*self.bytes.astype(np.int8))
+        coin = CollateralMarket("coin", self.prices[0] / WAD, self.coin, linked=0)
+        return Market(self.scales, underlyings, (coin,), joint, NOW + DAY, NOW)
+
+    def book(self) -> Book:
+        n = len(self.states)
+        book = empty_book(n, 3, 1, 40)
+        options = [sparse.lil_array((n, 40)) for _ in range(3)]
+        for a, state in enumerate(self.states):
+            book.cash[a] = state.cash / WAD
+            for u, perp in state.perps.items():
+                book.perp_units[a, u], book.perp_quote[a, u] = perp.lots / 1e6, perp.quote / 1e6 / WAD
+                book.perp_funding[a, u] = perp.funding_entry / WAD
+            for u, positions in state.options.items():
+                for position in positions:
+                    options[u][a, position.slot] = position.lots / 1e6
+            for held in state.collaterals:
+                book.collateral[a, 0], book.collateral_use[a, 0] = held.amount / WAD, held.use_bps / 1e4
+        dense = (book.cash, book.perp_units, book.perp_quote, book.perp_funding, book.collateral, book.collateral_use)
+        return Book(*dense, tuple(sparse.csr_array(matrix) for matrix in options))
+
+    def notional(self, state: AccountState) -> float:
+        total = sum(item.amount / WAD * self.prices[0] / WAD for item in state.collaterals)
+        total += sum(abs(perp.lots) / 1e6 * self.prices[u] / WAD for u, perp in state.perps.items())
+        for u, positions in state.options.items():
+            total += sum(abs(position.lots) / 1e6 * self.prices[u] / WAD for position in positions)
+        return total
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_float_margin_stays_within_the_stated_bound_of_the_integer_twin(seed: int) -> None:
+    twins = Twins(seed, 80)
+    floats, chain = margin(twins.book(), twins.market()), twins.chain()
+    worst = 0.0
+    for a, state in enumerate(twins.states):
+        exact = assess_words(build_words(state), chain)
+        bound = 2e-9 * twins.notional(state) + 1e-12 * abs(state.cash) / WAD + 1e-9
+        for name in ("equity_mark", "equity_im", "equity_mm", "im", "mm", "market_risk", "charges"):
+            error = abs(float(getattr(floats, name)[a]) - getattr(exact, name) / WAD)
+            worst = max(worst, error / max(twins.notional(state), 1.0))
+            assert error <= bound, (a, name, error, bound)
+        assert floats.flags[a] == exact.flags
+        active = [scan for scan, on in zip(floats.scans[a], _active(state), strict=True) if on]
+        assert active == pytest.approx([scan / WAD for scan in exact.scans], abs=bound)
+    print(f"seed {seed}: largest error {worst:.1e} of gross notional")
+
+
+def _active(state: AccountState) -> list[bool]:
+    linked = {item.linked - 1 for item in state.collaterals}
+    return [u in state.perps or u in state.options or u in linked for u in range(3)]
