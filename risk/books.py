@@ -26,7 +26,7 @@ GRID_POINTS = 9
 
 @dataclass(frozen=True, slots=True)
 class Shocks:
-    """Width of the scan of each underlying, fractions: price range, vol up and down at 30 days, tenor power; all (k,)."""
+    """Width of each underlying's scan, (k,) fractions: price range, vol up and down at 30 days, tenor power."""
 
     scan: FloatArray
     vol_up: FloatArray
@@ -159,9 +159,7 @@ def build_universe(
     )
 
 
-def sample_books(
-    universe: Universe, n: int, rng: np.random.Generator, *, live: FloatArray | None = None
-) -> FloatArray:
+def sample_books(universe: Universe, n: int, rng: np.random.Generator, *, live: FloatArray | None = None) -> FloatArray:
     """Books to choose scenarios for: random, structured, cross-hedged, and live ones as they are and perturbed.
 
     Parameters

@@ -49,8 +49,8 @@ class CollateralSpec:
         fractions = (self.slippage, self.assumed_move, self.floor, self.cap, self.use_haircut)
         if not all(0 <= f <= 1 for f in fractions) or self.floor > self.cap:
             raise BadInput(
-                f"collateral {self.name}: slippage, move, floor, cap and use haircut {fractions} must be fractions with "
-                "floor <= cap"
+                f"collateral {self.name}: slippage, move, floor, cap and use haircut {fractions} must be fractions "
+                "with floor <= cap"
             )
         if not self.depth_usd > 0:
             raise BadInput(f"collateral {self.name}: depth is {self.depth_usd} USD; it must be positive")

@@ -105,7 +105,9 @@ def horizon_scale(horizon_s: float, base_s: float) -> float:
     return float(np.sqrt(max(1.0, horizon_s / base_s)))
 
 
-def measure_liquidity(history: PriceHistory, symbol: str, config: LiquidityConfig, depth_usd: float | None = None) -> Liquidity:
+def measure_liquidity(
+    history: PriceHistory, symbol: str, config: LiquidityConfig, depth_usd: float | None = None
+) -> Liquidity:
     """Volume, depth and volatility of one symbol over a history.
 
     Parameters
@@ -163,7 +165,13 @@ def depth_from_quotes(sizes_usd: FloatArray, impacts: FloatArray, at: float) -> 
 
 
 def underlying_parameters(
-    scan: float, vol_up: float, vol_down: float, vol_power: float, atm_vol: float, liquidity: Liquidity, config: LiquidityConfig
+    scan: float,
+    vol_up: float,
+    vol_down: float,
+    vol_power: float,
+    atm_vol: float,
+    liquidity: Liquidity,
+    config: LiquidityConfig,
 ) -> UnderlyingParameters:
     """The lanes of one underlying; every fraction rounded up to a basis point, depth rounded down.
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Choose at most 64 joint scenarios, in the bytes that go on chain, and measure what they cover.
 
-Definitions. A *book* is a row of USD notionals of a `Universe`. Its *target* is the Expected Shortfall of its loss under
-full revaluation of simulated moves. Its *requirement* is the market risk of docs/margin-rule.md, section 5, without
-charges: ``scan`` with one underlying, else ``max(joint, kappa * sum scan, 2 * max scan - sum scan)``. *Ratio* is
+Definitions. A *book* is a row of USD notionals of a `Universe`. Its *target* is the Expected Shortfall of its loss
+under full revaluation of simulated moves. Its *requirement* is the market risk of docs/margin-rule.md, section 5,
+without charges: ``scan`` with one underlying, else ``max(joint, kappa * sum scan, 2 * max scan - sum scan)``. *Ratio* is
 requirement / target.
 """
 
@@ -85,6 +85,19 @@ class Sample:
     scans: FloatArray
     active: BoolArray
     tails: NDArray[np.int64]
+
+    def several(self) -> Sample:
+        """Only the books with two underlyings or more: the ones joint scenarios are for.
+
+        Raises
+        ------
+        CalibrationFailed
+            When there is none.
+        """
+        keep = self.active.sum(axis=1) >= 2
+        if not keep.any():
+            raise CalibrationFailed("no sampled book holds two underlyings; sample more books")
+        return Sample(self.books[keep], self.target[keep], self.scans[keep], self.active[keep], self.tails[keep])
 
 
 def quantise(moves: Moves, shocks: Shocks) -> JointScenarios:
@@ -222,7 +235,7 @@ def floors(sample: Sample, offset_floor: float) -> FloatArray:
     """(b,) requirement without any scenario: kappa and dominance floors, or the scan of a single underlying."""
     total, largest = sample.scans.sum(axis=1), sample.scans.max(axis=1)
     several = np.maximum(offset_floor * total, 2.0 * largest - total)
-    return np.where(sample.active.sum(axis=1) >= 2, several, largest)
+    return np.asarray(np.where(sample.active.sum(axis=1) >= 2, several, largest), dtype=np.float64)
 
 
 def ratios(sample: Sample, instrument: FloatArray, offset_floor: float) -> FloatArray:
@@ -234,10 +247,10 @@ def ratios(sample: Sample, instrument: FloatArray, offset_floor: float) -> Float
 
 
 def candidates(sample: Sample, moves: Moves, shocks: Shocks, config: SelectionConfig) -> JointScenarios:
-    """Scenarios worth considering: tail means of each book (whole tail, and the side of its worst draw) and single draws.
+    """Scenarios worth considering: tail means of each book (whole, and the side of its worst draw) and single draws.
 
-    Two-sided books (a short straddle) have a tail whose mean is no move at all; the one-sided means and the draws at the
-    edge and the middle of the tail stand for those.
+    Two-sided books (a short straddle) have a tail whose mean is no move at all; the one-sided means and the draws at
+    the edge and the middle of the tail stand for those.
     """
     scaled = np.concatenate([moves.price / shocks.scan, moves.vol / shocks.vol_up], axis=1)
     tails = scaled[sample.tails]
@@ -369,4 +382,3 @@ def still_good(previous: Certificate, now: Certificate, tolerance: float) -> boo
     """Hysteresis: whether a set measured today is within `tolerance` (relative) of what it promised when chosen."""
     covered = now.ratio_p01 >= previous.ratio_p01 * (1.0 - tolerance)
     return bool(covered and now.efficiency <= previous.efficiency * (1.0 + tolerance))
-

@@ -164,8 +164,8 @@ def offset_floor(correlations: FloatArray) -> float:
     """kappa: least share of the summed scans a book must post, from correlations after a break.
 
     A book long one underlying and short another with equal scans ``s`` has Expected Shortfall
-    ``s * sqrt(2 * (1 - rho))`` out of ``2 * s``, that is ``sqrt((1 - rho) / 2)``. The median pair counts: with a quarter of
-    the pairs above it the scenarios themselves carry the rest.
+    ``s * sqrt(2 * (1 - rho))`` out of ``2 * s``, that is ``sqrt((1 - rho) / 2)``. The median pair counts; for pairs
+    that part further the scenarios themselves carry the rest.
 
     Parameters
     ----------

@@ -170,12 +170,10 @@ class PriceHistory:
         if hi <= lo:
             raise InsufficientHistory("price history: no bar in the window asked for; widen it")
         gaps = tuple(g for g in self.gaps if g.end > self.ts[lo] and g.start < self.ts[hi - 1])
-        return PriceHistory(
-            self.symbols, self.ts[lo:hi], self.close[lo:hi], self.volume[lo:hi], self.interval_s, gaps
-        )
+        return PriceHistory(self.symbols, self.ts[lo:hi], self.close[lo:hi], self.volume[lo:hi], self.interval_s, gaps)
 
     def extend(self, ts: int, close: Sequence[float], volume: Sequence[float]) -> PriceHistory:
-        """This history and one more bar, as a keeper appends them.
+        """The history and one more bar, as a keeper appends them.
 
         Raises
         ------

@@ -148,7 +148,8 @@ def find_files(
     missing = [s for s in names if s not in found]
     if missing:
         raise BadInput(
-            f"no price file for {', '.join(missing)}" + (f" at interval {interval}" if interval else "")
+            f"no price file for {', '.join(missing)}"
+            + (f" at interval {interval}" if interval else "")
             + f"; add <BASE><QUOTE>_<interval>.csv[.gz] (found: {', '.join(sorted(found)) or 'none'})"
         )
     return [(s, *found[s]) for s in names]

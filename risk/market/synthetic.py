@@ -54,7 +54,7 @@ class SvjModel:
 
 @dataclass(frozen=True, slots=True)
 class CommonJumps:
-    """Jumps all assets make together: number a year, log mean and deviation, variance added after one (in long runs)."""
+    """Jumps all assets make together: number a year, log mean and deviation, variance added after one."""
 
     intensity: float = 10.0
     mean: float = -0.02

@@ -1,0 +1,324 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From market history to the parameter set a keeper may push, with where it came from.
+
+The steps, each in its own module: factors (EWMA or GJR) -> Expected Shortfall with stressed weight and long floor ->
+scan ranges (fast up, slow down) -> volatility shocks -> joint law scaled to the scans -> offset floor -> joint
+scenarios -> certificate on fresh draws and unseen books -> haircuts and charges -> gates.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from risk.config import MODEL_VERSION, CalibrationConfig, SmileConfig
+from risk.errors import BadInput, GateFailed, InsufficientHistory
+from risk.factors.fhs import FactorHistory, FhsConfig, build_factors
+from risk.haircuts import collateral_parameters, residual_history
+from risk.joint import Law, build_law, joint_scenarios
+from risk.liquidity import bps_up, measure_liquidity, underlying_parameters
+from risk.market.history import FloatArray, PriceHistory
+from risk.pricing.svi import slices_from_smile
+from risk.ranges import MAX_SCAN, RangeEstimate, estimate_ranges, smooth_fall, stressed_period
+from risk.stress import low_correlations, offset_floor
+from risk.types import (
+    BPS,
+    Certificate,
+    CollateralParameters,
+    GlobalParameters,
+    ParameterSet,
+    Provenance,
+    SmileModel,
+    SurfaceSlice,
+    UnderlyingParameters,
+)
+
+__all__ = ["CalibrationConfig", "calibrate", "check_gates", "surface_slices"]
+
+Progress = Callable[[str], None]
+# Stretches of the horizon that must fit side by side before a 1 % tail mean says anything.
+MIN_HORIZONS = 30
+
+
+def calibrate(
+    history: PriceHistory,
+    config: CalibrationConfig,
+    rng: np.random.Generator,
+    previous: ParameterSet | None = None,
+    vol_history: PriceHistory | None = None,
+    progress: Progress | None = None,
+    *,
+    peg_history: PriceHistory | None = None,
+    live_books: FloatArray | None = None,
+    now: int | None = None,
+) -> ParameterSet:
+    """Calibrate every parameter a keeper may push.
+
+    Parameters
+    ----------
+    history : PriceHistory
+        Prices of the underlyings, and of collateral assets where known.
+    config : CalibrationConfig
+    rng : numpy.random.Generator
+        Only its next integer is used, as the seed that is recorded.
+    previous : ParameterSet, optional
+        The set in force: ranges fall slowly from it, and its scenarios are kept while they still do.
+    vol_history : PriceHistory, optional
+        Implied volatility level per underlying as ``close`` (per year or in percent).
+    progress : callable, optional
+        Called with a sentence before each step.
+    peg_history : PriceHistory, optional
+        Price of collateral assets over that of their link (or USD), as ``close``, for assets `history` does not hold.
+    live_books : (b, M) float64, optional
+        Real books over ``build_universe(symbols, vols)``.
+    now : int, optional
+        Observation time, epoch seconds. Default: the end of the last bar.
+
+    Returns
+    -------
+    ParameterSet
+
+    Raises
+    ------
+    InsufficientHistory
+        Too short a history.
+    GateFailed
+        The result must not be pushed; the message names each gate.
+    BadInput
+        Unusable configuration or symbols.
+
+    Examples
+    --------
+    >>> from risk.market import warmup
+    >>> past = warmup(["BTC", "ETH"], 1_500, [60e3, 3e3], np.random.default_rng(1), end_ts=1_700_000_000)
+    >>> calibrate(past, CalibrationConfig.quick(), np.random.default_rng(2)).global_parameters.mm_scale_bps
+    8000
+    """
+    say = progress or (lambda _: None)
+    seed = int(rng.integers(2**53))
+    symbols = _underlyings(history, config)
+    prices = history.select(symbols)
+    observed_at = int(history.ts[-1]) + history.interval_s if now is None else now
+    fhs = _fhs_config(prices, config)
+    say(f"volatility and joint residuals of {', '.join(symbols)} over {prices.ts.size:,} bars")
+    bar = history.interval_s
+    factors = build_factors(
+        prices,
+        halflife_bars=config.halflife_s / bar,
+        vol_halflife_bars=config.vol_halflife_s / bar,
+        vol_history=vol_history,
+        model=config.volatility,
+    )
+    say("Expected Shortfall, stressed period and scan ranges")
+    period = stressed_period(factors, fhs.horizon_bars, config.ranges)
+    estimates = estimate_ranges(factors, fhs, period, config.ranges)
+    scans = _scans(symbols, estimates, config, previous, observed_at)
+    smiles = _smiles(symbols, factors, vol_history, config.smile)
+    kappa = _offset(factors, config)
+    law = build_law(factors, fhs, period, scans, config, seed)
+    vols = np.array([smiles[s].short_vol for s in symbols])
+    joint, certificate = joint_scenarios(law, vols, kappa, config, previous=previous, live_books=live_books, say=say)
+    say("charges and haircuts")
+    result = ParameterSet(
+        global_parameters=_global_parameters(config, kappa),
+        underlyings=_underlying_parameters(symbols, prices, law, smiles, config),
+        collaterals=_collateral_parameters(history, peg_history, config),
+        surfaces=smiles,
+        joint=joint,
+        joint_underlyings=symbols if joint is not None else (),
+        certificate=certificate,
+        provenance=Provenance(
+            model_version=MODEL_VERSION,
+            data_hash=_data_hash(history, vol_history, peg_history),
+            model_hash=config.model_hash(),
+            seed=seed,
+            observed_at=observed_at,
+            first_at=int(history.ts[0]),
+            last_at=int(history.ts[-1]),
+            observations=int(factors.ts.size),
+            diagnostics=_diagnostics(symbols, estimates, period, factors, prices, config, certificate),
+        ),
+    )
+    check_gates(result)
+    return result
+
+
+def surface_slices(
+    parameters: ParameterSet, symbol: str, expiries: Sequence[int], now: int
+) -> tuple[SurfaceSlice, ...]:
+    """Volatility surface of one underlying at any expiries (unix s, after `now`).
+
+    Raises
+    ------
+    BadInput
+        When the set has no surface of the symbol, or an expiry is not after `now`.
+    """
+    if symbol not in parameters.surfaces:
+        raise BadInput(f"no surface of {symbol}; the set has {', '.join(parameters.surfaces)}")
+    return slices_from_smile(parameters.surfaces[symbol], expiries, now)
+
+
+def check_gates(parameters: ParameterSet) -> None:
+    """Refuse a set whose gates did not pass.
+
+    Raises
+    ------
+    GateFailed
+    """
+    gates = parameters.provenance.diagnostics.get("gates", {})
+    failed = [f"{name} is {g['value']:.4g}, limit {g['limit']:.4g}" for name, g in gates.items() if not g["passed"]]
+    if failed:
+        raise GateFailed(f"calibration fails {len(failed)} gates: {'; '.join(failed)}; keep the set in force")
+
+
+def _underlyings(history: PriceHistory, config: CalibrationConfig) -> tuple[str, ...]:
+    assets = {spec.name for spec in config.collaterals}
+    chosen = config.underlyings or tuple(s for s in history.symbols if s not in assets)
+    if not chosen:
+        raise BadInput("no underlying to calibrate; name them or hand over prices that are not of collateral assets")
+    return chosen
+
+
+def _fhs_config(history: PriceHistory, config: CalibrationConfig) -> FhsConfig:
+    bar = history.interval_s
+    if config.horizon_s % bar or config.block_s % bar:
+        raise BadInput(
+            f"horizon {config.horizon_s} s and block {config.block_s} s must be multiples of the bar ({bar} s)"
+        )
+    horizon = config.horizon_s // bar
+    if history.ts.size < MIN_HORIZONS * horizon:
+        raise InsufficientHistory(
+            f"{history.ts.size} bars of {', '.join(history.symbols)}, {MIN_HORIZONS * horizon} are needed for a "
+            f"horizon of {config.horizon_s} s; hand over a longer history"
+        )
+    return FhsConfig(horizon, config.block_s // bar, config.ratio_low, config.ratio_high, config.stressed_weight)
+
+
+def _scans(
+    symbols: tuple[str, ...],
+    estimates: tuple[RangeEstimate, ...],
+    config: CalibrationConfig,
+    previous: ParameterSet | None,
+    observed_at: int,
+) -> FloatArray:
+    """Scan ranges, whole basis points, within what the contract accepts."""
+    out = []
+    for symbol, estimate in zip(symbols, estimates, strict=True):
+        raw = estimate.blend(config.stressed_weight, config.ranges.long_floor)
+        last, elapsed = None, 0.0
+        if previous is not None and symbol in previous.underlyings:
+            last = previous.underlyings[symbol].scan_bps / BPS
+            elapsed = float(observed_at - previous.provenance.observed_at)
+        scan = smooth_fall(raw, last, elapsed, config.ranges.fall_per_day)
+        out.append(bps_up(min(max(scan, config.ranges.min_range), MAX_SCAN)) / BPS)
+    return np.array(out)
+
+
+def _smiles(
+    symbols: tuple[str, ...], factors: FactorHistory, vol_history: PriceHistory | None, config: SmileConfig
+) -> dict[str, SmileModel]:
+    per_year = 365 * 86_400 / factors.interval_s
+    long_run = np.sqrt(np.mean(np.square(factors.changes[:, : len(symbols)]), axis=0) * per_year)
+    out = {}
+    for i, symbol in enumerate(symbols):
+        short = config.premium * float(factors.level[-1, i])
+        if vol_history is not None and symbol in vol_history.symbols:
+            quoted = float(vol_history.close[-1, vol_history.symbols.index(symbol)])
+            # Volatility indices are quoted in percent; no market trades at 500 % for long nor at half a percent.
+            short = quoted / 100.0 if quoted > 5.0 else quoted
+        level, far = (float(np.clip(v, config.low, config.high)) for v in (short, config.premium * float(long_run[i])))
+        out[symbol] = SmileModel(level, far, config.reversion, config.rho, config.eta)
+    return out
+
+
+def _offset(factors: FactorHistory, config: CalibrationConfig) -> float:
+    """Offset floor, whole basis points, within its bounds."""
+    if len(factors.symbols) < 2:
+        return bps_up(config.offset_low) / BPS
+    bars = min(config.correlation_window_s // factors.interval_s, factors.ts.size // 2)
+    raw = offset_floor(low_correlations(factors, bars, config.correlation_quantile))
+    return bps_up(min(max(raw, config.offset_low), config.offset_high)) / BPS
+
+
+def _global_parameters(config: CalibrationConfig, kappa: float) -> GlobalParameters:
+    return GlobalParameters(
+        bps_up(config.im_scale), bps_up(config.mm_scale), bps_up(config.im_charge_scale), bps_up(kappa)
+    )
+
+
+def _underlying_parameters(
+    symbols: tuple[str, ...],
+    prices: PriceHistory,
+    law: Law,
+    smiles: Mapping[str, SmileModel],
+    config: CalibrationConfig,
+) -> dict[str, UnderlyingParameters]:
+    depths = dict(config.depths_usd)
+    shocks = law.shocks
+    return {
+        s: underlying_parameters(
+            float(shocks.scan[i]),
+            float(shocks.vol_up[i]),
+            float(shocks.vol_down[i]),
+            float(shocks.power[i]),
+            smiles[s].short_vol,
+            measure_liquidity(prices, s, config.liquidity, depths.get(s)),
+            config.liquidity,
+        )
+        for i, s in enumerate(symbols)
+    }
+
+
+def _collateral_parameters(
+    history: PriceHistory, pegs: PriceHistory | None, config: CalibrationConfig
+) -> dict[str, CollateralParameters]:
+    out = {}
+    for spec in config.collaterals:
+        residual = None
+        if pegs is not None and spec.name in pegs.symbols:
+            residual = pegs.select([spec.name])
+        elif spec.name in history.symbols and (spec.linked is None or spec.linked in history.symbols):
+            residual = None if spec.name == spec.linked else residual_history(history, spec.name, spec.linked)
+        out[spec.name] = collateral_parameters(spec, residual, config.haircuts)
+    return out
+
+
+def _data_hash(*histories: PriceHistory | None) -> str:
+    digest = hashlib.sha256(b"ballast.calibration-data.1\0")
+    for history in histories:
+        digest.update((history.content_hash if history is not None else "none").encode() + b"\0")
+    return "0x" + digest.hexdigest()
+
+
+def _diagnostics(
+    symbols: tuple[str, ...],
+    estimates: tuple[RangeEstimate, ...],
+    period: tuple[int, int],
+    factors: FactorHistory,
+    prices: PriceHistory,
+    config: CalibrationConfig,
+    certificate: Certificate | None,
+) -> dict[str, Any]:
+    """What a reader of a push needs to judge it, and the gates."""
+    error = max(e.error / max(e.long, 1e-9) for e in estimates)
+    limits = config.gates
+    gates = {"es_relative_error": (error, limits.max_relative_error, error <= limits.max_relative_error)}
+    if certificate is not None:
+        low, efficiency = certificate.ratio_p01, certificate.efficiency
+        gates["ratio_p01"] = (low, limits.min_ratio_p01, low >= limits.min_ratio_p01)
+        gates["efficiency"] = (efficiency, limits.max_efficiency, efficiency <= limits.max_efficiency)
+    return {
+        "stressed_period": list(period),
+        "gaps": [str(gap) for gap in prices.gaps[:20]],
+        "gap_count": len(prices.gaps),
+        "volatility_models": dict(zip(symbols, factors.models, strict=True)),
+        "annual_volatility": {s: round(float(factors.level[-1, i]), 6) for i, s in enumerate(symbols)},
+        "expected_shortfall": {
+            s: {"current": e.current, "stressed": e.stressed, "long": e.long, "error": e.error}
+            for s, e in zip(symbols, estimates, strict=True)
+        },
+        "gates": {name: {"value": v, "limit": lim, "passed": bool(ok)} for name, (v, lim, ok) in gates.items()},
+    }
