@@ -63,8 +63,8 @@ class Outbox(Protocol):
     def perform(self, action: Action) -> Outcome:
         """Send an action, or find that it is under way or done."""
 
-    def reconcile(self) -> None:
-        """Follow up what earlier cycles sent."""
+    def reconcile(self) -> tuple[Outcome, ...]:
+        """Follow up what earlier cycles sent; returns what has come to an end since."""
 
 
 def guard(action: Action) -> ContractCall | None:

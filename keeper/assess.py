@@ -118,20 +118,18 @@ def check_parity(chain: Chain, snapshot: Snapshot, assessments: Assessments, acc
 
     A call that fails says nothing about parity: the account is reported as unread.
     """
+    asked = [account for account in accounts if not isinstance(assessments[account], Unknown)]
+    calls = [ContractCall("MarginEngine", "assess", (account,)) for account in asked]
     checked, mismatches, unread = [], [], {}
-    for account in accounts:
+    for account, raw in zip(asked, chain.call_many(calls, snapshot.block), strict=True):
         ours = assessments[account]
-        if isinstance(ours, Unknown):
-            continue
-        try:
-            raw = chain.call(ContractCall("MarginEngine", "assess", (account,)), block=snapshot.block)
-        except KeeperError as error:
-            unread[account] = Unknown(str(error), snapshot.block.timestamp)
-            continue
-        checked.append(account)
-        fields = compare(ours, raw)
-        if fields:
-            mismatches.append(Mismatch(account, fields))
+        if isinstance(raw, KeeperError):
+            unread[account] = Unknown(str(raw), snapshot.block.timestamp)
+        elif not isinstance(ours, Unknown):
+            checked.append(account)
+            fields = compare(ours, raw)
+            if fields:
+                mismatches.append(Mismatch(account, fields))
     return Parity(tuple(checked), tuple(mismatches), unread)
 
 

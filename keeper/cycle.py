@@ -119,8 +119,8 @@ class Cycle:
         return report
 
     def _turn(self, began: float) -> CycleReport:
-        if self.outbox is not None:
-            self.outbox.reconcile()
+        late = () if self.outbox is None else self.outbox.reconcile()
+        self._read_back([o.action for o in late if o.result is Result.DONE])
         snapshot = self.chain.snapshot()
         assessments = assess_all(snapshot)
         self.recorder.assessments(assessments, snapshot.block.number, snapshot.block.timestamp)
@@ -128,7 +128,7 @@ class Cycle:
         situation = self._observe(snapshot, assessments)
         decision = decide(situation, self._policy())
         self._announce(decision)
-        outcomes = self._act(snapshot, decision)
+        outcomes = (*late, *self._act(snapshot, decision))
         self.instruments.book(situation, self.clock.now())
         known = [(r.mm_health, a) for a, r in assessments.items() if not isinstance(r, Unknown)]
         worst = min(known, default=None)

@@ -80,7 +80,7 @@ def observe(
     if policy.liquidate and auctions:
         solvent_s, end_buffer_bps = _auction_settings(chain, snapshot.block)
         if policy.bids is not None:
-            previews = {account: read_previews(chain, snapshot.block, account, policy.bids) for account, _ in auctions}
+            previews.update(read_previews(chain, snapshot.block, [account for account, _ in auctions], policy.bids))
             mega_gas_wad = _mega_gas(chain, quotes.native_usd_wad(snapshot), snapshot.block.timestamp)
     return Situation(
         snapshot=snapshot,
@@ -106,29 +106,36 @@ def _auction_settings(chain: Chain, block: Block) -> tuple[int | Unknown, int | 
     return fast_s + slow_s, end_buffer_bps
 
 
-def read_previews(chain: Chain, block: Block, account: int, policy: BidPolicy) -> tuple[Preview, ...] | Unknown:
-    """What bids of several sizes on one auction would do at the block; the contract caps the largest itself.
+def read_previews(
+    chain: Chain, block: Block, accounts: Sequence[int], policy: BidPolicy
+) -> dict[int, tuple[Preview, ...] | Unknown]:
+    """What bids of several sizes on each auction would do at the block; the contract caps the largest itself.
 
     Sizes that the contract refuses (too small a slice) are left out.
     """
-    largest = preview(chain, block, account, policy.max_fraction_wad)
-    if isinstance(largest, Unknown):
-        return largest
-    found = [largest]
-    for fraction in fractions(largest.fraction_wad)[1:]:
-        smaller = preview(chain, block, account, fraction)
-        if not isinstance(smaller, Unknown) and smaller.fraction_wad < found[-1].fraction_wad:
-            found.append(smaller)
-    return tuple(found)
+    largest = preview_many(chain, block, [(account, policy.max_fraction_wad) for account in accounts])
+    found: dict[int, list[Preview] | Unknown] = {}
+    smaller: list[tuple[int, int]] = []
+    for account, first in zip(accounts, largest, strict=True):
+        found[account] = first if isinstance(first, Unknown) else [first]
+        if not isinstance(first, Unknown):
+            smaller += [(account, fraction) for fraction in fractions(first.fraction_wad)[1:]]
+    for (account, _), item in zip(smaller, preview_many(chain, block, smaller), strict=True):
+        kept = found[account]
+        if isinstance(kept, Unknown) or isinstance(item, Unknown):
+            continue
+        if item.fraction_wad < kept[-1].fraction_wad:
+            kept.append(item)
+    return {account: kept if isinstance(kept, Unknown) else tuple(kept) for account, kept in found.items()}
 
 
-def preview(chain: Chain, block: Block, account: int, fraction_wad: int) -> Preview | Unknown:
-    """``preview_bid`` at a block."""
-    try:
-        raw = chain.call(ContractCall(AUCTION, "preview_bid", (account, fraction_wad)), block=block)
-    except KeeperError as error:
-        return Unknown(str(error), block.timestamp)
-    return Preview(Phase(raw[0]), *raw[1:])
+def preview_many(chain: Chain, block: Block, bids: Sequence[tuple[int, int]]) -> list[Preview | Unknown]:
+    """``preview_bid`` of many (account, fraction wad) at a block."""
+    calls = [ContractCall(AUCTION, "preview_bid", pair) for pair in bids]
+    return [
+        Unknown(str(raw), block.timestamp) if isinstance(raw, KeeperError) else Preview(Phase(raw[0]), *raw[1:])
+        for raw in (chain.call_many(calls, block) if calls else ())
+    ]
 
 
 def _mega_gas(chain: Chain, native_usd_wad: int | Unknown, now: int) -> int | Unknown:

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The cycle's outbox over the transaction sender: proves the lease, sends, follows up what was not mined at once."""
+
+from __future__ import annotations
+
+from keeper.act import Outcome, Result
+from keeper.actions import Action
+from keeper.lease import Lease
+from keeper.ports import Clock
+from keeper.tx.journal import Intent, Journal, State
+from keeper.tx.sender import Sender
+
+OPEN = frozenset({State.INTENT, State.SIGNED, State.SENT})
+# Anybody may do these, so a revert mostly means that somebody was first; the sender's breaker still counts it.
+CONTESTED = frozenset({"start_auction", "bid", "end_auction", "turn_insolvent", "settle_options", "settle_expiry"})
+
+
+class SenderOutbox:
+    """Implements `keeper.act.Outbox`.
+
+    Parameters
+    ----------
+    lease
+        None where the operator has said that this is the only keeper (a command that runs once).
+    """
+
+    def __init__(self, sender: Sender, journal: Journal, clock: Clock, lease: Lease | None) -> None:
+        self._sender = sender
+        self._journal = journal
+        self._clock = clock
+        self._lease = lease
+        self._waiting: dict[int, Action] = {}
+
+    def perform(self, action: Action) -> Outcome:
+        """Send an action, or find that it is under way or done.
+
+        Raises
+        ------
+        Halt
+            The lease is lost, or a limit is reached.
+        Transient, Permanent
+            The node or the contract refused it.
+        """
+        if self._lease is not None:
+            self._lease.check(self._clock.now())
+        intent = self._sender.submit(action)
+        if intent.state in OPEN:
+            # A chain that mines at once already has the receipt.
+            self._sender.advance()
+            intent = self._journal.get(intent.id) or intent
+        outcome = outcome_of(action, intent)
+        if outcome.result is Result.PENDING:
+            self._waiting[intent.id] = action
+        return outcome
+
+    def reconcile(self) -> tuple[Outcome, ...]:
+        """Bring open intents forward; returns the outcomes of actions of this process that ended since."""
+        self._sender.advance()
+        ended = []
+        for intent_id, action in list(self._waiting.items()):
+            intent = self._journal.get(intent_id)
+            if intent is None or intent.state in OPEN:
+                continue
+            del self._waiting[intent_id]
+            ended.append(outcome_of(action, intent))
+        return tuple(ended)
+
+
+def outcome_of(action: Action, intent: Intent) -> Outcome:
+    """What the state of an intent means for its action."""
+    said = f"0x{intent.tx_hash.hex()}" if intent.tx_hash is not None else (intent.error or intent.state)
+    if intent.state in OPEN:
+        return Outcome(action, Result.PENDING, said)
+    if intent.state is State.FINAL or (intent.state is State.MINED and intent.succeeded):
+        return Outcome(action, Result.DONE, said)
+    if intent.state is State.CANCELLED:
+        return Outcome(action, Result.OVERTAKEN, "cancelled by an operator")
+    why = intent.error or f"reverted in {said}"
+    lost = intent.tx_hash is not None and action.kind in CONTESTED
+    return Outcome(action, Result.OVERTAKEN if lost else Result.FAILED, why)
