@@ -52,7 +52,7 @@ class SnapshotReader:
     chain_id
         Goes into the snapshot.
     first_account
-        Lowest account to read; 0 is the protocol's own and has no margin.
+        Lowest account to read; 0 is the protocol's own and has no margin. ``account_count`` counts it too.
     """
 
     def __init__(
@@ -90,12 +90,12 @@ class SnapshotReader:
         return snapshot
 
     def _read(self, reads: _Reads, accounts: Sequence[int] | None) -> Snapshot:
-        last, underlying_count, collateral_count = reads.needed(
+        count, underlying_count, collateral_count = reads.needed(
             ContractCall("MarginAccounts", "account_count"),
             ContractCall("InstrumentRegistry", "underlying_count"),
             ContractCall("MarginAccounts", "collateral_count"),
         )
-        listed = range(self._first_account, self._first_account + last) if accounts is None else accounts
+        listed = range(self._first_account, count) if accounts is None else accounts
         u_ids, c_ids = range(underlying_count), range(collateral_count)
         u_bits, c_bits = (1 << underlying_count) - 1, (1 << collateral_count) - 1
         reads.add("prices", ContractCall("PriceOracle", "read", (u_bits, c_bits)))

@@ -10,7 +10,7 @@ from typing import Any
 import structlog
 
 from keeper.actions import Action
-from keeper.errors import ConfigError, Halt, Permanent, Reverted, Transient
+from keeper.errors import ConfigError, Halt, Permanent, Transient
 from keeper.ports import Chain, Clock, Signer
 from keeper.settings import Settings
 from keeper.tx.fees import FeeCaps, Fees, first_offer, raised_offer
