@@ -1,5 +1,6 @@
 # pragma version 0.4.3
 # pragma evm-version prague
+# pragma optimize codesize
 # pragma nonreentrancy on
 # SPDX-License-Identifier: AGPL-3.0-only
 """
@@ -13,13 +14,13 @@ from snekmate.auth import ownable
 from snekmate.auth import ownable_2step
 
 from contracts.interfaces import IMarginAccounts
-from contracts.interfaces import IMarginEngine
 from contracts.modules import cash
 from contracts.modules import collateral
 from contracts.modules import constants as c
 from contracts.modules import errors_accounts as err
 from contracts.modules import heads
 from contracts.modules import ledger_views
+from contracts.modules import margin_gate
 from contracts.modules import positions
 from contracts.modules import seizure
 from contracts.modules import settlement
@@ -114,7 +115,8 @@ def list_collateral(token_: address, linked_plus_one: uint256, cap_raw: uint256)
     """
     ownable._check_owner()
     # tokens that arrive as cash cover are measured against the cash book alone
-    assert token_ != cash.TOKEN, err.LISTED
+    if token_ == cash.TOKEN:
+        err._fail(err.LISTED)
     collateral._list(token_, linked_plus_one, cap_raw)
 
 
@@ -158,7 +160,8 @@ def set_operator(account: uint256, operator: address, allowed: bool):
     """
     @notice The owner lets somebody else withdraw and trade for the account, or stops it
     """
-    assert msg.sender == self._owner_of(account), err.NOT_AUTHORISED
+    if msg.sender != self._owner_of(account):
+        err._fail(err.NOT_AUTHORISED)
     heads._set_operator(account, operator, allowed)
 
 
@@ -169,7 +172,8 @@ def deposit(account: uint256, token_: address, amount_raw: uint256):
     @dev Anybody may top up: cash, or an asset the account has. A new asset needs the owner or an operator, else a
          stranger could tie an account to a feed it never chose.
     """
-    assert self._owner_of(account) != empty(address), err.NO_ACCOUNT
+    if self._owner_of(account) == empty(address):
+        err._fail(err.NO_ACCOUNT)
     if token_ == cash.TOKEN:
         indices: cash.Indices = cash._accrue()
         received_raw: uint256 = token._pull(token_, msg.sender, amount_raw)
@@ -181,8 +185,10 @@ def deposit(account: uint256, token_: address, amount_raw: uint256):
         return
     asset: uint256 = collateral._asset_of(token_)
     if (heads._heads[account] >> (heads.COLLATERAL_SHIFT + asset)) & 1 == 0:
-        assert account != cash.PROTOCOL, err.PROTOCOL
-        assert self._is_authorised(account, msg.sender), err.NOT_AUTHORISED
+        if account == cash.PROTOCOL:
+            err._fail(err.PROTOCOL)
+        if not self._is_authorised(account, msg.sender):
+            err._fail(err.NOT_AUTHORISED)
     amount: uint256 = token._pull(token_, msg.sender, amount_raw)
     balance_raw: uint256 = collateral._deposit(account, asset, amount)
     log IMarginAccounts.CollateralDeposited(
@@ -197,18 +203,24 @@ def withdraw(account: uint256, token_: address, amount_raw: uint256, receiver: a
     @dev Profit and loss of perpetuals becomes cash first when cash is withdrawn. The transfer comes last.
     @param amount_raw Raw units; 2^256-1 = all of the positive balance
     """
-    assert self._is_authorised(account, msg.sender), err.NOT_AUTHORISED
-    assert not wiring._is_paused(wiring.PAUSE_WITHDRAW), err.PAUSED
-    assert receiver != empty(address) and receiver != self, err.NO_ADDRESS
+    if not self._is_authorised(account, msg.sender):
+        err._fail(err.NOT_AUTHORISED)
+    if wiring._is_paused(wiring.PAUSE_WITHDRAW):
+        err._fail(err.PAUSED)
+    if receiver == empty(address) or receiver == self:
+        err._fail(err.NO_ADDRESS)
     indices: cash.Indices = cash._accrue()
     amount: uint256 = amount_raw
     if token_ == cash.TOKEN:
         perps: uint256 = (heads._heads[account] >> heads.PERP_SHIFT) & heads.BITMAP_MASK
-        if perps != 0:
-            settlement._settle_perps(account, perps, indices)
+        for underlying: uint256 in range(16):
+            if (perps >> underlying) & 1 != 0:
+                # where the price is dead the margin check below refuses
+                settlement._settle_perp(account, underlying, indices)
         if amount == max_value(uint256):
             amount = convert(max(cash._of(account, indices), 0), uint256) // cash.SCALE
-        assert amount != 0, err.ZERO_AMOUNT
+        if amount == 0:
+            err._fail(err.ZERO_AMOUNT)
         cash_wad: int256 = cash._move(account, -convert(cash._book_out(amount), int256), indices)
         heads._bump(account)
         log IMarginAccounts.CashWithdrawn(account=account, receiver=receiver, amount_raw=amount, cash_wad=cash_wad)
@@ -216,16 +228,22 @@ def withdraw(account: uint256, token_: address, amount_raw: uint256, receiver: a
         asset: uint256 = collateral._asset_of(token_)
         if amount == max_value(uint256):
             amount = collateral._amounts[account][asset]
-        assert amount != 0, err.ZERO_AMOUNT
+        if amount == 0:
+            err._fail(err.ZERO_AMOUNT)
         balance_raw: uint256 = collateral._withdraw(account, asset, amount)
         log IMarginAccounts.CollateralWithdrawn(
             account=account, token=token_, receiver=receiver, amount_raw=amount, balance_raw=balance_raw
         )
     # without positions or debt there is nothing to secure: no dead feed keeps such an account's owner from leaving
     if heads._heads[account] & heads.POSITION_MASK != 0 or cash._of(account, indices) < 0:
-        result: IMarginEngine.Assessment = staticcall wiring.engine.assess(account)
-        assert result.flags & BLOCKING_FLAGS == 0, err.NO_DATA
-        assert result.equity_im >= convert(result.im, int256), err.BELOW_IM
+        health: int256 = 0
+        im: uint256 = 0
+        flags: uint256 = 0
+        health, im, flags = margin_gate._assess(wiring.engine.address, account)
+        if flags & BLOCKING_FLAGS != 0:
+            err._fail(err.NO_DATA)
+        if health < 0:
+            err._fail(err.BELOW_IM)
     token._push(token_, receiver, amount)
 
 
@@ -238,18 +256,26 @@ def apply_fill(fill: IMarginAccounts.Fill):
     @notice Books a matched trade; both sides must hold initial margin after or reduce their risk
     @dev Venues only. Lots 1e-6 units, prices and fees wad; fees go to account 0.
     """
-    assert wiring.is_venue[msg.sender], err.NOT_VENUE
-    assert fill.buyer != fill.seller, err.SELF_TRADE
-    assert fill.buyer != cash.PROTOCOL and fill.seller != cash.PROTOCOL, err.PROTOCOL
-    assert max(fill.buyer, fill.seller) < heads.account_count, err.NO_ACCOUNT
-    assert fill.lots > 0 and fill.lots <= c.MAX_LOTS, err.LOTS
-    assert fill.price_wad <= c.MAX_PRICE_WAD, err.PRICE
+    if not wiring.is_venue[msg.sender]:
+        err._fail(err.NOT_VENUE)
+    if fill.buyer == fill.seller:
+        err._fail(err.SELF_TRADE)
+    if fill.buyer == cash.PROTOCOL or fill.seller == cash.PROTOCOL:
+        err._fail(err.PROTOCOL)
+    if max(fill.buyer, fill.seller) >= heads.account_count:
+        err._fail(err.NO_ACCOUNT)
+    if fill.lots <= 0 or fill.lots > c.MAX_LOTS:
+        err._fail(err.LOTS)
+    if fill.price_wad > c.MAX_PRICE_WAD:
+        err._fail(err.PRICE)
     assert staticcall settlement.REGISTRY.check_tradable(fill.instrument)
     slot: uint256 = fill.instrument & 255
     if slot == c.PERP_SLOT:
-        assert fill.price_wad > 0, err.PRICE
+        if fill.price_wad <= 0:
+            err._fail(err.PRICE)
     else:
-        assert slot < staticcall wiring.table.rows_of(fill.instrument >> 8), err.NO_ROW
+        if slot >= staticcall wiring.table.rows_of(fill.instrument >> 8):
+            err._fail(err.NO_ROW)
     buyer_before: DynArray[uint256, 128] = ledger_views._state(fill.buyer)
     seller_before: DynArray[uint256, 128] = ledger_views._state(fill.seller)
     settlement._book_fill(fill, cash._accrue())
@@ -267,7 +293,8 @@ def settle_perp(account: uint256, underlying: uint256):
     """
     if (heads._heads[account] >> (heads.PERP_SHIFT + underlying)) & 1 == 0:
         return
-    assert settlement._settle_perps(account, 1 << underlying, cash._accrue()) == 1, err.PRICE_DEAD
+    if not settlement._settle_perp(account, underlying, cash._accrue()):
+        err._fail(err.PRICE_DEAD)
 
 
 @external
@@ -275,7 +302,8 @@ def settle_options(account: uint256, underlying: uint256):
     """
     @notice Turns the account's options of settled expiries of one underlying into cash
     """
-    assert underlying < c.MAX_UNDERLYINGS, err.NO_ACCOUNT
+    if underlying >= c.MAX_UNDERLYINGS:
+        err._fail(err.NO_ACCOUNT)
     settlement._settle_options(account, underlying, cash._accrue())
 
 
@@ -289,11 +317,16 @@ def seize(account: uint256, bidder: uint256, fraction_wad: uint256, price_wad: i
             `price_wad`; a negative price is credited to the bidder out of cover or socialised losses
     @dev Auction only; it checks the bidder's margin after.
     """
-    assert msg.sender == wiring.auction, err.NOT_AUCTION
-    assert account != bidder, err.SELF_TRADE
-    assert account != cash.PROTOCOL and bidder != cash.PROTOCOL, err.PROTOCOL
-    assert max(account, bidder) < heads.account_count, err.NO_ACCOUNT
-    assert fraction_wad <= c.WAD, err.FRACTION
+    if msg.sender != wiring.auction:
+        err._fail(err.NOT_AUCTION)
+    if account == bidder:
+        err._fail(err.SELF_TRADE)
+    if account == cash.PROTOCOL or bidder == cash.PROTOCOL:
+        err._fail(err.PROTOCOL)
+    if max(account, bidder) >= heads.account_count:
+        err._fail(err.NO_ACCOUNT)
+    if fraction_wad > c.WAD:
+        err._fail(err.FRACTION)
     seizure._seize(account, bidder, fraction_wad, price_wad, cash._accrue())
 
 
@@ -303,7 +336,8 @@ def socialise_loss(loss_wad: uint256):
     @notice Lowers all positive cash by `loss_wad` in total, pro rata (auction only)
     @dev The event carries what was taken: less than asked only when lenders have lost all but a millionth.
     """
-    assert msg.sender == wiring.auction, err.NOT_AUCTION
+    if msg.sender != wiring.auction:
+        err._fail(err.NOT_AUCTION)
     cash._socialise(loss_wad, cash._accrue())
 
 
@@ -313,7 +347,8 @@ def receive_cover(amount_raw: uint256) -> uint256:
     @notice Books cash token that the insurance fund has sent here (auction only); returns the wad that seize may
             credit for it, at most what really arrived
     """
-    assert msg.sender == wiring.auction, err.NOT_AUCTION
+    if msg.sender != wiring.auction:
+        err._fail(err.NOT_AUCTION)
     return cash._receive_cover(amount_raw)
 
 
@@ -362,9 +397,14 @@ def _check_fill(account: uint256, before: DynArray[uint256, 128]):
     @dev Initial margin after; else (or while new risk is paused or data is dead) the requirement must not have risen
          and health must not have fallen. The state before is assessed only when that is asked.
     """
-    after: IMarginEngine.Assessment = staticcall wiring.engine.assess(account)
-    health: int256 = after.equity_im - convert(after.im, int256)
-    if health >= 0 and after.flags & BLOCKING_FLAGS == 0 and not wiring._is_paused(wiring.PAUSE_RISK):
+    health: int256 = 0
+    im: uint256 = 0
+    flags: uint256 = 0
+    health, im, flags = margin_gate._assess(wiring.engine.address, account)
+    if health >= 0 and flags & BLOCKING_FLAGS == 0 and not wiring._is_paused(wiring.PAUSE_RISK):
         return
-    prior: IMarginEngine.Assessment = staticcall wiring.engine.assess_state(before)
-    assert after.im <= prior.im and health >= prior.equity_im - convert(prior.im, int256), err.BELOW_IM
+    health_before: int256 = 0
+    im_before: uint256 = 0
+    health_before, im_before = margin_gate._assess_state(wiring.engine.address, before)
+    if im > im_before or health < health_before:
+        err._fail(err.BELOW_IM)

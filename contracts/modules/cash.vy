@@ -43,6 +43,7 @@ MASK_128: constant(uint256) = 2**128 - 1
 # A loss on lenders stops here: below, scaled amounts would lose their precision and at zero nobody could deposit.
 MIN_SUPPLY_INDEX: constant(uint256) = 10**12
 PROTOCOL: constant(uint256) = 0
+LOTS_PER_UNIT_INT: constant(int256) = 10**6
 
 TOKEN: immutable(address)
 # wad per raw unit
@@ -66,7 +67,8 @@ _cover_credit_wad: uint256
 @deploy
 def __init__(token: address):
     decimals: uint256 = convert(staticcall IERC20Detailed(token).decimals(), uint256)
-    assert decimals <= 18, err.CASH_DECIMALS
+    if decimals > 18:
+        err._fail(err.CASH_DECIMALS)
     TOKEN = token
     SCALE = 10 ** (18 - decimals)
     self._indices = c.WAD | (c.WAD << 112) | (block.timestamp << 224)
@@ -198,22 +200,30 @@ def _put(account: uint256, before: int256, scaled: int256):
     totals: uint256 = self._totals
     supplied: int256 = convert(totals & MASK_128, int256) - max(before, 0) + max(scaled, 0)
     borrowed: int256 = convert(totals >> 128, int256) + min(before, 0) - min(scaled, 0)
-    assert supplied < 2**128 and borrowed < 2**128, err.TOTALS
+    if supplied >= 2**128 or borrowed >= 2**128:
+        err._fail(err.TOTALS)
     self._scaled[account] = scaled
     self._totals = convert(supplied, uint256) | (convert(borrowed, uint256) << 128)
 
 
 @internal
-def _add_dust(remainder: int256, indices: Indices):
+def _pay(account: uint256, exact: int256, extra_wad: int256, indices: Indices) -> (int256, int256):
     """
-    @notice Keeps a remainder of a division by 1e6 (lot x wad, >= 0); whole wads become account 0's cash
+    @notice Adds `exact` (lot x wad, floored to wad against the account) and `extra_wad` to an account's cash
+    @dev The remainder is kept as dust, whose whole wads become account 0's cash: nothing is lost or created.
+    @return (floored `exact` in wad, resulting cash in wad)
     """
-    if remainder == 0:
-        return
-    total: uint256 = self._dust + convert(remainder, uint256)
-    if total >= c.LOTS_PER_UNIT:
-        self._move(PROTOCOL, convert(total // c.LOTS_PER_UNIT, int256), indices)
-    self._dust = total % c.LOTS_PER_UNIT
+    value_wad: int256 = fixed_math._floor_div(exact, LOTS_PER_UNIT_INT)
+    cash_wad: int256 = self._move(account, value_wad + extra_wad, indices)
+    remainder: int256 = exact - value_wad * LOTS_PER_UNIT_INT
+    if remainder != 0:
+        # both terms are below 1e6
+        dust: uint256 = self._dust + convert(remainder, uint256)
+        if dust >= c.LOTS_PER_UNIT:
+            dust -= c.LOTS_PER_UNIT
+            self._move(PROTOCOL, 1, indices)
+        self._dust = dust
+    return value_wad, cash_wad
 
 
 # --- tokens ----------------------------------------------------------------------------------------------------------
@@ -234,7 +244,8 @@ def _book_out(amount_raw: uint256) -> uint256:
     @notice Books tokens that are about to leave; returns their wad
     """
     book_raw: uint256 = self._book_raw
-    assert amount_raw <= book_raw, err.BOOK
+    if amount_raw > book_raw:
+        err._fail(err.BOOK)
     self._book_raw = unsafe_sub(book_raw, amount_raw)
     return amount_raw * SCALE
 
@@ -281,5 +292,6 @@ def _use_cover(amount_wad: uint256):
     @notice A credit to a bidder needs as much cover or socialised loss before it, so the auction cannot print cash
     """
     credit_wad: uint256 = self._cover_credit_wad
-    assert amount_wad <= credit_wad, err.COVER
+    if amount_wad > credit_wad:
+        err._fail(err.COVER)
     self._cover_credit_wad = unsafe_sub(credit_wad, amount_wad)

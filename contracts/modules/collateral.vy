@@ -38,12 +38,17 @@ _amounts: HashMap[uint256, uint256[16]]
 @internal
 def _list(token: address, linked_plus_one: uint256, cap_raw: uint256):
     asset: uint256 = self.collateral_count
-    assert asset < c.MAX_COLLATERALS, err.LIST_FULL
-    assert self._ids[token] == 0, err.LISTED
-    assert cap_raw <= MASK_112, err.CAP
-    assert linked_plus_one <= c.MAX_UNDERLYINGS, err.LINK
+    if asset >= c.MAX_COLLATERALS:
+        err._fail(err.LIST_FULL)
+    if self._ids[token] != 0:
+        err._fail(err.LISTED)
+    if cap_raw > MASK_112:
+        err._fail(err.CAP)
+    if linked_plus_one > c.MAX_UNDERLYINGS:
+        err._fail(err.LINK)
     decimals: uint256 = convert(staticcall IERC20Detailed(token).decimals(), uint256)
-    assert decimals <= MAX_DECIMALS, err.DECIMALS
+    if decimals > MAX_DECIMALS:
+        err._fail(err.DECIMALS)
     self.collateral_count = asset + 1
     self._tokens[asset] = token
     self._ids[token] = asset + 1
@@ -55,8 +60,10 @@ def _list(token: address, linked_plus_one: uint256, cap_raw: uint256):
 
 @internal
 def _set_cap(asset: uint256, cap_raw: uint256):
-    assert asset < self.collateral_count, err.NOT_LISTED
-    assert cap_raw <= MASK_112, err.CAP
+    if asset >= self.collateral_count:
+        err._fail(err.NOT_LISTED)
+    if cap_raw > MASK_112:
+        err._fail(err.CAP)
     config: uint256 = self._configs[asset]
     self._configs[asset] = (config & ~(MASK_112 << 112)) | (cap_raw << 112)
     log CollateralCapSet(asset=asset, cap_raw=cap_raw)
@@ -66,7 +73,8 @@ def _set_cap(asset: uint256, cap_raw: uint256):
 @view
 def _asset_of(token: address) -> uint256:
     plus_one: uint256 = self._ids[token]
-    assert plus_one != 0, err.NOT_LISTED
+    if plus_one == 0:
+        err._fail(err.NOT_LISTED)
     return plus_one - 1
 
 
@@ -78,7 +86,8 @@ def _deposit(account: uint256, asset: uint256, amount_raw: uint256) -> uint256:
     config: uint256 = self._configs[asset]
     total_raw: uint256 = (config & MASK_112) + amount_raw
     # cap < 2^112, so the total keeps inside its field
-    assert total_raw <= (config >> 112) & MASK_112, err.CAP
+    if total_raw > (config >> 112) & MASK_112:
+        err._fail(err.CAP)
     self._configs[asset] = (config & ~MASK_112) | total_raw
     return self._credit(account, asset, amount_raw)
 
@@ -114,7 +123,8 @@ def _debit(account: uint256, asset: uint256, amount_raw: uint256) -> uint256:
     @notice Takes from an account's balance; clears its bit at zero and raises its nonce
     """
     balance_raw: uint256 = self._amounts[account][asset]
-    assert amount_raw <= balance_raw, err.BALANCE
+    if amount_raw > balance_raw:
+        err._fail(err.BALANCE)
     balance_raw = unsafe_sub(balance_raw, amount_raw)
     self._amounts[account][asset] = balance_raw
     head: uint256 = heads._heads[account]

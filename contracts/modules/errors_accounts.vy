@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: AGPL-3.0-only
 """
 @title Revert reasons of MarginAccounts and its modules
+@notice `assert x, reason` costs 113 bytes of code at each place, a call of `_fail` about 60; with some fifty places that
+        is the difference between fitting EIP-170 and not.
 """
 
 NOT_AUTHORISED: constant(String[32]) = "accounts: not authorised"
@@ -41,3 +43,12 @@ BALANCE: constant(String[32]) = "collateral: balance"
 
 NOTHING_CAME: constant(String[32]) = "token: nothing received"
 SENT_MORE: constant(String[32]) = "token: sent too much"
+
+
+@internal
+@pure
+def _fail(reason: String[32]):
+    """
+    @notice Reverts with `reason`
+    """
+    raise reason

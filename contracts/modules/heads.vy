@@ -33,7 +33,8 @@ def __init__():
 
 @internal
 def _open(owner: address) -> uint256:
-    assert owner != empty(address), err.NO_ADDRESS
+    if owner == empty(address):
+        err._fail(err.NO_ADDRESS)
     account: uint256 = self.account_count
     self.account_count = account + 1
     self._owners[account] = owner
@@ -43,7 +44,8 @@ def _open(owner: address) -> uint256:
 
 @internal
 def _set_operator(account: uint256, operator: address, allowed: bool):
-    assert operator != empty(address), err.NO_ADDRESS
+    if operator == empty(address):
+        err._fail(err.NO_ADDRESS)
     self._operators[account][operator] = allowed
     log IMarginAccounts.OperatorSet(account=account, operator=operator, allowed=allowed)
 

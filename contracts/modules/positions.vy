@@ -49,30 +49,38 @@ def _perp(account: uint256, underlying: uint256) -> (int256, int256, int256):
 
 
 @internal
+@view
+def _funded_perp(account: uint256, underlying: uint256, funding_index: int256) -> (int256, int256):
+    """
+    @notice (lots, quote with funding settled to `funding_index`)
+    @dev Exact: what a long pays a short gets, whenever each is touched.
+    """
+    lots: int256 = 0
+    quote: int256 = 0
+    entry: int256 = 0
+    lots, quote, entry = self._perp(account, underlying)
+    return lots, quote - lots * (funding_index - entry)
+
+
+@internal
 def _change_perp(
     account: uint256, underlying: uint256, lots: int256, quote: int256, funding_index: int256
-) -> (int256, int256, int256):
+) -> (int256, int256):
     """
     @notice Settles funding into the quote, then adds `lots` and `quote` (lot x wad)
-    @dev A perpetual that ends with no lots is closed: its whole quote is handed back to be booked as cash and dust.
-    @return (resulting lots, cash realised in wad, remainder in lot x wad, 0 <= remainder < 1e6)
+    @return (resulting lots, quote of a perpetual that this closed: the caller books it as cash), lot x wad
     """
     held: int256 = 0
     balance: int256 = 0
-    entry: int256 = 0
-    held, balance, entry = self._perp(account, underlying)
-    # exact: what a long pays a short gets, whenever each is touched
-    balance += quote - held * (funding_index - entry)
+    held, balance = self._funded_perp(account, underlying, funding_index)
     held += lots
-    realised_wad: int256 = 0
-    remainder: int256 = 0
+    balance += quote
+    closed: int256 = 0
     if held == 0:
-        # floor, against the account; the remainder goes to the protocol's dust
-        realised_wad = fixed_math._floor_div(balance, LOTS_PER_UNIT_INT)
-        remainder = balance - realised_wad * LOTS_PER_UNIT_INT
+        closed = balance
         balance = 0
     self._put_perp(account, underlying, held, balance, funding_index)
-    return held, realised_wad, remainder
+    return held, closed
 
 
 @internal
@@ -80,20 +88,20 @@ def _realise_perp(account: uint256, underlying: uint256, price_wad: uint256, fun
     """
     @notice Takes the profit or loss at `price_wad` out of the quote; returns it (wad, floored against the account)
     """
-    held: int256 = 0
-    balance: int256 = 0
-    entry: int256 = 0
-    held, balance, entry = self._perp(account, underlying)
-    balance -= held * (funding_index - entry)
-    pnl_wad: int256 = fixed_math._floor_div(held * convert(price_wad, int256) + balance, LOTS_PER_UNIT_INT)
-    self._put_perp(account, underlying, held, balance - pnl_wad * LOTS_PER_UNIT_INT, funding_index)
+    lots: int256 = 0
+    quote: int256 = 0
+    lots, quote = self._funded_perp(account, underlying, funding_index)
+    pnl_wad: int256 = fixed_math._floor_div(lots * convert(price_wad, int256) + quote, LOTS_PER_UNIT_INT)
+    self._put_perp(account, underlying, lots, quote - pnl_wad * LOTS_PER_UNIT_INT, funding_index)
     return pnl_wad
 
 
 @internal
 def _put_perp(account: uint256, underlying: uint256, lots: int256, quote: int256, funding_index: int256):
-    assert lots <= MAX_LOTS_INT and lots >= -MAX_LOTS_INT, err.LOTS
-    assert quote <= MAX_QUOTE and quote >= -MAX_QUOTE, err.QUOTE
+    if lots > MAX_LOTS_INT or lots < -MAX_LOTS_INT:
+        err._fail(err.LOTS)
+    if quote > MAX_QUOTE or quote < -MAX_QUOTE:
+        err._fail(err.QUOTE)
     head: uint256 = heads._heads[account]
     bit: uint256 = 1 << (heads.PERP_SHIFT + underlying)
     if lots == 0:
@@ -103,7 +111,8 @@ def _put_perp(account: uint256, underlying: uint256, lots: int256, quote: int256
             self._perps[account][2 * underlying + 1] = 0
         return
     if head & bit == 0:
-        assert heads._position_count(head) < c.MAX_POSITIONS, err.FULL
+        if heads._position_count(head) >= c.MAX_POSITIONS:
+            err._fail(err.FULL)
         heads._heads[account] = head | bit
     low: uint256 = convert(convert(lots << 192, bytes32), uint256) >> 192
     self._perps[account][2 * underlying] = low | convert(convert(quote << 64, bytes32), uint256)
@@ -166,7 +175,8 @@ def _put_option(account: uint256, underlying: uint256, index: uint256, slot: uin
     """
     @notice Sets the option number `index`; index = count appends, no lots removes
     """
-    assert lots <= MAX_LOTS_INT and lots >= -MAX_LOTS_INT, err.LOTS
+    if lots > MAX_LOTS_INT or lots < -MAX_LOTS_INT:
+        err._fail(err.LOTS)
     head: uint256 = heads._heads[account]
     count: uint256 = heads._option_count(head, underlying)
     lane: uint256 = slot
@@ -186,7 +196,8 @@ def _put_option(account: uint256, underlying: uint256, index: uint256, slot: uin
             lane = 0
         heads._heads[account] = head - (1 << (8 * underlying))
     elif index == count:
-        assert heads._position_count(head) < c.MAX_POSITIONS, err.FULL
+        if heads._position_count(head) >= c.MAX_POSITIONS:
+            err._fail(err.FULL)
         heads._heads[account] = head + (1 << (8 * underlying))
     self._put_lane(account, underlying, index, lane)
 

@@ -31,9 +31,12 @@ def _pack(
     """
     @notice The word of a curve; reverts outside the bounds
     """
-    assert base_bps <= MAX_BASE_BPS and slope_low_bps <= MAX_SLOPE_LOW_BPS, err.RATES
-    assert slope_high_bps <= MAX_SLOPE_HIGH_BPS and reserve_bps <= MAX_RESERVE_BPS, err.RATES
-    assert kink_bps >= MIN_KINK_BPS and kink_bps <= MAX_KINK_BPS, err.RATES
+    if base_bps > MAX_BASE_BPS or slope_low_bps > MAX_SLOPE_LOW_BPS:
+        err._fail(err.RATES)
+    if slope_high_bps > MAX_SLOPE_HIGH_BPS or reserve_bps > MAX_RESERVE_BPS:
+        err._fail(err.RATES)
+    if kink_bps < MIN_KINK_BPS or kink_bps > MAX_KINK_BPS:
+        err._fail(err.RATES)
     return base_bps | (slope_low_bps << 16) | (slope_high_bps << 32) | (kink_bps << 48) | (reserve_bps << 64)
 
 

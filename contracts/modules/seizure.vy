@@ -9,7 +9,6 @@
         other gets.
 """
 
-from contracts.interfaces import IInstrumentRegistry
 from contracts.interfaces import IMarginAccounts
 from contracts.modules import cash
 from contracts.modules import collateral
@@ -49,16 +48,14 @@ def _seize(account: uint256, bidder: uint256, fraction_wad: uint256, price_wad: 
         cash._use_cover(convert(-price_wad, uint256))
     head: uint256 = heads._heads[account]
     self._move_collateral(account, bidder, (head >> heads.COLLATERAL_SHIFT) & heads.BITMAP_MASK, fraction_wad)
-    account_closed_wad: int256 = 0
-    bidder_closed_wad: int256 = 0
-    dust: int256 = 0
-    account_closed_wad, bidder_closed_wad, dust = self._move_perps(
+    account_closed: int256 = 0
+    bidder_closed: int256 = 0
+    account_closed, bidder_closed = self._move_perps(
         account, bidder, (head >> heads.PERP_SHIFT) & heads.BITMAP_MASK, fraction_wad
     )
     self._move_options(account, bidder, head, fraction_wad)
-    cash._move(account, account_wad + account_closed_wad, indices)
-    cash._move(bidder, bidder_wad + bidder_closed_wad, indices)
-    cash._add_dust(dust, indices)
+    cash._pay(account, account_closed, account_wad, indices)
+    cash._pay(bidder, bidder_closed, bidder_wad, indices)
     heads._bump(account)
     heads._bump(bidder)
     log IMarginAccounts.Seized(account=account, bidder=bidder, fraction_wad=fraction_wad, price_wad=price_wad)
@@ -76,48 +73,32 @@ def _move_collateral(account: uint256, bidder: uint256, bitmap: uint256, fractio
 
 
 @internal
-def _move_perps(
-    account: uint256, bidder: uint256, bitmap: uint256, fraction_wad: uint256
-) -> (int256, int256, int256):
+def _move_perps(account: uint256, bidder: uint256, bitmap: uint256, fraction_wad: uint256) -> (int256, int256):
     """
     @notice Moves lots and the same share of the quote, so profit moves with the lots whatever the price
-    @return (cash realised by the account, by the bidder, remainder in lot x wad)
+    @return Quotes of the perpetuals that this closed, of the account and of the bidder (lot x wad)
     """
-    account_wad: int256 = 0
-    bidder_wad: int256 = 0
-    dust: int256 = 0
-    if bitmap == 0:
-        return account_wad, bidder_wad, dust
-    fundings: DynArray[uint256, 16] = staticcall settlement.REGISTRY.funding(bitmap)
-    n: uint256 = 0
+    account_closed: int256 = 0
+    bidder_closed: int256 = 0
     for underlying: uint256 in range(16):
         if (bitmap >> underlying) & 1 == 0:
             continue
-        funding_index: int256 = convert(convert(fundings[n], bytes32), int256)
-        n += 1
+        funding_index: int256 = settlement._funding_index(underlying)
         held: int256 = 0
         quote: int256 = 0
-        entry: int256 = 0
-        held, quote, entry = positions._perp(account, underlying)
+        held, quote = positions._funded_perp(account, underlying, funding_index)
         lots: int256 = self._share(held, fraction_wad)
         if lots == 0:
             continue
-        # funding first, as _change_perp does, so that the share is of the settled quote
-        quote -= held * (funding_index - entry)
         # lots < 2^55 and quote < 2^192: no overflow; exact when all lots move
         quote = quote * lots // held
         resulting: int256 = 0
-        realised_wad: int256 = 0
-        remainder: int256 = 0
-        resulting, realised_wad, remainder = positions._change_perp(
-            account, underlying, -lots, -quote, funding_index
-        )
-        account_wad += realised_wad
-        dust += remainder
-        resulting, realised_wad, remainder = positions._change_perp(bidder, underlying, lots, quote, funding_index)
-        bidder_wad += realised_wad
-        dust += remainder
-    return account_wad, bidder_wad, dust
+        closed: int256 = 0
+        resulting, closed = positions._change_perp(account, underlying, -lots, -quote, funding_index)
+        account_closed += closed
+        resulting, closed = positions._change_perp(bidder, underlying, lots, quote, funding_index)
+        bidder_closed += closed
+    return account_closed, bidder_closed
 
 
 @internal

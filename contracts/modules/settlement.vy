@@ -12,8 +12,6 @@ from contracts.interfaces import IMarginAccounts
 from contracts.interfaces import IPriceOracle
 from contracts.modules import cash
 from contracts.modules import constants as c
-from contracts.modules import errors_accounts as err
-from contracts.modules import fixed_math
 from contracts.modules import heads
 from contracts.modules import positions
 
@@ -21,7 +19,10 @@ uses: heads
 uses: positions
 uses: cash
 
-LOTS_PER_UNIT_INT: constant(int256) = 10**6
+
+interface FundingOfOne:
+    def funding(underlyings: uint256) -> DynArray[uint256, 1]: view
+
 
 REGISTRY: immutable(IInstrumentRegistry)
 ORACLE: immutable(IPriceOracle)
@@ -36,7 +37,11 @@ def __init__(registry: address, oracle: address):
 @internal
 @view
 def _funding_index(underlying: uint256) -> int256:
-    indices: DynArray[uint256, 16] = staticcall REGISTRY.funding(1 << underlying)
+    """
+    @notice Cumulative funding of a perpetual now (wad per unit)
+    @dev One at a time: a decoder of the whole array at each caller costs more code than the calls cost gas.
+    """
+    indices: DynArray[uint256, 1] = staticcall FundingOfOne(REGISTRY.address).funding(1 << underlying)
     return convert(convert(indices[0], bytes32), int256)
 
 
@@ -45,46 +50,12 @@ def _book_fill(fill: IMarginAccounts.Fill, indices: cash.Indices):
     """
     @notice Moves lots, premium or quote, and fees between buyer, seller and account 0
     """
-    underlying: uint256 = fill.instrument >> 8
-    slot: uint256 = fill.instrument & 255
     lots: int256 = convert(fill.lots, int256)
-    notional: uint256 = fill.lots * fill.price_wad
-    buyer_wad: int256 = -convert(fill.buyer_fee_wad, int256)
-    seller_wad: int256 = -convert(fill.seller_fee_wad, int256)
-    protocol_wad: int256 = convert(fill.buyer_fee_wad + fill.seller_fee_wad, int256)
-    buyer_lots: int256 = 0
-    seller_lots: int256 = 0
-    realised_wad: int256 = 0
-    dust: int256 = 0
-    if slot == c.PERP_SLOT:
-        funding_index: int256 = self._funding_index(underlying)
-        quote: int256 = convert(notional, int256)
-        remainder: int256 = 0
-        buyer_lots, realised_wad, remainder = positions._change_perp(
-            fill.buyer, underlying, lots, -quote, funding_index
-        )
-        buyer_wad += realised_wad
-        dust = remainder
-        seller_lots, realised_wad, remainder = positions._change_perp(
-            fill.seller, underlying, -lots, quote, funding_index
-        )
-        seller_wad += realised_wad
-        dust += remainder
-    else:
-        # the buyer pays the ceiling, the seller gets the floor, the protocol keeps the wad between
-        paid_wad: int256 = convert(fixed_math._div_up(notional, c.LOTS_PER_UNIT), int256)
-        got_wad: int256 = convert(notional // c.LOTS_PER_UNIT, int256)
-        buyer_wad -= paid_wad
-        seller_wad += got_wad
-        protocol_wad += paid_wad - got_wad
-        buyer_lots = positions._change_option(fill.buyer, underlying, slot, lots)
-        seller_lots = positions._change_option(fill.seller, underlying, slot, -lots)
-    cash._move(fill.buyer, buyer_wad, indices)
-    cash._move(fill.seller, seller_wad, indices)
-    cash._move(cash.PROTOCOL, protocol_wad, indices)
-    cash._add_dust(dust, indices)
-    heads._bump(fill.buyer)
-    heads._bump(fill.seller)
+    buyer_lots: int256 = self._book_side(fill.buyer, fill.instrument, lots, fill.price_wad, fill.buyer_fee_wad, indices)
+    seller_lots: int256 = self._book_side(
+        fill.seller, fill.instrument, -lots, fill.price_wad, fill.seller_fee_wad, indices
+    )
+    cash._move(cash.PROTOCOL, convert(fill.buyer_fee_wad + fill.seller_fee_wad, int256), indices)
     log IMarginAccounts.Filled(
         instrument=fill.instrument,
         buyer=fill.buyer,
@@ -97,35 +68,44 @@ def _book_fill(fill: IMarginAccounts.Fill, indices: cash.Indices):
 
 
 @internal
-def _settle_perps(account: uint256, bitmap: uint256, indices: cash.Indices) -> uint256:
+def _book_side(
+    account: uint256, instrument: uint256, lots: int256, price_wad: uint256, fee_wad: uint256, indices: cash.Indices
+) -> int256:
     """
-    @notice Turns the profit or loss of perpetuals into cash at the oracle's price; returns how many were settled
-    @dev Where the price is dead the perpetual is left as it is.
-    @param bitmap Underlyings; each must be a perpetual that the account has
+    @notice One side of a fill: signed lots at a price; returns the resulting lots
+    @dev A premium is floored for both signs: the buyer pays the ceiling, the seller gets the floor.
     """
-    prices: DynArray[uint256, 32] = staticcall ORACLE.read(bitmap, 0)
-    fundings: DynArray[uint256, 16] = staticcall REGISTRY.funding(bitmap)
-    n: uint256 = 0
-    settled: uint256 = 0
-    for underlying: uint256 in range(16):
-        if (bitmap >> underlying) & 1 == 0:
-            continue
-        if (prices[n] >> 128) & 255 == c.PRICE_FRESH:
-            pnl_wad: int256 = positions._realise_perp(
-                account,
-                underlying,
-                prices[n] & (2**128 - 1),
-                convert(convert(fundings[n], bytes32), int256),
-            )
-            cash_wad: int256 = cash._move(account, pnl_wad, indices)
-            settled += 1
-            log IMarginAccounts.PerpSettled(
-                account=account, underlying=underlying, pnl_wad=pnl_wad, cash_wad=cash_wad
-            )
-        n += 1
-    if settled != 0:
-        heads._bump(account)
-    return settled
+    underlying: uint256 = instrument >> 8
+    slot: uint256 = instrument & 255
+    resulting: int256 = 0
+    # what the trade itself adds, lot x wad: the quote of a perpetual, the premium of an option
+    exact: int256 = -lots * convert(price_wad, int256)
+    if slot == c.PERP_SLOT:
+        resulting, exact = positions._change_perp(account, underlying, lots, exact, self._funding_index(underlying))
+    else:
+        resulting = positions._change_option(account, underlying, slot, lots)
+    cash._pay(account, exact, -convert(fee_wad, int256), indices)
+    heads._bump(account)
+    return resulting
+
+
+@internal
+def _settle_perp(account: uint256, underlying: uint256, indices: cash.Indices) -> bool:
+    """
+    @notice Turns the profit or loss of a perpetual that the account has into cash at the oracle's price
+    @return False when the price is dead: then nothing has changed
+    """
+    price_wad: uint256 = 0
+    price_state: uint256 = 0
+    updated_at: uint256 = 0
+    price_wad, price_state, updated_at = staticcall ORACLE.price(0, underlying)
+    if price_state != c.PRICE_FRESH:
+        return False
+    pnl_wad: int256 = positions._realise_perp(account, underlying, price_wad, self._funding_index(underlying))
+    cash_wad: int256 = cash._move(account, pnl_wad, indices)
+    heads._bump(account)
+    log IMarginAccounts.PerpSettled(account=account, underlying=underlying, pnl_wad=pnl_wad, cash_wad=cash_wad)
+    return True
 
 
 @internal
@@ -147,12 +127,11 @@ def _settle_options(account: uint256, underlying: uint256, indices: cash.Indices
         is_settled, intrinsic_wad = self._intrinsic(instrument)
         if not is_settled:
             continue
-        exact: int256 = lots * convert(intrinsic_wad, int256)
-        # floor for both signs: a long gets the floor, a short pays the ceiling; the rest is dust
-        value_wad: int256 = fixed_math._floor_div(exact, LOTS_PER_UNIT_INT)
         positions._put_option(account, underlying, index, slot, 0)
-        cash_wad: int256 = cash._move(account, value_wad, indices)
-        cash._add_dust(exact - value_wad * LOTS_PER_UNIT_INT, indices)
+        value_wad: int256 = 0
+        cash_wad: int256 = 0
+        # floor for both signs: a long gets the floor, a short pays the ceiling
+        value_wad, cash_wad = cash._pay(account, lots * convert(intrinsic_wad, int256), 0, indices)
         settled += 1
         log IMarginAccounts.OptionSettled(
             account=account, instrument=instrument, lots=lots, value_wad=value_wad, cash_wad=cash_wad

@@ -22,7 +22,8 @@ def _pull(token: address, sender: address, amount_raw: uint256) -> uint256:
     assert extcall IERC20(token).transferFrom(sender, self, amount_raw, default_return_value=True)
     # a balance that fell reverts by underflow
     received: uint256 = (staticcall IERC20(token).balanceOf(self)) - before
-    assert received > 0, err.NOTHING_CAME
+    if received <= 0:
+        err._fail(err.NOTHING_CAME)
     return received
 
 
@@ -33,4 +34,5 @@ def _push(token: address, receiver: address, amount_raw: uint256):
     """
     before: uint256 = staticcall IERC20(token).balanceOf(self)
     assert extcall IERC20(token).transfer(receiver, amount_raw, default_return_value=True)
-    assert (staticcall IERC20(token).balanceOf(self)) + amount_raw >= before, err.SENT_MORE
+    if (staticcall IERC20(token).balanceOf(self)) + amount_raw < before:
+        err._fail(err.SENT_MORE)

@@ -63,7 +63,8 @@ def set_engine(engine: address):
     @dev Abuse: an engine that finds everybody healthy lets the lenders' cash be borrowed against nothing.
     """
     ownable._check_owner()
-    assert engine != empty(address), err.NO_ADDRESS
+    if engine == empty(address):
+        err._fail(err.NO_ADDRESS)
     self.engine = IMarginEngine(engine)
     log EngineSet(engine=engine)
 
@@ -75,7 +76,8 @@ def set_table(table: address):
     @dev Abuse: none beyond stopping option fills or allowing fills in options without a row.
     """
     ownable._check_owner()
-    assert table != empty(address), err.NO_ADDRESS
+    if table == empty(address):
+        err._fail(err.NO_ADDRESS)
     self.table = IRiskTable(table)
     log TableSet(table=table)
 
@@ -122,10 +124,13 @@ def pause(kind: uint256, duration_s: uint256):
     @param duration_s Seconds from now; only governance may shorten a pause, to 0 at least
     """
     is_owner: bool = msg.sender == ownable.owner
-    assert is_owner or msg.sender == self.guardian, err.NOT_AUTHORISED
-    assert duration_s <= MAX_PAUSE_S, err.PAUSE_BOUND
+    if not is_owner and msg.sender != self.guardian:
+        err._fail(err.NOT_AUTHORISED)
+    if duration_s > MAX_PAUSE_S:
+        err._fail(err.PAUSE_BOUND)
     until: uint256 = block.timestamp + duration_s
-    assert is_owner or until >= self.paused_until[kind], err.NOT_AUTHORISED
+    if not is_owner and until < self.paused_until[kind]:
+        err._fail(err.NOT_AUTHORISED)
     self.paused_until[kind] = until
     log Paused(kind=kind, until=until)
 

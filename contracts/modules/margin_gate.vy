@@ -1,0 +1,56 @@
+# pragma version 0.4.3
+# pragma evm-version prague
+# pragma nonreentrancy on
+# SPDX-License-Identifier: AGPL-3.0-only
+"""
+@title Asking the engine
+@notice IMarginEngine.Assessment ends in a dynamic array, so its ABI form is one offset and then its fields in order.
+        Reading that as a flat tuple leaves the array behind and saves its decoder twice.
+"""
+
+
+interface EngineHead:
+    # offset, equity mark, equity im, equity mm, im, mm, market risk, charges, worst joint, flags
+    def assess(
+        account: uint256,
+    ) -> (uint256, int256, int256, int256, uint256, uint256, uint256, uint256, uint256, uint256): view
+    def assess_state(
+        words: DynArray[uint256, 128],
+    ) -> (uint256, int256, int256, int256, uint256): view
+
+
+@internal
+@view
+def _assess(engine: address, account: uint256) -> (int256, uint256, uint256):
+    """
+    @notice (health under initial margin = equity_im - im, im, flags), wad
+    """
+    offset: uint256 = 0
+    equity_mark: int256 = 0
+    equity_im: int256 = 0
+    equity_mm: int256 = 0
+    im: uint256 = 0
+    mm: uint256 = 0
+    market_risk: uint256 = 0
+    charges: uint256 = 0
+    worst_joint: uint256 = 0
+    flags: uint256 = 0
+    offset, equity_mark, equity_im, equity_mm, im, mm, market_risk, charges, worst_joint, flags = (
+        staticcall EngineHead(engine).assess(account)
+    )
+    return equity_im - convert(im, int256), im, flags
+
+
+@internal
+@view
+def _assess_state(engine: address, words: DynArray[uint256, 128]) -> (int256, uint256):
+    """
+    @notice (health under initial margin, im) of a state as words, wad
+    """
+    offset: uint256 = 0
+    equity_mark: int256 = 0
+    equity_im: int256 = 0
+    equity_mm: int256 = 0
+    im: uint256 = 0
+    offset, equity_mark, equity_im, equity_mm, im = staticcall EngineHead(engine).assess_state(words)
+    return equity_im - convert(im, int256), im
