@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Calibrate from history: files that the operator hands over, continued by the prices the keeper sees on chain."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from keeper.domain import Snapshot, Unknown
+from keeper.errors import ConfigError, Halt
+from risk.calibrate import calibrate
+from risk.config import CalibrationConfig
+from risk.haircuts import CollateralSpec
+from risk.market import PriceHistory, load_prices
+from risk.types import ParameterSet
+from risk.units import float_from_wad
+
+DAY_S = 86_400
+OBSERVED = "observed.csv"
+PRICE_UNDERLYING = 0
+
+
+@dataclass(slots=True)
+class PriceBook:
+    """A price history that grows by one bar whenever the chain passes the end of one.
+
+    Attributes
+    ----------
+    history
+        What is known so far; `PriceHistory.ts` is the opening time of a bar.
+    file
+        Where observed bars are appended, so that a restart does not lose them; None keeps them in memory.
+    """
+
+    history: PriceHistory
+    file: Path | None = None
+    _volume: tuple[float, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        # The chain has no volumes; the mean of the last recorded day stands for them.
+        bars = max(1, DAY_S // self.history.interval_s)
+        self._volume = tuple(float(v) for v in self.history.volume[-bars:].mean(axis=0))
+
+    @classmethod
+    def open(cls, folder: Path, symbols: Sequence[str] | None = None, interval: str = "1h") -> PriceBook:
+        """Load the files of a folder and the bars observed by earlier runs.
+
+        Raises
+        ------
+        risk.errors.BadInput, risk.errors.InsufficientHistory
+            The files cannot be used; the message names file and line.
+        ConfigError
+            The file of observed bars is damaged.
+        """
+        book = cls(load_prices(folder, symbols, interval), folder / OBSERVED)
+        book._replay()
+        return book
+
+    def observe(self, snapshot: Snapshot) -> bool:
+        """Append the bar that ended at or before the snapshot; False when none has, or a price is not fresh.
+
+        Raises
+        ------
+        Halt
+            The bar cannot be written (a full disk).
+        """
+        step = self.history.interval_s
+        bar = snapshot.block.timestamp // step * step - step
+        close = self._closes(snapshot)
+        if bar <= int(self.history.ts[-1]) or close is None:
+            return False
+        if self.file is not None:
+            self._write(self.file, bar, close)
+        self.history = self.history.extend(bar, close, self._volume)
+        return True
+
+    def _closes(self, snapshot: Snapshot) -> list[float] | None:
+        if isinstance(snapshot.underlyings, Unknown) or isinstance(snapshot.prices, Unknown):
+            return None
+        ids = {info.symbol: number for number, info in snapshot.underlyings.items()}
+        found = []
+        for symbol in self.history.symbols:
+            price = snapshot.prices.get((PRICE_UNDERLYING, ids[symbol])) if symbol in ids else None
+            if price is None or price.dead or price.price_wad == 0:
+                return None
+            found.append(float_from_wad(price.price_wad))
+        return found
+
+    def _write(self, file: Path, bar: int, close: Sequence[float]) -> None:
+        try:
+            new = not file.exists()
+            with file.open("a", encoding="utf-8", newline="") as handle:
+                writer = csv.writer(handle)
+                if new:
+                    writer.writerow(["ts", *self.history.symbols])
+                writer.writerow([bar, *map(repr, close)])
+        except OSError as error:
+            raise Halt(f"observed prices cannot be written to {file} ({error.strerror}); free disk space") from error
+
+    def _replay(self) -> None:
+        if self.file is None or not self.file.exists():
+            return
+        try:
+            with self.file.open(encoding="utf-8", newline="") as handle:
+                for row in csv.DictReader(handle):
+                    if int(row["ts"]) > int(self.history.ts[-1]):
+                        close = [float(row[symbol]) for symbol in self.history.symbols]
+                        self.history = self.history.extend(int(row["ts"]), close, self._volume)
+        except (OSError, KeyError, TypeError, ValueError) as error:
+            raise ConfigError(
+                f"observed prices in {self.file} cannot be used ({error}); repair or move the file away"
+            ) from error
+
+
+def collateral_specs(names: Mapping[int, str], snapshot: Snapshot) -> tuple[CollateralSpec, ...]:
+    """Collateral assets of the chain as the calibration sees them: name and link; all else by its defaults."""
+    if isinstance(snapshot.collaterals, Unknown) or isinstance(snapshot.underlyings, Unknown):
+        return ()
+    return tuple(
+        CollateralSpec(name, None if info.linked is None else snapshot.underlyings[info.linked].symbol)
+        for number, name in sorted(names.items())
+        if (info := snapshot.collaterals.get(number)) is not None
+    )
+
+
+def recalibrate(
+    history: PriceHistory,
+    collaterals: Sequence[CollateralSpec],
+    previous: ParameterSet | None,
+    now: int,
+    config: CalibrationConfig | None = None,
+) -> ParameterSet:
+    """Calibrate on everything known now.
+
+    The seed comes from the history's content, so anybody with the same bars gets the same parameters.
+
+    Parameters
+    ----------
+    now
+        Time the newest price was observed, unix seconds; becomes the observation time of a push.
+
+    Raises
+    ------
+    risk.errors.RiskError
+        The history is too short, or the result fails its gates; the previous set stays in force.
+    """
+    chosen = config or CalibrationConfig.quick(collaterals=tuple(collaterals))
+    rng = np.random.default_rng(int(history.content_hash, 16))
+    return calibrate(history, chosen, rng, previous=previous, now=now)

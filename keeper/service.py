@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The daemon: jobs on a schedule, one at a time each, ended cleanly by SIGTERM or SIGINT."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from types import FrameType
+from typing import Any
+
+import structlog
+from apscheduler.events import (
+    EVENT_JOB_ERROR,
+    EVENT_JOB_EXECUTED,
+    EVENT_JOB_MAX_INSTANCES,
+    EVENT_JOB_MISSED,
+    JobEvent,
+)
+from apscheduler.executors.pool import ThreadPoolExecutor
+from apscheduler.schedulers.background import BackgroundScheduler
+
+from keeper.errors import ConfigError, Halt, KeeperError
+from keeper.observe.metrics import Metrics
+
+FAST, SLOW = "default", "slow"
+EVENTS = {
+    EVENT_JOB_EXECUTED: "executed",
+    EVENT_JOB_ERROR: "error",
+    EVENT_JOB_MISSED: "missed",
+    EVENT_JOB_MAX_INSTANCES: "overlap",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Something done again and again.
+
+    ``interval_s`` between starts; ``grace_s`` how late a start may still be worth while; a start that comes while the
+    last one runs is skipped and counted as overlap. ``slow`` jobs have a thread of their own and must not touch the
+    chain client.
+    """
+
+    name: str
+    run: Callable[[], object]
+    interval_s: float
+    grace_s: int
+    slow: bool = False
+
+
+class Service:
+    """Runs jobs until it is told to stop, or an error says that going on could do harm.
+
+    Parameters
+    ----------
+    jobs
+        Those that are not slow run in one thread: they share the chain client and never run at the same time.
+    metrics
+        Every scheduler event of every job is counted.
+    """
+
+    def __init__(self, jobs: Sequence[Job], metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._stop = threading.Event()
+        self._fatal: BaseException | None = None
+        self._log = structlog.get_logger("service")
+        self._scheduler: Any = BackgroundScheduler(
+            executors={FAST: ThreadPoolExecutor(1), SLOW: ThreadPoolExecutor(1)}, timezone="UTC", daemon=True
+        )
+        self._scheduler.add_listener(self._on_event, sum(EVENTS))
+        for job in jobs:
+            self._scheduler.add_job(
+                self._guarded(job),
+                "interval",
+                seconds=job.interval_s,
+                id=job.name,
+                executor=SLOW if job.slow else FAST,
+                name=job.name,
+                misfire_grace_time=job.grace_s,
+                coalesce=True,
+                max_instances=1,
+            )
+        self._first = [job.name for job in jobs]
+
+    def run(self) -> None:
+        """Run until a signal or a fatal error; the job in progress is finished first.
+
+        Raises
+        ------
+        Halt, ConfigError
+            The error that stopped the service.
+        """
+        with self._signals():
+            self._scheduler.start()
+            for name in self._first:
+                self._scheduler.modify_job(name, next_run_time=datetime.now(UTC))
+            self._stop.wait()
+            self._log.info("stopping", waiting_for="the job in progress")
+            self._scheduler.shutdown(wait=True)
+        if self._fatal is not None:
+            raise self._fatal
+
+    def stop(self) -> None:
+        """Ask for the end; returns at once."""
+        self._stop.set()
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the end was asked for."""
+        return self._stop.is_set()
+
+    def _guarded(self, job: Job) -> Callable[[], None]:
+        """Errors a retry may cure are logged and the next start tries again; all others stop the service."""
+
+        def run() -> None:
+            if self._stop.is_set():
+                return
+            try:
+                job.run()
+            except (Halt, ConfigError) as error:
+                self._log.error(str(error), job=job.name)
+                self._fatal = error
+                self._stop.set()
+                raise
+            except KeeperError as error:
+                self._log.warning(str(error), job=job.name, error=type(error).__name__)
+                raise
+            except Exception:
+                self._metrics.unhandled_exceptions_total.inc()
+                self._log.exception("unexpected error", job=job.name)
+                raise
+
+        return run
+
+    def _on_event(self, event: JobEvent) -> None:
+        self._metrics.jobs_total.labels(event.job_id, EVENTS[event.code]).inc()
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        """SIGTERM and SIGINT stop the service; a second one ends the process as usual."""
+        if threading.current_thread() is not threading.main_thread():
+            yield  # only the main thread may set handlers; whoever runs us elsewhere calls stop()
+            return
+
+        def handle(number: int, _frame: FrameType | None) -> None:
+            self._log.info("signal", number=number)
+            for each, old in previous.items():
+                signal.signal(each, old)
+            self._stop.set()
+
+        previous = {each: signal.signal(each, handle) for each in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            yield
+        finally:
+            for each, old in previous.items():
+                signal.signal(each, old)
