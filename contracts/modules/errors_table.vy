@@ -1,0 +1,27 @@
+# pragma version 0.4.3
+# SPDX-License-Identifier: AGPL-3.0-only
+"""
+@title Revert reasons of RiskTable
+"""
+
+NOT_KEEPER: constant(String[32]) = "table: not keeper"
+NOT_GUARDIAN: constant(String[32]) = "table: not guardian"
+NO_GOVERNANCE: constant(String[32]) = "table: no governance"
+BAD_LIMITS: constant(String[32]) = "table: limits"
+UNKNOWN_UNDERLYING: constant(String[32]) = "table: unknown underlying"
+BAD_EPOCH: constant(String[32]) = "table: epoch"
+TOO_SOON: constant(String[32]) = "table: too soon"
+OBSERVED_IN_FUTURE: constant(String[32]) = "table: observed in future"
+OBSERVED_NOT_NEWER: constant(String[32]) = "table: observed not newer"
+OBSERVED_TOO_OLD: constant(String[32]) = "table: observed too old"
+EXPIRED: constant(String[32]) = "table: expired"
+LIFE_TOO_LONG: constant(String[32]) = "table: life too long"
+PRICE_DEAD: constant(String[32]) = "table: price dead"
+REFERENCE: constant(String[32]) = "table: reference price"
+LANE_UNIT: constant(String[32]) = "table: lane unit"
+GRID_STEP: constant(String[32]) = "table: grid step"
+VOL: constant(String[32]) = "table: vol"
+VOL_STEP: constant(String[32]) = "table: vol step"
+ROW_LENGTH: constant(String[32]) = "table: row length"
+ROW_COUNT: constant(String[32]) = "table: row count"
+SCENARIOS: constant(String[32]) = "table: scenarios"
