@@ -4,8 +4,8 @@
 Books of 1 to 12 options (1 to 180 days, strikes at 60 to 150 % of spot, long and short, half of them delta-hedged with
 the perpetual) are margined twice at the same live price: by ``risk.margin`` from the packed page of the reference
 price, and by Black-76 at each of the 27 shocked prices. Figures are scan(grid) - scan(full) as fractions of gross
-notional, so positive means that the grid asks for more. 300 books at each scan range and drift; the packing slack, which
-the grid adds on purpose, is included.
+notional, so positive means that the grid asks for more. 300 books at each scan range and drift; the packing slack,
+which the grid adds on purpose, is included.
 
 Measured with ``pytest -s tests/differential/test_sliding_grid.py``::
 
