@@ -40,7 +40,7 @@ class Gates:
     """Limits a calibration must keep to be pushed."""
 
     min_ratio_p01: float = 0.75
-    max_efficiency: float = 1.60
+    max_efficiency: float = 1.80
     max_relative_error: float = 0.60
 
 
@@ -62,6 +62,8 @@ class CalibrationConfig:
         Draws, books scenarios are chosen for, books they are certified on.
     correlation_window_s, correlation_quantile
         For the offset floor; it is kept within `offset_low`..`offset_high`.
+    correlation_one : float
+        Size, in scan ranges, of the two scenarios every set holds: all down and all up together, volatility up.
     hysteresis : float
         Relative worsening of the certificate tolerated before scenarios are chosen anew.
     depths_usd : tuple of (symbol, USD)
@@ -91,8 +93,9 @@ class CalibrationConfig:
     offset_high: float = 0.50
     correlation_window_s: int = 30 * 86_400
     correlation_quantile: float = 0.05
+    correlation_one: float = 0.85
     n_sims: int = 20_000
-    n_train: int = 1_500
+    n_train: int = 4_000
     n_books: int = 10_000
     hysteresis: float = 0.05
     depths_usd: tuple[tuple[str, float], ...] = ()

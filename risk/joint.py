@@ -139,8 +139,9 @@ def _test_sample(
     law: Law, universe: Universe, grid: FloatArray, config: CalibrationConfig, live: FloatArray | None
 ) -> Sample:
     pnl = universe.pnl(law.fresh(config.n_sims), law.shocks.power)
-    books = sample_books(universe, config.n_books, law.stream(STREAM_TEST), live=live)
-    return measure_books(universe, grid, pnl, books, config.selection.level).several()
+    # Over a quarter of the sampled books hold one underlying alone or lose nothing; sample so many that enough remain.
+    books = sample_books(universe, int(1.5 * config.n_books), law.stream(STREAM_TEST), live=live)
+    return measure_books(universe, grid, pnl, books, config.selection.level).several(config.n_books)
 
 
 def _choose(
@@ -155,7 +156,7 @@ def _choose(
     pnl = universe.pnl(law.draws, law.shocks.power)
     train = measure_books(universe, grid, pnl, books, config.selection.level, tail_rows=TAIL_ROWS).several()
     pool = candidates(train, law.draws, law.shocks, config.selection)
-    stresses = correlation_to_one(law.shocks)
+    stresses = correlation_to_one(law.shocks, config.correlation_one)
     forced = quantise(Moves(np.stack([s.price for s in stresses]), np.stack([s.vol for s in stresses])), law.shocks)
     return select(train, universe, grid, pool, kappa, config.selection, forced=forced)
 

@@ -3,8 +3,8 @@
 
 Definitions. A *book* is a row of USD notionals of a `Universe`. Its *target* is the Expected Shortfall of its loss
 under full revaluation of simulated moves. Its *requirement* is the market risk of docs/margin-rule.md, section 5,
-without charges: ``scan`` with one underlying, else ``max(joint, kappa * sum scan, 2 * max scan - sum scan)``. *Ratio* is
-requirement / target.
+without charges: ``scan`` with one underlying, else ``max(joint, kappa * sum scan, 2 * max scan - sum scan)``. *Ratio*
+is requirement / target.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class SelectionConfig:
     level: float = 0.99
     scales: tuple[float, ...] = (1.0, 1.15, 1.3)
     overshoot: float = 0.15
-    max_candidates: int = 4000
+    max_candidates: int = 6000
     target: float = 1.0
 
     def __post_init__(self) -> None:
@@ -86,16 +86,16 @@ class Sample:
     active: BoolArray
     tails: NDArray[np.int64]
 
-    def several(self) -> Sample:
-        """Only the books with two underlyings or more: the ones joint scenarios are for.
+    def several(self, most: int | None = None) -> Sample:
+        """Only the books with two underlyings or more, the ones joint scenarios are for; at most `most` of them.
 
         Raises
         ------
         CalibrationFailed
             When there is none.
         """
-        keep = self.active.sum(axis=1) >= 2
-        if not keep.any():
+        keep = np.flatnonzero(self.active.sum(axis=1) >= 2)[:most]
+        if keep.size == 0:
             raise CalibrationFailed("no sampled book holds two underlyings; sample more books")
         return Sample(self.books[keep], self.target[keep], self.scans[keep], self.active[keep], self.tails[keep])
 

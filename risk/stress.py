@@ -23,8 +23,8 @@ class NamedStress:
     vol: FloatArray
 
 
-def correlation_to_one(shocks: Shocks) -> tuple[NamedStress, NamedStress]:
-    """Everything falls, or rises, by its whole scan range at once, volatility up.
+def correlation_to_one(shocks: Shocks, size: float = 1.0) -> tuple[NamedStress, NamedStress]:
+    """Everything falls, or rises, by `size` scan ranges at once, volatility up.
 
     Examples
     --------
@@ -33,8 +33,8 @@ def correlation_to_one(shocks: Shocks) -> tuple[NamedStress, NamedStress]:
     [-0.2, -0.3]
     """
     return (
-        NamedStress("all down together", -shocks.scan, shocks.vol_up.copy()),
-        NamedStress("all up together", shocks.scan.copy(), shocks.vol_up.copy()),
+        NamedStress("all down together", -size * shocks.scan, shocks.vol_up.copy()),
+        NamedStress("all up together", size * shocks.scan, shocks.vol_up.copy()),
     )
 
 
