@@ -67,9 +67,9 @@ class Service:
         self._stop = threading.Event()
         self._fatal: BaseException | None = None
         self._log = structlog.get_logger("service")
-        self._scheduler: Any = BackgroundScheduler(
-            executors={FAST: ThreadPoolExecutor(1), SLOW: ThreadPoolExecutor(1)}, timezone="UTC", daemon=True
-        )
+        scheduler: Any = BackgroundScheduler  # the library has no types
+        pool: Any = ThreadPoolExecutor
+        self._scheduler = scheduler(executors={FAST: pool(1), SLOW: pool(1)}, timezone="UTC", daemon=True)
         self._scheduler.add_listener(self._on_event, sum(EVENTS))
         for job in jobs:
             self._scheduler.add_job(
