@@ -3,7 +3,7 @@
 
 The vectors (shared data, read in place) come from a Dutch auction with the same shape. Their signs and names: BM is
 the buffer margin, a balance that is negative below target, so ``target - equity_mm = -BM``; d is the fraction of value
-paid, so ``price = (MtM - R) d`` for the portfolio without the cash R that earlier bids brought in, and R itself is worth
+paid, so ``price = (MtM - R) d`` for the portfolio without the cash R that earlier bids brought in, and R is worth
 R. Hence their ``f = BM / (BM - MtM d - R (1 - d))`` is ours at ``price = (MtM - R) d + R``.
 """
 
