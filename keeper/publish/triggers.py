@@ -51,7 +51,7 @@ def page_trigger(page: PageStatus | None, price: Price, atm_vol_bps: int, now: i
         return "there is no page"
     if page.rows < page.rows_wanted:
         return f"the page has {page.rows} rows, {page.rows_wanted} options are listed"
-    if page.expires_at - now < min(policy.validity_s, page.expires_at - page.observed_at) // 4:
+    if page.expires_at - now < (page.expires_at - page.observed_at) // 4:
         return f"the page expires in {page.expires_at - now} s"
     move = abs(price.price_wad - page.reference_price_wad)
     if move * BPS > policy.drift_bps * page.reference_price_wad:

@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from keeper.actions import PublishPage
+from keeper.domain import JointStatus, Price, TableStatus, UnderlyingInfo, Unknown
+from keeper.errors import Halt
+from keeper.publish.readback import verify
+from keeper.publish.tables import atm_vol_bps, joint_words, plan_joint, plan_pages, surface_slice, surface_tuple
+from keeper.publish.triggers import PagePolicy, page_trigger
+from risk.onchain_words import JointSet, Page
+from risk.pricing import black76
+from risk.pricing.svi import slices_from_smile
+from risk.types import SmileModel
+from tests.support.keeper_world import ETH, NOW, PRICE, WAD, joint, market, page_status, snapshot, target
+
+POLICY = PagePolicy(drift_bps=500, vol_bps=1_000, heartbeat_s=6 * 3600, validity_s=86_400)
+FRESH = Price(PRICE, 0, NOW - 60)
+
+
+def trigger(price_usd: float = 2_000, vol: int = 6_000, now: int = NOW, **page: object) -> str | None:
+    return page_trigger(page_status(**page), Price(int(price_usd * WAD), 0, now), vol, now, POLICY)
+
+
+def test_a_fresh_page_is_left_alone() -> None:
+    assert trigger() is None
+
+
+@pytest.mark.parametrize(
+    ("case", "words"),
+    [
+        ({"address": None}, "there is no page"),
+        ({"rows": 1}, "the page has 1 rows, 2 options are listed"),
+        ({"observed_at": NOW - 20_000, "expires_at": NOW + 6_000}, "the page expires in 6000 s"),
+        ({"observed_at": NOW - 6 * 3600}, "the page is 21600 s old"),
+    ],
+)
+def test_a_page_that_is_missing_short_or_old_is_replaced(case: dict[str, object], words: str) -> None:
+    assert trigger(**case) == words
+
+
+def test_no_page_at_all_is_a_trigger() -> None:
+    assert page_trigger(None, FRESH, 6_000, NOW, POLICY) == "there is no page"
+
+
+def test_the_price_triggers_at_two_grid_steps() -> None:
+    # one step is 1.6666 %: two are 66.66 USD on 2,000
+    assert trigger(2_066) is None
+    assert trigger(2_067) == "the price moved 2.0 grid steps"
+    assert trigger(1_933) == "the price moved 2.0 grid steps"
+
+
+def test_the_price_triggers_at_a_share_of_the_reference_when_that_is_nearer() -> None:
+    near = replace(POLICY, drift_bps=100)
+    assert page_trigger(page_status(), Price(2_021 * WAD, 0, NOW), 6_000, NOW, near) == (
+        "the price moved 105 bps from the reference"
+    )
+    assert page_trigger(page_status(), Price(2_020 * WAD, 0, NOW), 6_000, NOW, near) is None
+
+
+def test_the_volatility_triggers_beyond_its_share() -> None:
+    assert trigger(vol=6_600) is None
+    assert trigger(vol=6_601) == "the at-the-money volatility moved from 6000 to 6601 bps"
+
+
+def test_a_flat_surface_has_its_volatility_at_the_money() -> None:
+    assert atm_vol_bps(SmileModel(0.6, 0.6, 2.0, -0.2, 0.9)) == 6_000
+
+
+def test_a_surface_survives_the_way_to_the_chain_and_back() -> None:
+    (item,) = slices_from_smile(SmileModel(0.8, 0.5, 3.0, -0.3, 1.0), [NOW + 86_400 * 30], NOW)
+    raw = surface_tuple(item)
+    assert surface_tuple(surface_slice(raw)) == raw
+    assert abs(raw[3] / WAD - item.svi.a) < 1e-15
+
+
+def build() -> PublishPage:
+    view = snapshot(table=TableStatus(JointStatus(None, 0, 0, 0), {ETH: page_status(rows=1)}))
+    (plan,) = plan_pages(view, target(), POLICY)
+    assert plan.action is not None
+    return plan.action
+
+
+def test_a_page_is_built_at_the_oracle_price_with_the_chains_parameters() -> None:
+    page = build()
+    assert page.header.epoch == 4
+    assert page.header.reference_price_wad == PRICE
+    assert page.header.observed_at == NOW
+    assert page.header.step_e9 == 16_666_666  # a twelfth of 20 %
+    assert page.header.atm_vol_bps == 6_000
+    assert len(page.rows) == 2 * 96
+    assert [surface[0] for surface in page.surfaces] == [NOW + 30 * 86_400]
+
+
+def test_the_row_of_an_option_holds_its_black_scholes_value() -> None:
+    page = build()
+    lane = int.from_bytes(page.rows[32:64], "big") >> (16 * 7) & 0xFFFF
+    value = lane * page.header.lane_unit_wad / WAD
+    # at the money forward, 60 % for 30 days: S * (2*N(sigma*sqrt(T)/2) - 1) = 2,000 * 0.0685417
+    assert value == pytest.approx(137.08, abs=0.05)
+    assert value == pytest.approx(float(black76.price(2_000.0, 2_000.0, 0.6, 30 / 365, 1.0, True)), abs=0.05)
+
+
+def test_a_dead_price_publishes_nothing() -> None:
+    view = snapshot(
+        table=TableStatus(JointStatus(None, 0, 0, 0), {ETH: page_status(rows=1)}), prices={(0, ETH): Price(PRICE, 2, 1)}
+    )
+    (plan,) = plan_pages(view, target(), POLICY)
+    assert plan.action is None and plan.refused is None
+
+
+def test_a_missing_surface_is_refused_by_name() -> None:
+    (plan,) = plan_pages(snapshot(), target(surfaces={}), POLICY)
+    assert plan.refused == "the calibration has no volatility surface for ETH; add it"
+
+
+def test_an_unread_table_plans_nothing() -> None:
+    assert plan_pages(snapshot(table=Unknown("lost", 1)), target(), POLICY) == ()
+
+
+def test_joint_scenarios_are_packed_by_the_chains_numbers() -> None:
+    wanted = target(joint=joint([[-127, 64]], [[127, -1]]), joint_underlyings=("BTC", "ETH"))
+    infos = {0: UnderlyingInfo(0, "ETH", True, 0), 1: UnderlyingInfo(1, "BTC", True, 0)}
+    (word,) = joint_words(wanted, infos)
+    # ETH is underlying 0: price byte 64, vol byte -1 = 0xff; BTC is 1: price byte -127 = 0x81, vol byte 127
+    assert word == 0x7F81_FF40
+
+
+def test_joint_scenarios_are_published_once() -> None:
+    wanted = target(joint=joint([[-127]], [[127]]), joint_underlyings=("ETH",))
+    view = snapshot()
+    found = plan_joint(view, wanted, POLICY)
+    assert found is not None and found[0].joint_epoch == 1 and found[1] == "there are no joint scenarios"
+    words = joint_words(wanted, view.underlyings)  # type: ignore[arg-type]
+    living = JointSet("0x" + "33" * 20, 1, NOW + 86_400, words)
+    after = snapshot(
+        market=market(joint=living),
+        table=TableStatus(JointStatus(living.address, 1, 1, NOW + 86_400), {ETH: page_status()}),
+    )
+    assert plan_joint(after, wanted, POLICY) is None
+    other = target(joint=joint([[-100]], [[127]]), joint_underlyings=("ETH",))
+    found = plan_joint(after, other, POLICY)
+    assert found is not None and found[1] == "the calibration chose other joint scenarios"
+
+
+def living_page(action: PublishPage, rows: bytes) -> Page:
+    header = action.header
+    return Page("0x" + "44" * 20, header.epoch, header.observed_at, header.expires_at,
+                header.reference_price_wad, header.lane_unit_wad, header.step_e9, rows)  # fmt: skip
+
+
+def test_read_back_accepts_what_was_sent_and_halts_on_a_changed_row() -> None:
+    action = build()
+    good = snapshot(market=market(pages={ETH: living_page(action, action.rows)}))
+    verify(good, action)
+    bad_rows = action.rows[:-1] + bytes([action.rows[-1] ^ 1])
+    bad = snapshot(market=market(pages={ETH: living_page(action, bad_rows)}))
+    with pytest.raises(Halt, match="epoch 4: rows on chain differ from what was sent"):
+        verify(bad, action)
+    with pytest.raises(Halt, match="cannot be read back"):
+        verify(snapshot(), action)
