@@ -67,9 +67,9 @@ class Explanation:
 
     ``binding`` names the term of the market risk that is the largest: ``none``, ``scan``, ``joint``, ``sum of scans``
     (no joint scenarios), ``offset floor`` or ``dominant underlying``. ``moves`` are the worst scan point of each
-    underlying, or with ``joint`` the worst joint scenario; ``contributions`` are the profits of all positions under them
-    and add up to ``-scenario_loss``. With ``offset floor`` and ``dominant underlying`` the market risk exceeds every single
-    joint scenario, so the moves shown are those of the worst scan points.
+    underlying, or with ``joint`` the worst joint scenario; ``contributions`` are the profits of all positions under
+    them and add up to ``-scenario_loss``. With ``offset floor`` and ``dominant underlying`` the market risk exceeds
+    every joint scenario, so the moves shown are those of the worst scan points.
     """
 
     result: MarginResult

@@ -240,8 +240,8 @@ def _price_chunk(
         np.multiply(d2, 0.5, out=out)
         np.add(d1, out, out=d1)
         np.subtract(d1, d2, out=d2)
-    # d1 and d2 are infinite at the limits, which ndtr takes; only 0/0 is left to repair.
-    if np.isnan(d1.sum()) or np.isnan(d2.sum()):
+    # d1 and d2 are infinite at the limits, which ndtr takes; only 0/0 is left to repair, and it always reaches d2.
+    if np.isnan(d2.min()):
         _repair_limits(d1, d2, f, k)
     np.multiply(d1, sign, out=d1)
     np.multiply(d2, sign, out=d2)
