@@ -1,6 +1,5 @@
 # pragma version 0.4.3
 # pragma evm-version prague
-# pragma optimize codesize
 # pragma nonreentrancy on
 # SPDX-License-Identifier: AGPL-3.0-only
 """
@@ -19,6 +18,7 @@ from contracts.modules import collateral
 from contracts.modules import constants as c
 from contracts.modules import errors_accounts as err
 from contracts.modules import heads
+from contracts.modules import ledger_admin
 from contracts.modules import ledger_views
 from contracts.modules import margin_gate
 from contracts.modules import positions
@@ -36,6 +36,7 @@ initializes: heads
 initializes: collateral[heads := heads]
 initializes: positions[heads := heads]
 initializes: cash
+initializes: ledger_admin[ownable := ownable, cash := cash, collateral := collateral]
 initializes: ledger_views[heads := heads, positions := positions, cash := cash, collateral := collateral]
 initializes: settlement[heads := heads, positions := positions, cash := cash]
 initializes: seizure[
@@ -65,6 +66,9 @@ exports: (
     wiring.is_venue,
     wiring.paused_until,
 )
+
+# governance
+exports: (ledger_admin.list_collateral, ledger_admin.set_collateral_cap, ledger_admin.set_rates)
 
 # views
 exports: (
@@ -102,48 +106,6 @@ def __init__(governance: address, guardian: address, cash_token: address, regist
     ownable._transfer_ownership(governance)
 
 
-# --- governance ------------------------------------------------------------------------------------------------------
-
-
-@external
-def list_collateral(token_: address, linked_plus_one: uint256, cap_raw: uint256):
-    """
-    @notice Lists the next collateral asset
-    @dev Abuse: a worthless token with a kind feed borrows the lenders' cash. The cap bounds it.
-    @param linked_plus_one Underlying whose price moves with the asset, plus 1; 0 if none
-    @param cap_raw Most that may be deposited in all, raw, < 2^112
-    """
-    ownable._check_owner()
-    # tokens that arrive as cash cover are measured against the cash book alone
-    if token_ == cash.TOKEN:
-        err._fail(err.LISTED)
-    collateral._list(token_, linked_plus_one, cap_raw)
-
-
-@external
-def set_collateral_cap(asset: uint256, cap_raw: uint256):
-    """
-    @notice Sets the cap of an asset (raw); 0 stops deposits
-    @dev Abuse: a lower cap raises everybody's use haircut in that asset at once.
-    """
-    ownable._check_owner()
-    collateral._set_cap(asset, cap_raw)
-
-
-@external
-def set_rates(
-    base_bps: uint256, slope_low_bps: uint256, slope_high_bps: uint256, kink_bps: uint256, reserve_bps: uint256
-):
-    """
-    @notice Sets the interest curve: bps a year at no use, added up to the kink, added above it; the kink in bps of
-            use; the part of interest that account 0 keeps, in bps
-    @dev Abuse: bounds in rate_curve; at worst 370 % a year at full use.
-    """
-    ownable._check_owner()
-    cash._accrue()
-    cash._set_rates(base_bps, slope_low_bps, slope_high_bps, kink_bps, reserve_bps)
-
-
 # --- owners ----------------------------------------------------------------------------------------------------------
 
 
@@ -175,16 +137,16 @@ def deposit(account: uint256, token_: address, amount_raw: uint256):
     if self._owner_of(account) == empty(address):
         err._fail(err.NO_ACCOUNT)
     if token_ == cash.TOKEN:
-        indices: cash.Indices = cash._accrue()
+        cash._accrue()
         received_raw: uint256 = token._pull(token_, msg.sender, amount_raw)
-        cash_wad: int256 = cash._move(account, convert(cash._book_in(received_raw), int256), indices)
+        cash_wad: int256 = cash._move(account, convert(cash._book_in(received_raw), int256))
         heads._bump(account)
         log IMarginAccounts.CashDeposited(
             account=account, sender=msg.sender, amount_raw=received_raw, cash_wad=cash_wad
         )
         return
     asset: uint256 = collateral._asset_of(token_)
-    if (heads._heads[account] >> (heads.COLLATERAL_SHIFT + asset)) & 1 == 0:
+    if heads._heads[account] & (heads.COLLATERAL_BIT << asset) == 0:
         if account == cash.PROTOCOL:
             err._fail(err.PROTOCOL)
         if not self._is_authorised(account, msg.sender):
@@ -209,19 +171,19 @@ def withdraw(account: uint256, token_: address, amount_raw: uint256, receiver: a
         err._fail(err.PAUSED)
     if receiver == empty(address) or receiver == self:
         err._fail(err.NO_ADDRESS)
-    indices: cash.Indices = cash._accrue()
+    cash._accrue()
     amount: uint256 = amount_raw
     if token_ == cash.TOKEN:
         perps: uint256 = (heads._heads[account] >> heads.PERP_SHIFT) & heads.BITMAP_MASK
         for underlying: uint256 in range(16):
             if (perps >> underlying) & 1 != 0:
                 # where the price is dead the margin check below refuses
-                settlement._settle_perp(account, underlying, indices)
+                settlement._settle_perp(account, underlying)
         if amount == max_value(uint256):
-            amount = convert(max(cash._of(account, indices), 0), uint256) // cash.SCALE
+            amount = convert(max(cash._of(account), 0), uint256) // cash.SCALE
         if amount == 0:
             err._fail(err.ZERO_AMOUNT)
-        cash_wad: int256 = cash._move(account, -convert(cash._book_out(amount), int256), indices)
+        cash_wad: int256 = cash._move(account, -convert(cash._book_out(amount), int256))
         heads._bump(account)
         log IMarginAccounts.CashWithdrawn(account=account, receiver=receiver, amount_raw=amount, cash_wad=cash_wad)
     else:
@@ -235,7 +197,7 @@ def withdraw(account: uint256, token_: address, amount_raw: uint256, receiver: a
             account=account, token=token_, receiver=receiver, amount_raw=amount, balance_raw=balance_raw
         )
     # without positions or debt there is nothing to secure: no dead feed keeps such an account's owner from leaving
-    if heads._heads[account] & heads.POSITION_MASK != 0 or cash._of(account, indices) < 0:
+    if heads._heads[account] & heads.POSITION_MASK != 0 or cash._of(account) < 0:
         health: int256 = 0
         im: uint256 = 0
         flags: uint256 = 0
@@ -278,7 +240,8 @@ def apply_fill(fill: IMarginAccounts.Fill):
             err._fail(err.NO_ROW)
     buyer_before: DynArray[uint256, 128] = ledger_views._state(fill.buyer)
     seller_before: DynArray[uint256, 128] = ledger_views._state(fill.seller)
-    settlement._book_fill(fill, cash._accrue())
+    cash._accrue()
+    settlement._book_fill(fill)
     self._check_fill(fill.buyer, buyer_before)
     self._check_fill(fill.seller, seller_before)
 
@@ -291,9 +254,10 @@ def settle_perp(account: uint256, underlying: uint256):
     """
     @notice Turns the profit or loss of a perpetual into cash at the oracle's price; below one wad stays in the quote
     """
-    if (heads._heads[account] >> (heads.PERP_SHIFT + underlying)) & 1 == 0:
+    if heads._heads[account] & (heads.PERP_BIT << underlying) == 0:
         return
-    if not settlement._settle_perp(account, underlying, cash._accrue()):
+    cash._accrue()
+    if not settlement._settle_perp(account, underlying):
         err._fail(err.PRICE_DEAD)
 
 
@@ -304,7 +268,8 @@ def settle_options(account: uint256, underlying: uint256):
     """
     if underlying >= c.MAX_UNDERLYINGS:
         err._fail(err.NO_ACCOUNT)
-    settlement._settle_options(account, underlying, cash._accrue())
+    cash._accrue()
+    settlement._settle_options(account, underlying)
 
 
 # --- auction ---------------------------------------------------------------------------------------------------------
@@ -327,7 +292,8 @@ def seize(account: uint256, bidder: uint256, fraction_wad: uint256, price_wad: i
         err._fail(err.NO_ACCOUNT)
     if fraction_wad > c.WAD:
         err._fail(err.FRACTION)
-    seizure._seize(account, bidder, fraction_wad, price_wad, cash._accrue())
+    cash._accrue()
+    seizure._seize(account, bidder, fraction_wad, price_wad)
 
 
 @external
@@ -338,7 +304,8 @@ def socialise_loss(loss_wad: uint256):
     """
     if msg.sender != wiring.auction:
         err._fail(err.NOT_AUCTION)
-    cash._socialise(loss_wad, cash._accrue())
+    cash._accrue()
+    cash._socialise(loss_wad)
 
 
 @external

@@ -79,9 +79,6 @@ def __init__(token: address):
 def _set_rates(
     base_bps: uint256, slope_low_bps: uint256, slope_high_bps: uint256, kink_bps: uint256, reserve_bps: uint256
 ):
-    """
-    @dev The caller has accrued, so that the past keeps the old curve.
-    """
     self._curve = rate_curve._pack(base_bps, slope_low_bps, slope_high_bps, kink_bps, reserve_bps)
     log RatesSet(
         base_bps=base_bps,
@@ -137,20 +134,18 @@ def _now() -> Indices:
 
 
 @internal
-def _accrue() -> Indices:
+def _accrue():
     """
     @notice Books interest to now; every change of cash comes after it
     """
     if self._indices >> 224 == block.timestamp:
-        return self._now()
+        return
     indices: Indices = self._now()
     self._indices = indices.supply_wad | (indices.borrow_wad << 112) | (block.timestamp << 224)
     if indices.reserve_scaled != 0:
         before: int256 = self._scaled[PROTOCOL]
         self._put(PROTOCOL, before, before + convert(indices.reserve_scaled, int256))
-        indices.reserve_scaled = 0
     log IMarginAccounts.InterestAccrued(borrow_index_wad=indices.borrow_wad, supply_index_wad=indices.supply_wad)
-    return indices
 
 
 # --- balances --------------------------------------------------------------------------------------------------------
@@ -158,41 +153,47 @@ def _accrue() -> Indices:
 
 @internal
 @pure
-def _value(scaled: int256, indices: Indices) -> int256:
+def _value(scaled: int256, supply_wad: uint256, borrow_wad: uint256) -> int256:
     """
     @notice Cash (wad) of a scaled balance, rounded against the account
     """
     if scaled >= 0:
-        return convert(fixed_math._mul_div_down(convert(scaled, uint256), indices.supply_wad, c.WAD), int256)
-    return -convert(fixed_math._mul_div_up(convert(-scaled, uint256), indices.borrow_wad, c.WAD), int256)
+        return convert(fixed_math._mul_div_down(convert(scaled, uint256), supply_wad, c.WAD), int256)
+    return -convert(fixed_math._mul_div_up(convert(-scaled, uint256), borrow_wad, c.WAD), int256)
 
 
 @internal
 @view
-def _of(account: uint256, indices: Indices) -> int256:
+def _of(account: uint256) -> int256:
+    """
+    @notice Cash with interest to now
+    """
+    indices: Indices = self._now()
     scaled: int256 = self._scaled[account]
     if account == PROTOCOL:
         scaled += convert(indices.reserve_scaled, int256)
-    return self._value(scaled, indices)
+    return self._value(scaled, indices.supply_wad, indices.borrow_wad)
 
 
 @internal
-def _move(account: uint256, delta_wad: int256, indices: Indices) -> int256:
+def _move(account: uint256, delta_wad: int256) -> int256:
     """
-    @notice Adds `delta_wad` to an account's cash; returns the resulting cash. `indices` come from `_accrue`
+    @notice Adds `delta_wad` to an account's cash; returns the resulting cash. The caller has accrued
     @dev Both the old and the new balance round against the account.
     """
-    before: int256 = self._scaled[account]
-    if delta_wad == 0:
-        return self._value(before, indices)
-    cash_wad: int256 = self._value(before, indices) + delta_wad
-    scaled: int256 = 0
-    if cash_wad >= 0:
-        scaled = convert(fixed_math._mul_div_down(convert(cash_wad, uint256), c.WAD, indices.supply_wad), int256)
-    else:
-        scaled = -convert(fixed_math._mul_div_up(convert(-cash_wad, uint256), c.WAD, indices.borrow_wad), int256)
-    self._put(account, before, scaled)
-    return self._value(scaled, indices)
+    indices: uint256 = self._indices
+    supply_wad: uint256 = indices & MASK_112
+    borrow_wad: uint256 = (indices >> 112) & MASK_112
+    scaled: int256 = self._scaled[account]
+    if delta_wad != 0:
+        before: int256 = scaled
+        cash_wad: int256 = self._value(before, supply_wad, borrow_wad) + delta_wad
+        if cash_wad >= 0:
+            scaled = convert(fixed_math._mul_div_down(convert(cash_wad, uint256), c.WAD, supply_wad), int256)
+        else:
+            scaled = -convert(fixed_math._mul_div_up(convert(-cash_wad, uint256), c.WAD, borrow_wad), int256)
+        self._put(account, before, scaled)
+    return self._value(scaled, supply_wad, borrow_wad)
 
 
 @internal
@@ -207,21 +208,21 @@ def _put(account: uint256, before: int256, scaled: int256):
 
 
 @internal
-def _pay(account: uint256, exact: int256, extra_wad: int256, indices: Indices) -> (int256, int256):
+def _pay(account: uint256, exact: int256, extra_wad: int256) -> (int256, int256):
     """
     @notice Adds `exact` (lot x wad, floored to wad against the account) and `extra_wad` to an account's cash
     @dev The remainder is kept as dust, whose whole wads become account 0's cash: nothing is lost or created.
     @return (floored `exact` in wad, resulting cash in wad)
     """
     value_wad: int256 = fixed_math._floor_div(exact, LOTS_PER_UNIT_INT)
-    cash_wad: int256 = self._move(account, value_wad + extra_wad, indices)
+    cash_wad: int256 = self._move(account, value_wad + extra_wad)
     remainder: int256 = exact - value_wad * LOTS_PER_UNIT_INT
     if remainder != 0:
         # both terms are below 1e6
         dust: uint256 = self._dust + convert(remainder, uint256)
         if dust >= c.LOTS_PER_UNIT:
             dust -= c.LOTS_PER_UNIT
-            self._move(PROTOCOL, 1, indices)
+            self._move(PROTOCOL, 1)
         self._dust = dust
     return value_wad, cash_wad
 
@@ -265,21 +266,21 @@ def _receive_cover(amount_raw: uint256) -> uint256:
 
 
 @internal
-def _socialise(loss_wad: uint256, indices: Indices) -> uint256:
+def _socialise(loss_wad: uint256) -> uint256:
     """
     @notice Takes a loss from all positive cash; returns the wad that was taken, which seize may credit
     @dev The index falls by a ceiling, so lenders lose at least what is credited. It stops at MIN_SUPPLY_INDEX: the
          return value is then below the loss.
     """
     supplied: uint256 = self._totals & MASK_128
-    supplied_wad: uint256 = fixed_math._mul_div_down(supplied, indices.supply_wad, c.WAD)
-    if supplied == 0 or indices.supply_wad <= MIN_SUPPLY_INDEX:
+    supply_wad: uint256 = self._indices & MASK_112
+    if supplied == 0 or supply_wad <= MIN_SUPPLY_INDEX:
         return 0
-    fall_wad: uint256 = indices.supply_wad - MIN_SUPPLY_INDEX
-    if loss_wad < supplied_wad:
+    fall_wad: uint256 = supply_wad - MIN_SUPPLY_INDEX
+    if loss_wad < fixed_math._mul_div_down(supplied, supply_wad, c.WAD):
         fall_wad = min(fall_wad, fixed_math._mul_div_up(loss_wad, c.WAD, supplied))
     taken_wad: uint256 = min(loss_wad, fixed_math._mul_div_down(supplied, fall_wad, c.WAD))
-    supply_wad: uint256 = indices.supply_wad - fall_wad
+    supply_wad -= fall_wad
     self._indices = (self._indices & ~MASK_112) | supply_wad
     self._cover_credit_wad += taken_wad
     log IMarginAccounts.LossSocialised(loss_wad=taken_wad, supply_index_wad=supply_wad)

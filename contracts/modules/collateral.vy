@@ -112,7 +112,7 @@ def _credit(account: uint256, asset: uint256, amount_raw: uint256) -> uint256:
     self._amounts[account][asset] = balance_raw
     head: uint256 = heads._heads[account]
     if balance_raw != 0:
-        head |= 1 << (heads.COLLATERAL_SHIFT + asset)
+        head |= heads.COLLATERAL_BIT << asset
     heads._heads[account] = unsafe_add(head, heads.NONCE_ONE)
     return balance_raw
 
@@ -129,7 +129,7 @@ def _debit(account: uint256, asset: uint256, amount_raw: uint256) -> uint256:
     self._amounts[account][asset] = balance_raw
     head: uint256 = heads._heads[account]
     if balance_raw == 0:
-        head &= ~(1 << (heads.COLLATERAL_SHIFT + asset))
+        head &= ~(heads.COLLATERAL_BIT << asset)
     heads._heads[account] = unsafe_add(head, heads.NONCE_ONE)
     return balance_raw
 

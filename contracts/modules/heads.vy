@@ -13,6 +13,8 @@ from contracts.modules import errors_accounts as err
 
 PERP_SHIFT: constant(uint256) = 128
 COLLATERAL_SHIFT: constant(uint256) = 144
+PERP_BIT: constant(uint256) = 1 << PERP_SHIFT
+COLLATERAL_BIT: constant(uint256) = 1 << COLLATERAL_SHIFT
 POSITION_MASK: constant(uint256) = 2**144 - 1
 BITMAP_MASK: constant(uint256) = 2**16 - 1
 NONCE_ONE: constant(uint256) = 1 << 160
@@ -79,4 +81,4 @@ def _position_count(head: uint256) -> uint256:
 @internal
 @pure
 def _option_count(head: uint256, underlying: uint256) -> uint256:
-    return (head >> (8 * underlying)) & 255
+    return (head >> (underlying << 3)) & 255

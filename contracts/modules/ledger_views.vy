@@ -47,7 +47,7 @@ def cash_of(account: uint256) -> int256:
     """
     @notice Cash in wad, signed, interest to now, rounded against the account
     """
-    return cash._of(account, cash._now())
+    return cash._of(account)
 
 
 @external
@@ -128,7 +128,7 @@ def cash_book() -> (uint256, uint256, uint256):
 @view
 def _state(account: uint256) -> DynArray[uint256, 128]:
     head: uint256 = heads._heads[account]
-    cash_wad: int256 = cash._of(account, cash._now())
+    cash_wad: int256 = cash._of(account)
     words: DynArray[uint256, 128] = [head, convert(convert(cash_wad, bytes32), uint256)]
     held: uint256 = (head >> heads.COLLATERAL_SHIFT) & heads.BITMAP_MASK
     for asset: uint256 in range(16):
@@ -140,10 +140,10 @@ def _state(account: uint256) -> DynArray[uint256, 128]:
     if head & heads.POSITION_MASK == 0:
         return words
     for underlying: uint256 in range(16):
-        if (head >> (heads.PERP_SHIFT + underlying)) & 1 != 0:
-            words.append(positions._perps[account][2 * underlying])
-            words.append(positions._perps[account][2 * underlying + 1])
+        if head & (heads.PERP_BIT << underlying) != 0:
+            words.append(positions._perps[account][underlying << 1])
+            words.append(positions._perps[account][(underlying << 1) | 1])
         count: uint256 = heads._option_count(head, underlying)
-        for word: uint256 in range((count + 3) // 4, bound=32):
-            words.append(positions._options[account][underlying * positions.WORDS_PER_UNDERLYING + word])
+        for word: uint256 in range((count + 3) >> 2, bound=32):
+            words.append(positions._options[account][(underlying << 5) | word])
     return words

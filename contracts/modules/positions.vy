@@ -17,8 +17,6 @@ from contracts.modules import heads
 
 uses: heads
 
-# 128 positions fill 32 words of four lanes
-WORDS_PER_UNDERLYING: constant(uint256) = 32
 LANE_MASK: constant(uint256) = 2**64 - 1
 LOTS_PER_UNIT_INT: constant(int256) = 10**6
 MAX_LOTS_INT: constant(int256) = 2**55 - 1
@@ -26,7 +24,7 @@ MAX_QUOTE: constant(int256) = 2**191 - 1
 
 # lots int64 (0..63) | quote int192, lot x wad (64..255); then funding index at entry, int256
 _perps: HashMap[uint256, uint256[32]]
-# account -> underlying * 32 + word
+# account -> underlying << 5 | word: 128 positions fill 32 words of four lanes
 _options: HashMap[uint256, uint256[512]]
 
 
@@ -39,8 +37,8 @@ def _perp(account: uint256, underlying: uint256) -> (int256, int256, int256):
     """
     @notice (lots, quote in lot x wad, funding index at entry); all 0 if none
     """
-    word: uint256 = self._perps[account][2 * underlying]
-    entry: uint256 = self._perps[account][2 * underlying + 1]
+    word: uint256 = self._perps[account][underlying << 1]
+    entry: uint256 = self._perps[account][(underlying << 1) | 1]
     return (
         convert(convert(word << 192, bytes32), int256) >> 192,
         convert(convert(word, bytes32), int256) >> 64,
@@ -103,20 +101,20 @@ def _put_perp(account: uint256, underlying: uint256, lots: int256, quote: int256
     if quote > MAX_QUOTE or quote < -MAX_QUOTE:
         err._fail(err.QUOTE)
     head: uint256 = heads._heads[account]
-    bit: uint256 = 1 << (heads.PERP_SHIFT + underlying)
+    bit: uint256 = heads.PERP_BIT << underlying
     if lots == 0:
         if head & bit != 0:
             heads._heads[account] = head ^ bit
-            self._perps[account][2 * underlying] = 0
-            self._perps[account][2 * underlying + 1] = 0
+            self._perps[account][underlying << 1] = 0
+            self._perps[account][(underlying << 1) | 1] = 0
         return
     if head & bit == 0:
         if heads._position_count(head) >= c.MAX_POSITIONS:
             err._fail(err.FULL)
         heads._heads[account] = head | bit
     low: uint256 = convert(convert(lots << 192, bytes32), uint256) >> 192
-    self._perps[account][2 * underlying] = low | convert(convert(quote << 64, bytes32), uint256)
-    self._perps[account][2 * underlying + 1] = convert(convert(funding_index, bytes32), uint256)
+    self._perps[account][underlying << 1] = low | convert(convert(quote << 64, bytes32), uint256)
+    self._perps[account][(underlying << 1) | 1] = convert(convert(funding_index, bytes32), uint256)
 
 
 # --- options ---------------------------------------------------------------------------------------------------------
@@ -135,8 +133,8 @@ def _option_at(account: uint256, underlying: uint256, index: uint256) -> (uint25
     """
     @notice (slot, signed lots) of the option number `index` of an underlying
     """
-    word: uint256 = self._options[account][underlying * WORDS_PER_UNDERLYING + index // 4]
-    lane: uint256 = (word >> (64 * (index % 4))) & LANE_MASK
+    word: uint256 = self._options[account][(underlying << 5) | (index >> 2)]
+    lane: uint256 = (word >> ((index & 3) << 6)) & LANE_MASK
     return lane & 255, self._lane_lots(lane)
 
 
@@ -149,8 +147,8 @@ def _find_option(account: uint256, underlying: uint256, slot: uint256) -> (uint2
     count: uint256 = heads._option_count(heads._heads[account], underlying)
     word: uint256 = 0
     for index: uint256 in range(count, bound=128):
-        if index % 4 == 0:
-            word = self._options[account][underlying * WORDS_PER_UNDERLYING + index // 4]
+        if index & 3 == 0:
+            word = self._options[account][(underlying << 5) | (index >> 2)]
         if word & 255 == slot:
             return index, self._lane_lots(word & LANE_MASK)
         word >>= 64
@@ -189,21 +187,21 @@ def _put_option(account: uint256, underlying: uint256, index: uint256, slot: uin
             return
         # the last lane fills the gap
         last: uint256 = count - 1
-        word: uint256 = self._options[account][underlying * WORDS_PER_UNDERLYING + last // 4]
-        lane = (word >> (64 * (last % 4))) & LANE_MASK
+        word: uint256 = self._options[account][(underlying << 5) | (last >> 2)]
+        lane = (word >> ((last & 3) << 6)) & LANE_MASK
         self._put_lane(account, underlying, last, 0)
         if index == last:
             lane = 0
-        heads._heads[account] = head - (1 << (8 * underlying))
+        heads._heads[account] = head - (1 << (underlying << 3))
     elif index == count:
         if heads._position_count(head) >= c.MAX_POSITIONS:
             err._fail(err.FULL)
-        heads._heads[account] = head + (1 << (8 * underlying))
+        heads._heads[account] = head + (1 << (underlying << 3))
     self._put_lane(account, underlying, index, lane)
 
 
 @internal
 def _put_lane(account: uint256, underlying: uint256, index: uint256, lane: uint256):
-    at: uint256 = underlying * WORDS_PER_UNDERLYING + index // 4
-    bit: uint256 = 64 * (index % 4)
+    at: uint256 = (underlying << 5) | (index >> 2)
+    bit: uint256 = (index & 3) << 6
     self._options[account][at] = (self._options[account][at] & ~(LANE_MASK << bit)) | (lane << bit)

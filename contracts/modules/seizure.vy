@@ -37,11 +37,11 @@ def _share(amount: int256, fraction_wad: uint256) -> int256:
 
 
 @internal
-def _seize(account: uint256, bidder: uint256, fraction_wad: uint256, price_wad: int256, indices: cash.Indices):
+def _seize(account: uint256, bidder: uint256, fraction_wad: uint256, price_wad: int256):
     """
     @notice Moves `fraction_wad` of everything; price > 0 is paid by the bidder, < 0 is credited to it out of cover
     """
-    cash_wad: int256 = self._share(cash._of(account, indices), fraction_wad)
+    cash_wad: int256 = self._share(cash._of(account), fraction_wad)
     account_wad: int256 = max(price_wad, 0) - cash_wad
     bidder_wad: int256 = cash_wad - price_wad
     if price_wad < 0:
@@ -54,8 +54,8 @@ def _seize(account: uint256, bidder: uint256, fraction_wad: uint256, price_wad: 
         account, bidder, (head >> heads.PERP_SHIFT) & heads.BITMAP_MASK, fraction_wad
     )
     self._move_options(account, bidder, head, fraction_wad)
-    cash._pay(account, account_closed, account_wad, indices)
-    cash._pay(bidder, bidder_closed, bidder_wad, indices)
+    cash._pay(account, account_closed, account_wad)
+    cash._pay(bidder, bidder_closed, bidder_wad)
     heads._bump(account)
     heads._bump(bidder)
     log IMarginAccounts.Seized(account=account, bidder=bidder, fraction_wad=fraction_wad, price_wad=price_wad)

@@ -46,16 +46,16 @@ def _funding_index(underlying: uint256) -> int256:
 
 
 @internal
-def _book_fill(fill: IMarginAccounts.Fill, indices: cash.Indices):
+def _book_fill(fill: IMarginAccounts.Fill):
     """
     @notice Moves lots, premium or quote, and fees between buyer, seller and account 0
     """
     lots: int256 = convert(fill.lots, int256)
-    buyer_lots: int256 = self._book_side(fill.buyer, fill.instrument, lots, fill.price_wad, fill.buyer_fee_wad, indices)
+    buyer_lots: int256 = self._book_side(fill.buyer, fill.instrument, lots, fill.price_wad, fill.buyer_fee_wad)
     seller_lots: int256 = self._book_side(
-        fill.seller, fill.instrument, -lots, fill.price_wad, fill.seller_fee_wad, indices
+        fill.seller, fill.instrument, -lots, fill.price_wad, fill.seller_fee_wad
     )
-    cash._move(cash.PROTOCOL, convert(fill.buyer_fee_wad + fill.seller_fee_wad, int256), indices)
+    cash._move(cash.PROTOCOL, convert(fill.buyer_fee_wad + fill.seller_fee_wad, int256))
     log IMarginAccounts.Filled(
         instrument=fill.instrument,
         buyer=fill.buyer,
@@ -69,7 +69,7 @@ def _book_fill(fill: IMarginAccounts.Fill, indices: cash.Indices):
 
 @internal
 def _book_side(
-    account: uint256, instrument: uint256, lots: int256, price_wad: uint256, fee_wad: uint256, indices: cash.Indices
+    account: uint256, instrument: uint256, lots: int256, price_wad: uint256, fee_wad: uint256
 ) -> int256:
     """
     @notice One side of a fill: signed lots at a price; returns the resulting lots
@@ -84,13 +84,13 @@ def _book_side(
         resulting, exact = positions._change_perp(account, underlying, lots, exact, self._funding_index(underlying))
     else:
         resulting = positions._change_option(account, underlying, slot, lots)
-    cash._pay(account, exact, -convert(fee_wad, int256), indices)
+    cash._pay(account, exact, -convert(fee_wad, int256))
     heads._bump(account)
     return resulting
 
 
 @internal
-def _settle_perp(account: uint256, underlying: uint256, indices: cash.Indices) -> bool:
+def _settle_perp(account: uint256, underlying: uint256) -> bool:
     """
     @notice Turns the profit or loss of a perpetual that the account has into cash at the oracle's price
     @return False when the price is dead: then nothing has changed
@@ -102,14 +102,14 @@ def _settle_perp(account: uint256, underlying: uint256, indices: cash.Indices) -
     if price_state != c.PRICE_FRESH:
         return False
     pnl_wad: int256 = positions._realise_perp(account, underlying, price_wad, self._funding_index(underlying))
-    cash_wad: int256 = cash._move(account, pnl_wad, indices)
+    cash_wad: int256 = cash._move(account, pnl_wad)
     heads._bump(account)
     log IMarginAccounts.PerpSettled(account=account, underlying=underlying, pnl_wad=pnl_wad, cash_wad=cash_wad)
     return True
 
 
 @internal
-def _settle_options(account: uint256, underlying: uint256, indices: cash.Indices):
+def _settle_options(account: uint256, underlying: uint256):
     """
     @notice Turns the account's options of settled expiries into cash; at most 128 steps
     """
@@ -131,7 +131,7 @@ def _settle_options(account: uint256, underlying: uint256, indices: cash.Indices
         value_wad: int256 = 0
         cash_wad: int256 = 0
         # floor for both signs: a long gets the floor, a short pays the ceiling
-        value_wad, cash_wad = cash._pay(account, lots * convert(intrinsic_wad, int256), 0, indices)
+        value_wad, cash_wad = cash._pay(account, lots * convert(intrinsic_wad, int256), 0)
         settled += 1
         log IMarginAccounts.OptionSettled(
             account=account, instrument=instrument, lots=lots, value_wad=value_wad, cash_wad=cash_wad
