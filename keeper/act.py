@@ -40,6 +40,9 @@ OVERTAKEN = frozenset(
         "params: too soon",
         "params: observed not newer",
         "registry: settled",
+        "table: epoch",
+        "table: too soon",
+        "table: observed not newer",
     }
 )
 

@@ -52,7 +52,8 @@ class Situation:
 
     ``previews`` are the bids possible on each running auction; ``end_buffer_bps`` the health, as a share of the
     maintenance requirement, at which the contract ends one; ``solvent_s`` the length of its solvent phase;
-    ``mega_gas_wad`` the cost of a million units of gas in USD wad; ``recorded`` the time of each price last recorded.
+    ``mega_gas_wad`` the cost of a million units of gas in USD wad; ``vol_steps_bps`` the largest steps
+    of a page's volatility up and down; ``recorded`` the time of each price last recorded.
     """
 
     snapshot: Snapshot
@@ -61,6 +62,7 @@ class Situation:
     end_buffer_bps: int | Unknown = NOT_READ
     solvent_s: int | Unknown = NOT_READ
     mega_gas_wad: int | Unknown = NOT_READ
+    vol_steps_bps: tuple[int, int] | Unknown = NOT_READ
     recorded: Mapping[tuple[int, int], int] = field(default_factory=dict)
     target: ParameterSet | None = None
     collateral_names: Mapping[int, str] = field(default_factory=dict)
@@ -176,7 +178,11 @@ def _ends(situation: Situation) -> list[EndAuction]:
 
 def _publications(situation: Situation, target: ParameterSet, policy: PagePolicy, notes: list[Note]) -> list[Action]:
     actions: list[Action] = []
-    for plan in plan_pages(situation.snapshot, target, policy):
+    steps = situation.vol_steps_bps
+    if isinstance(steps, Unknown):
+        notes.append(Note("limits_unread", f"no page: the table's limits could not be read ({steps.reason})"))
+        return []
+    for plan in plan_pages(situation.snapshot, target, policy, steps):
         if plan.refused is not None:
             notes.append(Note("page_refused", plan.refused, True))
         elif plan.action is not None:

@@ -82,6 +82,7 @@ def observe(
         if policy.bids is not None:
             previews.update(read_previews(chain, snapshot.block, [account for account, _ in auctions], policy.bids))
             mega_gas_wad = _mega_gas(chain, quotes.native_usd_wad(snapshot), snapshot.block.timestamp)
+    vol_steps = _vol_steps(chain, snapshot.block) if policy.pages is not None and target is not None else NOT_READ
     return Situation(
         snapshot=snapshot,
         assessments=assessments,
@@ -89,6 +90,7 @@ def observe(
         end_buffer_bps=end_buffer_bps,
         solvent_s=solvent_s,
         mega_gas_wad=mega_gas_wad,
+        vol_steps_bps=vol_steps,
         recorded=recorded,
         target=target,
         collateral_names=collateral_names,
@@ -104,6 +106,15 @@ def _auction_settings(chain: Chain, block: Block) -> tuple[int | Unknown, int | 
         return unknown, unknown
     _, _, _, fast_s, slow_s, _, _, end_buffer_bps, _ = raw
     return fast_s + slow_s, end_buffer_bps
+
+
+def _vol_steps(chain: Chain, block: Block) -> tuple[int, int] | Unknown:
+    """Largest relative steps (bps) of a page's at-the-money volatility, up and down."""
+    try:
+        limits = chain.call(ContractCall("RiskTable", "limits"), block=block)
+    except KeeperError as error:
+        return Unknown(str(error), block.timestamp)
+    return limits[5], limits[6]
 
 
 def read_previews(

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from keeper.actions import PageHeader, PublishJoint, PublishPage
 from keeper.domain import OptionInfo, PageStatus, Price, Snapshot, UnderlyingInfo, Unknown
@@ -25,6 +25,7 @@ from risk.types import (
 )
 from risk.units import bps_nearest, float_from_wad, unpack_underlying, wad_nearest
 
+BPS = 10_000
 ATM_TENOR_S = 30 * SECONDS_PER_DAY
 PRICE_UNDERLYING = 0
 MAX_SURFACES = 16
@@ -45,6 +46,22 @@ def atm_vol_bps(smile: SmileModel) -> int:
     """At-the-money volatility of a surface at thirty days, bps per sqrt(year)."""
     (item,) = slices_from_smile(smile, [ATM_TENOR_S], 0)
     return bps_nearest(float(volatility(item.svi, 0.0, ATM_TENOR_S / SECONDS_PER_YEAR)))
+
+
+def within_step(smile: SmileModel, last_bps: int, steps_bps: tuple[int, int]) -> SmileModel:
+    """Surface scaled so that its at-the-money volatility is no more than one legal step from the last epoch's.
+
+    ``steps_bps`` are the largest relative steps up and down; ``last_bps`` 0 means that there was no epoch. A larger
+    move takes several epochs; the contract would refuse it in one.
+    """
+    wanted = atm_vol_bps(smile)
+    # One bps inside, because scaling and rounding may add half of one.
+    high = last_bps * (BPS + steps_bps[0]) // BPS - 1
+    low = -(-last_bps * (BPS - steps_bps[1]) // BPS) + 1
+    if last_bps == 0 or low <= wanted <= high:
+        return smile
+    ratio = (high if wanted > high else low) / wanted
+    return replace(smile, short_vol=smile.short_vol * ratio, long_vol=smile.long_vol * ratio)
 
 
 def surface_tuple(item: SurfaceSlice) -> Surface:
@@ -77,8 +94,13 @@ def option_specs(options: Mapping[int, OptionInfo], underlying: int) -> tuple[Op
     )
 
 
-def plan_pages(snapshot: Snapshot, target: ParameterSet, policy: PagePolicy) -> tuple[PagePlan, ...]:
-    """Plan every underlying that has options listed, in order of its number."""
+def plan_pages(
+    snapshot: Snapshot, target: ParameterSet, policy: PagePolicy, vol_steps_bps: tuple[int, int]
+) -> tuple[PagePlan, ...]:
+    """Plan every underlying that has options listed, in order of its number.
+
+    ``vol_steps_bps``: largest steps up and down of the at-the-money volatility that the contract takes.
+    """
     table, prices, infos = snapshot.table, snapshot.prices, snapshot.underlyings
     if isinstance(table, Unknown) or isinstance(prices, Unknown) or isinstance(infos, Unknown):
         return ()
@@ -87,7 +109,7 @@ def plan_pages(snapshot: Snapshot, target: ParameterSet, policy: PagePolicy) -> 
         page = table.pages.get(u)
         if info.option_slots == 0 or (page is not None and page.rows_wanted == 0):
             continue
-        plans.append(_plan(snapshot, info, page, prices.get((PRICE_UNDERLYING, u)), target, policy))
+        plans.append(_plan(snapshot, info, page, prices.get((PRICE_UNDERLYING, u)), target, policy, vol_steps_bps))
     return tuple(plans)
 
 
@@ -98,6 +120,7 @@ def _plan(
     price: Price | None,
     target: ParameterSet,
     policy: PagePolicy,
+    vol_steps_bps: tuple[int, int],
 ) -> PagePlan:
     if price is None or price.dead:
         return PagePlan(info.id)  # no reference to publish against; the price's own age raises the alert
@@ -108,7 +131,8 @@ def _plan(
     if trigger is None:
         return PagePlan(info.id)
     try:
-        action = build(snapshot, info.id, page, price, smile, target, policy.validity_s)
+        legal = within_step(smile, 0 if page is None else page.atm_vol_bps, vol_steps_bps)
+        action = build(snapshot, info.id, page, price, legal, target, policy.validity_s)
     except RiskError as error:
         return PagePlan(info.id, trigger=trigger, refused=f"page of {info.symbol} cannot be built: {error}")
     return PagePlan(info.id, action, trigger)

@@ -20,6 +20,7 @@ IDLE = AuctionState(Phase.NONE, 0, 4)
 
 def situation(view: Snapshot, **extra: Any) -> Situation:
     defaults: dict[str, Any] = {"end_buffer_bps": 1_000, "solvent_s": 3_600, "mega_gas_wad": 2 * WAD}
+    defaults["vol_steps_bps"] = (5_000, 3_500)
     return Situation(view, assess_all(view), **{**defaults, **extra})
 
 

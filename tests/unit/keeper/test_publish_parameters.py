@@ -11,7 +11,7 @@ from keeper.assess import assess_all
 from keeper.domain import ParameterBounds, ParameterStatus, Snapshot, Unknown
 from keeper.publish.parameters import PushPlan, PushPolicy, plan_push
 from keeper.publish.words import COLLATERAL, GLOBAL, UNDERLYING, Stuck, outside_deadband, step_towards
-from risk.types import CollateralParameters, GlobalParameters, ParameterSet
+from risk.types import CollateralParameters, ParameterSet
 from risk.units import pack_collateral, pack_global, pack_lanes, pack_underlying, unpack_lanes
 from tests.support.keeper_world import (
     BOUNDS,
@@ -26,9 +26,7 @@ from tests.support.keeper_world import (
 )
 
 NAMES = {0: "WETH"}
-POLICY = PushPolicy(
-    deadband_bps=100, heartbeat_s=7 * 86_400, max_newly_liquidatable=0, max_newly_liquidatable_wad=0
-)
+POLICY = PushPolicy(deadband_bps=100, heartbeat_s=7 * 86_400, max_newly_liquidatable=0, max_newly_liquidatable_wad=0)
 
 
 def plan(view: Snapshot, wanted: ParameterSet, policy: PushPolicy = POLICY, approved: bool = False) -> PushPlan:

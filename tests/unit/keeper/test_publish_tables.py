@@ -9,7 +9,15 @@ from keeper.actions import PublishPage
 from keeper.domain import JointStatus, Price, TableStatus, UnderlyingInfo, Unknown
 from keeper.errors import Halt
 from keeper.publish.readback import verify
-from keeper.publish.tables import atm_vol_bps, joint_words, plan_joint, plan_pages, surface_slice, surface_tuple
+from keeper.publish.tables import (
+    atm_vol_bps,
+    joint_words,
+    plan_joint,
+    plan_pages,
+    surface_slice,
+    surface_tuple,
+    within_step,
+)
 from keeper.publish.triggers import PagePolicy, page_trigger
 from risk.onchain_words import JointSet, Page
 from risk.pricing import black76
@@ -18,6 +26,7 @@ from risk.types import SmileModel
 from tests.support.keeper_world import ETH, NOW, PRICE, WAD, joint, market, page_status, snapshot, target
 
 POLICY = PagePolicy(drift_bps=500, vol_bps=1_000, heartbeat_s=6 * 3600, validity_s=86_400)
+STEPS = (5_000, 3_500)
 FRESH = Price(PRICE, 0, NOW - 60)
 
 
@@ -77,9 +86,17 @@ def test_a_surface_survives_the_way_to_the_chain_and_back() -> None:
     assert abs(raw[3] / WAD - item.svi.a) < 1e-15
 
 
+def test_a_volatility_beyond_one_step_is_walked_to() -> None:
+    smile = SmileModel(1.8, 1.8, 2.0, -0.2, 0.9)
+    assert atm_vol_bps(within_step(smile, 6_000, STEPS)) == 8_999  # 6,000 + 50 %, one inside
+    assert atm_vol_bps(within_step(SmileModel(0.1, 0.1, 2.0, -0.2, 0.9), 6_000, STEPS)) == 3_901
+    assert within_step(smile, 0, STEPS) == smile
+    assert within_step(smile, 12_001, STEPS) == smile
+
+
 def build() -> PublishPage:
     view = snapshot(table=TableStatus(JointStatus(None, 0, 0, 0), {ETH: page_status(rows=1)}))
-    (plan,) = plan_pages(view, target(), POLICY)
+    (plan,) = plan_pages(view, target(), POLICY, STEPS)
     assert plan.action is not None
     return plan.action
 
@@ -108,17 +125,17 @@ def test_a_dead_price_publishes_nothing() -> None:
     view = snapshot(
         table=TableStatus(JointStatus(None, 0, 0, 0), {ETH: page_status(rows=1)}), prices={(0, ETH): Price(PRICE, 2, 1)}
     )
-    (plan,) = plan_pages(view, target(), POLICY)
+    (plan,) = plan_pages(view, target(), POLICY, STEPS)
     assert plan.action is None and plan.refused is None
 
 
 def test_a_missing_surface_is_refused_by_name() -> None:
-    (plan,) = plan_pages(snapshot(), target(surfaces={}), POLICY)
+    (plan,) = plan_pages(snapshot(), target(surfaces={}), POLICY, STEPS)
     assert plan.refused == "the calibration has no volatility surface for ETH; add it"
 
 
 def test_an_unread_table_plans_nothing() -> None:
-    assert plan_pages(snapshot(table=Unknown("lost", 1)), target(), POLICY) == ()
+    assert plan_pages(snapshot(table=Unknown("lost", 1)), target(), POLICY, STEPS) == ()
 
 
 def test_joint_scenarios_are_packed_by_the_chains_numbers() -> None:
