@@ -113,7 +113,9 @@ def deploy_market(cash: Any = None) -> Market:
         "contracts/MarginAccounts.vy", GOVERNANCE, GUARDIAN, cash.address, registry.address, oracle.address
     )
     parameters = _parameters()
-    table = boa.load("contracts/testing/TableFixture.vy")
+    table = boa.load(
+        "contracts/RiskTable.vy", GOVERNANCE, GUARDIAN, registry.address, oracle.address, parameters.address
+    )
     engine = boa.load(
         "contracts/MarginEngine.vy",
         accounts.address, registry.address, oracle.address, parameters.address, table.address,
