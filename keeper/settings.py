@@ -42,6 +42,8 @@ CONVENTIONS = {
     "ETH_PASSWORD": "eth_password",
     "LOG_LEVEL": "log_level",
     "LOG_FORMAT": "log_format",
+    "METRICS_HOST": "metrics_host",
+    "METRICS_PORT": "metrics_port",
 }
 
 
@@ -115,6 +117,9 @@ class Liquidator(_Section):
     min_profit_usd: Decimal = Field(default=Decimal(25), ge=0)
     warehouse_bps: int = Field(default=100, ge=0, le=10_000)
     max_fraction: Annotated[Decimal, Field(gt=0, le=1)] = Decimal(1)
+    min_im_health_usd: Decimal = Field(default=Decimal(0), ge=0)
+    native_symbol: str = "ETH"
+    native_usd: Decimal | None = Field(default=None, gt=0)
 
     @model_validator(mode="after")
     def _bidder_needed(self) -> Liquidator:
@@ -129,9 +134,11 @@ class Publisher(_Section):
     enabled: bool = False
     push_parameters: bool = False
     drift_bps: int = Field(default=300, gt=0)
+    drift_steps: Annotated[Decimal, Field(gt=0, le=6)] = Decimal(2)
     vol_bps: int = Field(default=500, gt=0)
     heartbeat_s: int = Field(default=6 * 3600, gt=0)
     validity_s: int = Field(default=24 * 3600, gt=0)
+    calibrate_s: int = Field(default=3_600, ge=60)
     parameter_heartbeat_s: int = Field(default=24 * 3600, gt=0)
     parameter_deadband_bps: int = Field(default=100, ge=0)
     max_newly_liquidatable: int = Field(default=0, ge=0)
@@ -173,6 +180,9 @@ class Settings(BaseSettings):
     eth_password: Path | None = None
     execute: bool = False
     cycle_interval_s: Annotated[float, Field(gt=0)] = 12.0
+    lease_s: int = Field(default=60, ge=5)
+    metrics_host: str = "127.0.0.1"
+    metrics_port: int | None = Field(default=9464, ge=0, le=65_535)
     confirmations: int | None = Field(default=None, ge=0)
     prices_dir: Path | None = None
     fees: Fees = Field(default_factory=Fees)

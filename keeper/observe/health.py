@@ -44,12 +44,12 @@ class HealthBoard:
     ----------
     limits_s
         Name of each standing check and the greatest age it may have, in seconds. All must be stamped at least once
-        before the keeper counts as ready.
+        before the keeper counts as ready. A stamp without a limit is kept and not judged.
     started_at
         Unix time the process began; a check never stamped is judged by the age of the process.
     """
 
-    def __init__(self, limits_s: Mapping[str, float], started_at: float) -> None:
+    def __init__(self, limits_s: Mapping[str, float], started_at: float = 0.0) -> None:
         self._limits = dict(limits_s)
         self._started_at = started_at
         self._at: dict[str, float] = {}
@@ -59,8 +59,6 @@ class HealthBoard:
 
     def stamp(self, name: str, at: float) -> None:
         """Record that standing check ``name`` was last known good at unix time ``at``."""
-        if name not in self._limits:
-            raise KeyError(f"health check {name!r} has no limit; add it to limits_s")
         with self._lock:
             self._at[name] = at
 
