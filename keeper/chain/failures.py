@@ -7,8 +7,10 @@ are standard, and words decide the rest.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import requests
@@ -81,9 +83,11 @@ def classify(error: Exception, what: str) -> KeeperError:
     if isinstance(error, requests.RequestException):
         return _transport(error, what)
     if isinstance(error, ContractLogicError):
-        return reverted(what, _logic_reason(error))
+        return reverted(what, _reason(error.data, str(error.message or "")))
     if isinstance(error, Web3RPCError):
         return _rpc(error, what)
+    if isinstance(error, json.JSONDecodeError):
+        return Transient(f"{what} got an answer that is not JSON; it will be tried again, check the endpoint if it stays")
     if isinstance(error, TimeExhausted | TimeoutError | ConnectionError):
         return Transient(f"{what} timed out ({error}); it will be tried again")
     if type(error).__name__ == "TransactionFailed":  # of eth-tester, an optional package
@@ -129,7 +133,7 @@ def _rpc(error: Web3RPCError, what: str) -> KeeperError:
     if by_words is not None:
         return by_words
     if code == 3 or REVERT_WORDS.search(message):
-        return reverted(what, _after_prefix(message))
+        return reverted(what, _reason(body.get("data"), message))
     if code == METHOD_NOT_FOUND:
         return Permanent(f"{what} is not offered by the node ('{message}'); use another endpoint")
     if code in INVALID_PARAMS:
@@ -155,11 +159,12 @@ def _by_words(message: str, what: str) -> KeeperError | None:
     return None
 
 
-def _logic_reason(error: ContractLogicError) -> str:
-    data = error.data
-    if isinstance(data, str) and data.startswith("0x"):
-        return revert_reason(bytes.fromhex(data[2:]))
-    return _after_prefix(str(error.message or ""))
+def _reason(data: Any, message: str) -> str:
+    """Reason from the revert data where the node gives them, else from its message."""
+    if isinstance(data, str) and data.startswith("0x") and len(data) > 2:
+        with suppress(ValueError):  # some nodes put words where the data belong
+            return revert_reason(bytes.fromhex(data[2:]))
+    return _after_prefix(message)
 
 
 def _after_prefix(message: str) -> str:

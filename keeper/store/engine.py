@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -18,6 +19,7 @@ from sqlalchemy.orm import Session
 from keeper.errors import ConfigError, Halt, KeeperError, Permanent, Transient
 
 BUSY_TIMEOUT_MS = 5_000
+_MIGRATING = threading.Lock()  # alembic keeps the migration in progress in module globals
 
 
 class Store:
@@ -142,4 +144,5 @@ def _migrate(connection: Connection) -> None:
     config = Config()
     config.set_main_option("script_location", "keeper.store:migrations")
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    with _MIGRATING:
+        command.upgrade(config, "head")

@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The database: migrations, durability, and errors a keeper can act on."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import select
+
+from keeper.errors import ConfigError, Halt, Transient
+from keeper.store import Store, open_store
+from keeper.store.models import Base, MarkRow
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return open_store(f"sqlite:///{tmp_path}/keeper.sqlite")
+
+
+def test_migrations_make_the_tables_of_the_models(store: Store) -> None:
+    with store.engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
+    store.close()
+
+
+def test_opening_again_changes_nothing(tmp_path: Path, store: Store) -> None:
+    with store.session() as session:
+        session.add(MarkRow(chain_id=1, name="x", value=5))
+    store.close()
+    again = open_store(f"sqlite:///{tmp_path}/keeper.sqlite")
+    with again.session() as session:
+        assert session.get_one(MarkRow, (1, "x")).value == 5
+    again.close()
+
+
+def test_a_commit_survives_a_power_cut(store: Store) -> None:
+    with store.engine.connect() as connection:
+        assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+        assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2  # FULL
+        assert connection.exec_driver_sql("PRAGMA foreign_keys").scalar() == 1
+    store.close()
+
+
+def test_chain_integers_of_any_size_and_sign(store: Store) -> None:
+    values = {"big": 2**256 - 1, "negative": -(2**255), "zero": 0}
+    with store.session() as session:
+        session.add_all(MarkRow(chain_id=1, name=name, value=value) for name, value in values.items())
+    with store.session() as session:
+        assert {row.name: row.value for row in session.scalars(select(MarkRow))} == values
+    store.close()
+
+
+def test_what_raises_is_rolled_back(store: Store) -> None:
+    with pytest.raises(RuntimeError), store.session() as session:
+        session.add(MarkRow(chain_id=1, name="x", value=1))
+        session.flush()
+        raise RuntimeError
+    with store.session() as session:
+        assert session.get(MarkRow, (1, "x")) is None
+    store.close()
+
+
+def test_writers_take_turns_and_no_update_is_lost(tmp_path: Path, store: Store) -> None:
+    with store.session() as session:
+        session.add(MarkRow(chain_id=1, name="count", value=0))
+
+    def add() -> None:
+        mine = open_store(f"sqlite:///{tmp_path}/keeper.sqlite")
+        for _ in range(20):
+            with mine.session() as session:
+                session.get_one(MarkRow, (1, "count")).value += 1
+        mine.close()
+
+    threads = [threading.Thread(target=add) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    with store.session() as session:
+        assert session.get_one(MarkRow, (1, "count")).value == 60
+    store.close()
+
+
+def test_a_database_held_by_another_process_is_a_passing_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "keeper.sqlite"
+    open_store(f"sqlite:///{path}").close()
+    monkeypatch.setattr("keeper.store.engine.BUSY_TIMEOUT_MS", 50)
+    store = open_store(f"sqlite:///{path}")
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(Transient, match="is locked by another process"), store.session() as session:
+        session.add(MarkRow(chain_id=1, name="x", value=1))
+    other.execute("ROLLBACK")
+    other.close()
+    with store.session() as session:
+        session.add(MarkRow(chain_id=1, name="x", value=1))
+    store.close()
+
+
+def test_a_full_disk_halts(store: Store) -> None:
+    with store.engine.connect() as connection:
+        pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
+        connection.exec_driver_sql(f"PRAGMA max_page_count={pages}")
+        with pytest.raises(Halt, match="has no room left"):  # noqa: SIM117, PT012
+            from sqlalchemy.exc import DBAPIError
+
+            from keeper.store.engine import classify
+
+            try:
+                for k in range(2_000):
+                    connection.exec_driver_sql("INSERT INTO marks VALUES (1, ?, ?)", (f"name {k}", "9" * 78))
+            except DBAPIError as error:
+                raise classify(error, store.name) from error
+    store.close()
+
+
+def test_a_damaged_file_halts(tmp_path: Path) -> None:
+    path = tmp_path / "keeper.sqlite"
+    path.write_bytes(b"this is not a database" * 100)
+    with pytest.raises(Halt, match="is damaged"):
+        open_store(f"sqlite:///{path}")
+
+
+def test_a_path_that_cannot_be_written_halts(tmp_path: Path) -> None:
+    with pytest.raises(Halt, match="cannot be written"):
+        open_store(f"sqlite:///{tmp_path}/no/such/folder/keeper.sqlite")
+
+
+@pytest.mark.parametrize("url", ["keeper.sqlite", "oracle://x", "nonsense+driver://x"])
+def test_urls_that_cannot_be_used(url: str) -> None:
+    with pytest.raises(ConfigError, match="DATABASE_URL is not usable"):
+        open_store(url)
+
+
+def test_a_database_of_a_newer_keeper_is_refused(tmp_path: Path, store: Store) -> None:
+    with store.engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    store.close()
+    with pytest.raises(ConfigError, match="update the keeper"):
+        open_store(f"sqlite:///{tmp_path}/keeper.sqlite")
+
+
+def test_the_password_stays_out_of_names() -> None:
+    from sqlalchemy import create_engine
+
+    store = Store(create_engine("sqlite:///x.sqlite"))
+    assert store.name == "sqlite:///x.sqlite"
