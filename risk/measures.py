@@ -279,8 +279,10 @@ def cornish_fisher_var(pnl: ArrayLike, level: float = 0.99) -> float:
     return -mean - corrected * deviation
 
 
-def gaussian_var_contributions(weights: ArrayLike, covariance: ArrayLike, level: float = 0.99) -> FloatArray:
-    """Euler contributions of positions to the normal VaR of a portfolio with zero mean; they add up to it.
+def gaussian_var_contributions(
+    weights: ArrayLike, covariance: ArrayLike, level: float = 0.99, means: ArrayLike = 0.0
+) -> FloatArray:
+    """Euler contributions of positions to the normal VaR of a portfolio; they add up to it.
 
     Parameters
     ----------
@@ -288,6 +290,8 @@ def gaussian_var_contributions(weights: ArrayLike, covariance: ArrayLike, level:
         Shape (n,), positions.
     covariance
         Shape (n, n).
+    means
+        Shape (n,) or a scalar, expected profit of each position's unit.
 
     Examples
     --------
@@ -297,9 +301,10 @@ def gaussian_var_contributions(weights: ArrayLike, covariance: ArrayLike, level:
     w, sigma = np.asarray(weights, dtype=np.float64), np.asarray(covariance, dtype=np.float64)
     marginal = sigma @ w
     deviation = math.sqrt(float(w @ marginal))
+    expected = w * np.asarray(means, dtype=np.float64)
     if deviation == 0.0:
-        return np.zeros_like(w)
-    return np.asarray(w * marginal * (float(ndtri(level)) / deviation), dtype=np.float64)
+        return -expected
+    return np.asarray(w * marginal * (float(ndtri(level)) / deviation) - expected, dtype=np.float64)
 
 
 def _tail_sorted(

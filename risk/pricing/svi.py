@@ -27,6 +27,7 @@ CHECK_GRID: FloatArray = np.linspace(-1.5, 1.5, 301)
 # A floor on fitted sigma keeps the vertex differentiable; arbitrage is judged with this tolerance.
 _MIN_SIGMA = 1e-3
 _G_TOLERANCE = 1e-9
+_MIN_VARIANCE = 1e-12
 _MIN_QUOTES = 5
 
 
@@ -89,7 +90,7 @@ def butterfly(svi: SviSlice, k: ArrayLike = CHECK_GRID) -> FloatArray:
     grid = np.asarray(k, dtype=np.float64)
     x = grid - svi.m
     root = np.sqrt(x * x + svi.sigma * svi.sigma)
-    w = np.maximum(svi.a + svi.b * (svi.rho * x + root), 1e-300)
+    w = np.maximum(svi.a + svi.b * (svi.rho * x + root), _MIN_VARIANCE)
     slope = svi.b * (svi.rho + x / root)
     curvature = svi.b * svi.sigma * svi.sigma / root**3
     return np.square(1.0 - grid * slope / (2.0 * w)) - 0.25 * slope * slope * (1.0 / w + 0.25) + 0.5 * curvature
@@ -256,7 +257,7 @@ def _residuals(
     penalty: float,
 ) -> FloatArray:
     svi = _unscaled(p, scale, span)
-    misfit = (np.sqrt(np.maximum(total_variance(svi, x), 1e-12) / tau) - quoted) * root_weight
+    misfit = (np.sqrt(np.maximum(total_variance(svi, x), _MIN_VARIANCE) / tau) - quoted) * root_weight
     if penalty == 0.0:
         return misfit
     lowest = svi.a + svi.b * svi.sigma * np.sqrt(1.0 - svi.rho**2)
