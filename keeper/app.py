@@ -1,0 +1,272 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Wiring: from settings to a keeper that runs."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from keeper import __version__
+from keeper.chain.client import ChainClient
+from keeper.chain.contracts import Contracts
+from keeper.chain.rpc import Rpc
+from keeper.cycle import Cycle, CycleReport
+from keeper.decide import Policy
+from keeper.deploy.manifest import Manifest, load_manifest
+from keeper.domain import ContractCall, Snapshot, Unknown
+from keeper.errors import ConfigError
+from keeper.index.indexer import Indexer
+from keeper.lease import Lease
+from keeper.liquidate.sizing import BidPolicy
+from keeper.observe.alerts import Alerts
+from keeper.observe.board import Instruments, standing_limits
+from keeper.observe.health import HealthBoard
+from keeper.observe.metrics import Metrics
+from keeper.outbox import SenderOutbox
+from keeper.ports import Chain
+from keeper.publish.calibration import PriceBook, collateral_specs, recalibrate
+from keeper.publish.parameters import PushPolicy
+from keeper.publish.triggers import PagePolicy
+from keeper.recorder import Recorder
+from keeper.settings import Settings
+from keeper.situation import NativePrice
+from keeper.store import Store, open_store
+from keeper.tx.journal import Journal
+from keeper.tx.sender import Sender, policy_from
+from keeper.tx.signer import LocalSigner, load_signer
+
+WAD = 10**18
+ROLES = ("RiskTable", "RiskParameters")
+
+
+class SystemClock:
+    """Implements `keeper.ports.Clock`."""
+
+    def now(self) -> int:
+        """Unix time in seconds."""
+        return int(time.time())
+
+    def sleep(self, seconds: float) -> None:
+        """Wait."""
+        time.sleep(seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """A chain whose id and code have been checked against the manifest."""
+
+    settings: Settings
+    manifest: Manifest
+    chain: ChainClient
+
+    def collateral_names(self, snapshot: Snapshot) -> dict[int, str]:
+        """Symbol of each collateral asset, by its number."""
+        if isinstance(snapshot.collaterals, Unknown):
+            return {}
+        symbols = {address.lower(): symbol for symbol, address in self.manifest.tokens.items()}
+        return {
+            number: symbols[info.token.lower()]
+            for number, info in snapshot.collaterals.items()
+            if info.token.lower() in symbols
+        }
+
+
+def connect(settings: Settings) -> Connection:
+    """Connect and check chain id, code and manifest before anything is believed.
+
+    Raises
+    ------
+    ConfigError
+        No endpoint or manifest, another chain, or an address without its code.
+    Transient
+        No endpoint answers.
+    """
+    manifest = load_manifest(settings.manifest_path)
+    if manifest.chain_id != settings.expected_chain_id:
+        raise ConfigError(
+            f"manifest {settings.manifest_path} is of chain {manifest.chain_id}, settings expect "
+            f"{settings.expected_chain_id}; give the manifest of this chain"
+        )
+    rpc = Rpc.connect(settings.endpoints, send_url=settings.send_endpoint, timeout_s=settings.rpc_timeout_s)
+    rpc.check_chain(settings.expected_chain_id)
+    multicall = settings.multicall or manifest.addresses.get("Multicall")
+    chain = ChainClient(
+        rpc,
+        Contracts(manifest.deployed()),
+        settings.expected_chain_id,
+        multicall=multicall,
+        batch=settings.multicall_batch,
+    )
+    chain.start()
+    return Connection(settings, manifest, chain)
+
+
+def policy_of(settings: Settings) -> Policy:
+    """What the settings allow."""
+    liquidator, publisher = settings.liquidator, settings.publisher
+    bids = None
+    if liquidator.policy == "bid" and liquidator.bidder_account is not None:
+        bids = BidPolicy(
+            bidder_account=liquidator.bidder_account,
+            min_profit_wad=int(liquidator.min_profit_usd * WAD),
+            warehouse_bps=liquidator.warehouse_bps,
+            max_fraction_wad=int(liquidator.max_fraction * WAD),
+            min_im_health_wad=int(liquidator.min_im_health_usd * WAD),
+        )
+    pages = PagePolicy(
+        drift_bps=publisher.drift_bps,
+        vol_bps=publisher.vol_bps,
+        heartbeat_s=publisher.heartbeat_s,
+        validity_s=publisher.validity_s,
+        drift_steps_bps=int(publisher.drift_steps * 10_000),
+    )
+    return Policy(
+        liquidate=liquidator.policy != "none",
+        bids=bids,
+        pages=pages if publisher.enabled else None,
+        push=push_policy(settings) if publisher.push_parameters else None,
+    )
+
+
+def push_policy(settings: Settings) -> PushPolicy:
+    """Guards of a parameter push."""
+    publisher = settings.publisher
+    return PushPolicy(
+        deadband_bps=publisher.parameter_deadband_bps,
+        heartbeat_s=publisher.parameter_heartbeat_s,
+        max_newly_liquidatable=publisher.max_newly_liquidatable,
+        max_newly_liquidatable_wad=int(publisher.max_newly_liquidatable_usd * WAD),
+        require_approval=publisher.require_approval,
+    )
+
+
+def check_roles(chain: Chain, settings: Settings, address: str) -> None:
+    """Make sure that the key may do what the settings ask of it.
+
+    Raises
+    ------
+    ConfigError
+        It lacks a role, or may not act for the bidder's account.
+    """
+    publisher, liquidator = settings.publisher, settings.liquidator
+    wanted = dict(zip(ROLES, (publisher.enabled, publisher.push_parameters), strict=True))
+    for contract, needed in wanted.items():
+        if needed and not chain.call(ContractCall(contract, "is_keeper", (address,))):
+            raise ConfigError(
+                f"key {address} has no keeper role on {contract}; have governance call set_keeper, or use its key"
+            )
+    if liquidator.policy == "bid":
+        args = (liquidator.bidder_account, address)
+        if not chain.call(ContractCall("MarginAccounts", "is_authorised", args)):
+            raise ConfigError(
+                f"key {address} may not act for account {liquidator.bidder_account}; "
+                "make it the owner or an operator, or correct liquidator.bidder_account"
+            )
+
+
+@dataclass(slots=True)
+class Keeper:
+    """Everything one keeper process holds."""
+
+    connection: Connection
+    store: Store
+    clock: SystemClock
+    metrics: Metrics
+    health: HealthBoard
+    indexer: Indexer
+    cycle: Cycle
+    lease: Lease | None = None
+    book: PriceBook | None = None
+    view: Snapshot | None = None
+
+    def turn(self) -> CycleReport | None:
+        """Read new events and do one cycle; None while another instance holds the lease."""
+        if self.lease is not None:
+            held = self.lease.acquire(self.clock.now())
+            self.metrics.lease_held.set(0 if held is None else 1)
+            if held is None:
+                return None
+        self.indexer.sync()
+        return self.cycle.run()
+
+    def look(self) -> None:
+        """Read the market without accounts, append a bar to the price history when one has ended."""
+        self.view = self.connection.chain.snapshot(accounts=())
+        self.cycle.collateral_names = self.connection.collateral_names(self.view)
+        if self.book is not None:
+            self.book.observe(self.view)
+
+    def calibrate(self) -> None:
+        """Calibrate on everything known; where that fails, the previous target stays in force.
+
+        Touches no chain client, so it may run beside the cycle.
+        """
+        if self.book is not None and self.view is not None:
+            specs = collateral_specs(self.cycle.collateral_names, self.view)
+            now = self.view.block.timestamp
+            self.cycle.target = recalibrate(self.book.history, specs, self.cycle.target, now)
+
+    def close(self) -> None:
+        """Give the lease back and close the database."""
+        if self.lease is not None:
+            self.lease.release(self.clock.now())
+        self.store.close()
+
+
+def build_keeper(connection: Connection, execute: bool) -> Keeper:
+    """Wire a keeper.
+
+    Parameters
+    ----------
+    execute
+        Send, under a lease; else every action is rehearsed only.
+
+    Raises
+    ------
+    ConfigError
+        The settings ask for what they do not provide for.
+    """
+    settings, chain = connection.settings, connection.chain
+    publisher = settings.publisher
+    if (publisher.enabled or publisher.push_parameters) and settings.prices_dir is None:
+        raise ConfigError("publishing needs price history to calibrate on; set prices_dir to a folder of price files")
+    signer = load_signer(settings) if execute else _optional_signer(settings)
+    if signer is not None and execute:
+        check_roles(chain, settings, signer.address)
+    store = open_store(settings.database_url.get_secret_value())
+    clock = SystemClock()
+    metrics = Metrics(__version__, chain.chain_id)
+    health = HealthBoard(standing_limits(settings.cycle_interval_s), clock.now())
+    lease = Lease(store, chain.chain_id, settings.lease_s) if execute else None
+    cycle = Cycle(
+        chain=chain,
+        clock=clock,
+        recorder=Recorder(store, chain.chain_id),
+        instruments=Instruments(metrics, health),
+        alerts=Alerts(metrics),
+        quotes=NativePrice(settings.liquidator.native_symbol, settings.liquidator.native_usd),
+        policy=policy_of(settings),
+        sender=None if signer is None else signer.address,
+    )
+    if execute and signer is not None:
+        journal = Journal(store, chain.chain_id, signer.address)
+        sender = Sender(chain, journal, signer, clock, policy_from(settings))
+        cycle.outbox = SenderOutbox(sender, journal, clock, lease)
+    start = settings.index.start_block if settings.index.start_block is not None else connection.manifest.start_block
+    indexer = Indexer(chain, store, start_block=start, block_range=settings.index.block_range)
+    book = None if settings.prices_dir is None else PriceBook.open(settings.prices_dir, _symbols(chain))
+    return Keeper(connection, store, clock, metrics, health, indexer, cycle, lease, book)
+
+
+def _optional_signer(settings: Settings) -> LocalSigner | None:
+    """A dry run rehearses as the configured key where there is one."""
+    given = (settings.private_key, settings.private_key_file, settings.eth_keystore, settings.eth_keystore_account)
+    return load_signer(settings) if any(value is not None for value in given) else None
+
+
+def _symbols(chain: ChainClient) -> tuple[str, ...]:
+    """Underlyings of the chain, in order: each needs a price file."""
+    view = chain.snapshot(accounts=())
+    if isinstance(view.underlyings, Unknown):
+        raise ConfigError(f"underlyings cannot be read ({view.underlyings.reason}); check the manifest")
+    return tuple(info.symbol for _, info in sorted(view.underlyings.items()))
