@@ -22,6 +22,7 @@ from contracts.modules import errors_engine as errors
 from contracts.modules import fixed_math
 from contracts.modules import haircut
 from contracts.modules import joint_scan
+from contracts.modules import row_sum
 from contracts.modules import underlying_risk
 from contracts.modules import what_if
 
@@ -34,52 +35,50 @@ PARAMETERS: public(immutable(address))
 TABLE: public(immutable(address))
 
 LANE: constant(uint256) = 2**16 - 1
+PERP_SHIFT: constant(uint256) = 128
+COLLATERAL_SHIFT: constant(uint256) = 144
+LINKED_SHIFT: constant(uint256) = 152
 ALL_COLUMNS: constant(uint256) = 2**9 - 1
 # the price points one quarter of the scan range below and above the live price, which give the net delta
 DELTA_COLUMNS: constant(uint256) = 2**3 + 2**5
-# no single scenario asked for
 # scenarios of assess_at from here on are points of the scan
 FIRST_POINT: constant(uint256) = 64
-EVERY: constant(uint256) = max_value(uint256)
+POINTS: constant(uint256) = 27
+EVERY: constant(uint256) = FIRST_POINT + POINTS
 NOTHING: constant(uint256) = 16
 
 
-# what the other contracts say about one account
-struct Inputs:
+# what the words are about, one bit an underlying, and the index of the first word after the collateral
+struct Shape:
     active: uint256
     active_count: uint256
-    collateral_count: uint256
-    prices: DynArray[uint256, 32]
-    parameters: DynArray[uint256, 33]
-    funding: DynArray[uint256, 16]
-    table: DynArray[uint256, 33]
+    optioned: uint256
+    perps: uint256
+    collaterals: uint256
+    cursor: uint256
 
 
-# how far the words and the inputs have been read
-struct Cursor:
-    word: uint256
-    active: uint256
-    perp: uint256
-    page: uint256
+struct Collateral:
+    value_wad: uint256
+    im_wad: uint256
+    mm_wad: uint256
+    linked_wad: uint256[16]
 
 
-# sums over the underlyings, and what the scenarios say
-struct Totals:
-    equity_mark: int256
-    equity_im: int256
-    equity_mm: int256
-    charges: uint256
-    drift: uint256
-    scan_sum: uint256
-    scan_max: uint256
-    # before the offset floor: scan of the only underlying, greatest joint loss, or loss of the scenario asked for
-    loss: uint256
-    worst_joint: uint256
-    flags: uint256
-    active_count: uint256
-    global_parameters: uint256
+# what the underlyings come to
+struct Sums:
+    equity_wad: int256
+    charges_wad: uint256
+    drift_wad: uint256
+    scan_wad: uint256
+    scan_max_wad: uint256
+    # loss in the one scenario asked for
+    loss_wad: uint256
+
+
+struct Run:
+    result: IMarginEngine.Assessment
     points: int256[3][9]
-    scans: DynArray[uint256, 16]
 
 
 @deploy
@@ -106,7 +105,7 @@ def assess(account: uint256) -> IMarginEngine.Assessment:
     @param account Account number
     @return Amounts in wad; worst_joint 255 = no joint scenario loses; flags and scans as in the margin rule, section 7
     """
-    return self._assess(staticcall IMarginAccounts(ACCOUNTS).state(account))
+    return self._run(staticcall IMarginAccounts(ACCOUNTS).state(account), EVERY, NOTHING).result
 
 
 @external
@@ -116,7 +115,7 @@ def assess_state(words: DynArray[uint256, c.MAX_WORDS]) -> IMarginEngine.Assessm
     @notice The same for any state, whether or not an account has it.
     @param words Words as MarginAccounts.state gives them
     """
-    return self._assess(words)
+    return self._run(words, EVERY, NOTHING).result
 
 
 @external
@@ -140,7 +139,7 @@ def assess_after(
             index: DynArray[uint256, 16] = staticcall IInstrumentRegistry(REGISTRY).funding(1 << (delta.instrument >> 8))
             funding_wad = self._signed(index[0])
         words = what_if._trade(words, delta, funding_wad)
-    return self._assess(words)
+    return self._run(words, EVERY, NOTHING).result
 
 
 @external
@@ -153,10 +152,11 @@ def assess_at(account: uint256, scenario: uint256) -> (int256, uint256):
     @param scenario < 64: joint scenario (two or more active underlyings); 64 + 9 * v + n: scan point (exactly one)
     @return Equity for maintenance margin and a lower bound of the requirement, wad
     """
-    assert scenario != EVERY, errors.NO_SCENARIO
-    totals: Totals = self._sum_up(staticcall IMarginAccounts(ACCOUNTS).state(account), scenario, NOTHING)
-    mm_scale_bps: uint256 = (totals.global_parameters >> 16) & LANE
-    return totals.equity_mm, fixed_math._mul_div_up(mm_scale_bps, totals.loss, c.BPS) + totals.charges
+    assert scenario < EVERY, errors.NO_SCENARIO
+    result: IMarginEngine.Assessment = self._run(
+        staticcall IMarginAccounts(ACCOUNTS).state(account), scenario, NOTHING
+    ).result
+    return result.equity_mm, result.mm
 
 
 @external
@@ -168,7 +168,7 @@ def grid(account: uint256, underlying: uint256) -> int256[27]:
     @param underlying Underlying; all zero when the account has nothing in it
     @return Index 9 * v + n: volatility state v (down, base, up), price move (n - 4) quarters of the scan range
     """
-    points: int256[3][9] = self._sum_up(staticcall IMarginAccounts(ACCOUNTS).state(account), EVERY, underlying).points
+    points: int256[3][9] = self._run(staticcall IMarginAccounts(ACCOUNTS).state(account), EVERY, underlying).points
     result: int256[27] = empty(int256[27])
     for v: uint256 in range(3):
         for n: uint256 in range(9):
@@ -178,206 +178,217 @@ def grid(account: uint256, underlying: uint256) -> int256[27]:
 
 @internal
 @view
-def _assess(words: DynArray[uint256, c.MAX_WORDS]) -> IMarginEngine.Assessment:
+def _run(words: DynArray[uint256, c.MAX_WORDS], scenario: uint256, shown: uint256) -> Run:
     """
-    @notice Section 7. Requirements are rounded up, against the account.
-    """
-    totals: Totals = self._sum_up(words, EVERY, NOTHING)
-    risk: uint256 = totals.loss
-    word: uint256 = totals.global_parameters
-    if totals.active_count >= 2:
-        risk = max(risk, fixed_math._mul_div_up((word >> 48) & LANE, totals.scan_sum, c.BPS))
-        if 2 * totals.scan_max > totals.scan_sum:
-            risk = max(risk, 2 * totals.scan_max - totals.scan_sum)
-    return IMarginEngine.Assessment(
-        equity_mark=totals.equity_mark,
-        equity_im=totals.equity_im,
-        equity_mm=totals.equity_mm,
-        im=fixed_math._mul_div_up(word & LANE, risk, c.BPS)
-        + fixed_math._mul_div_up((word >> 32) & LANE, totals.charges, c.BPS)
-        + totals.drift,
-        mm=fixed_math._mul_div_up((word >> 16) & LANE, risk, c.BPS) + totals.charges,
-        market_risk=risk,
-        charges=totals.charges,
-        worst_joint=totals.worst_joint,
-        flags=totals.flags,
-        scans=totals.scans,
-    )
-
-
-@internal
-@view
-def _sum_up(words: DynArray[uint256, c.MAX_WORDS], scenario: uint256, shown: uint256) -> Totals:
-    """
-    @notice Evaluates the active underlyings one after the other.
-    @param words State words
-    @param scenario Scenario of assess_at, or EVERY
+    @notice Evaluates the active underlyings one after the other, then the scenarios over all of them.
+    @dev The loop is in here because passing words and inputs on would copy them for every underlying.
+    @param words State words (section 2)
+    @param scenario Scenario of assess_at, whose bound then is the result's mm; or EVERY
     @param shown Underlying whose live grid to return, or NOTHING
-    @return Totals; loss is the scan of the only underlying, the greatest joint loss, or the loss of the scenario asked for
     """
-    inputs: Inputs = self._read(words)
-    totals: Totals = empty(Totals)
-    linked_wad: int256[16] = empty(int256[16])
-    totals, linked_wad = self._collateral(words, inputs)
-    scenarios: DynArray[uint256, c.MAX_JOINT] = []
-    if inputs.active_count >= 2:
-        scenarios = joint_scan._load(inputs.table[0])
-        totals.flags |= self._joint_flags(inputs.table[0])
-    self._check_scenario(scenario, inputs.active_count, len(scenarios))
+    run: Run = empty(Run)
+    shape: Shape = self._shape(words)
+    prices: DynArray[uint256, 32] = staticcall IPriceOracle(ORACLE).read(shape.active, shape.collaterals)
+    parameters: DynArray[uint256, 33] = staticcall IRiskParameters(PARAMETERS).words(shape.active, shape.collaterals)
+    funding: DynArray[uint256, 16] = []
+    if shape.perps != 0:
+        funding = staticcall IInstrumentRegistry(REGISTRY).funding(shape.perps)
+    table: DynArray[uint256, 33] = []
+    if shape.optioned != 0 or shape.active_count >= 2:
+        table = staticcall IRiskTable(TABLE).read(shape.optioned)
 
-    sums: int256[c.MAX_JOINT] = empty(int256[c.MAX_JOINT])
-    joint_sum: int256 = 0
-    cursor: Cursor = Cursor(word=2 + inputs.collateral_count, active=0, perp=0, page=1)
-    for u: uint256 in range(c.MAX_UNDERLYINGS):
-        if inputs.active >> u == 0:
+    for price: uint256 in prices:
+        if (price >> 128) & 255 == c.PRICE_DEAD:
+            run.result.flags = c.FLAG_PRICE_DEAD
             break
-        if (inputs.active >> u) & 1 == 0:
+    collateral: Collateral = empty(Collateral)
+    if shape.collaterals != 0:
+        collateral = self._collateral(words, shape.cursor, prices, parameters, shape.active_count)
+    scenarios: DynArray[uint256, c.MAX_JOINT] = []
+    if shape.active_count >= 2:
+        scenarios = joint_scan._load(table[0])
+        run.result.flags |= self._joint_flags(table[0])
+    self._check_scenario(scenario, shape.active_count, len(scenarios))
+
+    sums: Sums = empty(Sums)
+    totals: uint256[c.MAX_JOINT] = empty(uint256[c.MAX_JOINT])
+    joint_sum: int256 = 0
+    place: joint_scan.Place = empty(joint_scan.Place)
+    cursor: uint256 = shape.cursor
+    index: uint256 = 0
+    perp_index: uint256 = 0
+    page_index: uint256 = 1
+    for u: uint256 in range(c.MAX_UNDERLYINGS):
+        if shape.active >> u == 0:
+            break
+        if (shape.active >> u) & 1 == 0:
             continue
         holding: underlying_risk.Holding = empty(underlying_risk.Holding)
-        holding, cursor = self._holding(words, inputs, cursor, u)
-        holding.linked_wad = linked_wad[u]
-        place: joint_scan.Place = empty(joint_scan.Place)
+        rows: row_sum.RowSum = empty(row_sum.RowSum)
+        holding.price_wad = prices[index] & (2**128 - 1)
+        index += 1
+        holding.parameters = parameters[index]
+        holding.linked_wad = collateral.linked_wad[u]
+        holding.columns = ALL_COLUMNS
+        if (shape.perps >> u) & 1 == 1:
+            holding.lots = self._signed(words[cursor] << 192) >> 192
+            holding.quote = self._signed(words[cursor]) >> 64
+            holding.funding_wad = self._signed(funding[perp_index]) - self._signed(words[cursor + 1])
+            cursor += 2
+            perp_index += 1
+        count: uint256 = (words[0] >> (8 * u)) & 255
+        if count != 0:
+            holding.page_1 = table[page_index]
+            holding.page_2 = table[page_index + 1]
+            page_index += 2
+            rows = row_sum._sum_rows(
+                words, cursor, count, convert(holding.page_1 & (2**160 - 1), address), holding.price_wad
+            )
+            cursor += (count + 3) >> 2
         if scenario < FIRST_POINT:
             place = joint_scan._place(scenarios[scenario], u)
             holding.columns = DELTA_COLUMNS | (3 << place.cell)
-        elif scenario != EVERY:
+        elif scenario < EVERY:
             holding.columns = DELTA_COLUMNS | (1 << ((scenario - FIRST_POINT) % 9))
 
-        part: underlying_risk.Part = underlying_risk._part(words, holding)
-        totals.equity_mark += part.equity_wad
-        totals.equity_im += part.equity_wad
-        totals.equity_mm += part.equity_wad
-        totals.charges += part.charge_wad
-        totals.drift += part.drift_wad
-        totals.scan_sum += part.scan_wad
-        totals.scan_max = max(totals.scan_max, part.scan_wad)
-        totals.scans.append(part.scan_wad)
-        totals.flags |= part.flags
+        part: underlying_risk.Part = underlying_risk._part(holding, rows)
+        sums.equity_wad += part.equity_wad
+        sums.charges_wad += part.charge_wad
+        sums.drift_wad += part.drift_wad
+        sums.scan_wad += part.scan_wad
+        sums.scan_max_wad = max(sums.scan_max_wad, part.scan_wad)
+        run.result.scans.append(part.scan_wad)
+        run.result.flags |= part.flags
         if u == shown:
-            totals.points = part.points
+            run.points = part.points
         if scenario < FIRST_POINT:
             joint_sum += joint_scan._at(part.points, place)
-        elif scenario != EVERY:
+        elif scenario < EVERY:
             # `_check_scenario`: there is exactly one underlying
             point: uint256 = scenario - FIRST_POINT
-            totals.loss = convert(max(-part.points[point % 9][point // 9], 0), uint256)
+            sums.loss_wad = convert(max(-part.points[point % 9][point // 9], 0), uint256)
         elif len(scenarios) != 0:
-            sums = joint_scan._accumulate(sums, scenarios, part.points, u)
+            if count == 0:
+                totals = joint_scan._accumulate_flat(totals, scenarios, part.points, u)
+            else:
+                totals = joint_scan._accumulate(totals, scenarios, part.points, u)
 
+    run.result.worst_joint = joint_scan.NO_SCENARIO
     if scenario < FIRST_POINT:
-        totals.loss = joint_scan._loss(joint_sum)
+        sums.loss_wad = joint_scan._loss(joint_sum)
     elif scenario == EVERY:
-        totals.loss = totals.scan_sum
-        if totals.flags & c.FLAG_JOINT_MISSING == 0 and inputs.active_count >= 2:
-            totals.loss, totals.worst_joint = joint_scan._worst(sums, len(scenarios))
-    return totals
+        # one underlying, or no scenarios to go by: the scans as they are
+        sums.loss_wad = sums.scan_wad
+        if shape.active_count >= 2:
+            if run.result.flags & c.FLAG_JOINT_MISSING == 0:
+                sums.loss_wad, run.result.worst_joint = joint_scan._worst(totals)
+            sums.loss_wad = self._floored(sums, parameters[0])
+
+    # section 7; requirements up, against the account
+    sums.equity_wad += self._signed(words[1])
+    run.result.equity_mark = sums.equity_wad + convert(collateral.value_wad, int256)
+    run.result.equity_im = sums.equity_wad + convert(collateral.im_wad, int256)
+    run.result.equity_mm = sums.equity_wad + convert(collateral.mm_wad, int256)
+    run.result.market_risk = sums.loss_wad
+    run.result.charges = sums.charges_wad
+    run.result.im = (
+        self._scaled(sums.loss_wad, parameters[0])
+        + self._scaled(sums.charges_wad, parameters[0] >> 32)
+        + sums.drift_wad
+    )
+    run.result.mm = self._scaled(sums.loss_wad, parameters[0] >> 16) + sums.charges_wad
+    return run
 
 
 @internal
-@view
-def _read(words: DynArray[uint256, c.MAX_WORDS]) -> Inputs:
+@pure
+def _shape(words: DynArray[uint256, c.MAX_WORDS]) -> Shape:
     """
-    @notice Finds the active underlyings and reads what concerns them. Sections 2 and 3.
+    @notice What an account has: section 2 and the active underlyings of section 3.
     """
-    inputs: Inputs = empty(Inputs)
     head: uint256 = words[0]
-    perps: uint256 = (head >> 128) & LANE
-    collaterals: uint256 = (head >> 144) & LANE
-    optioned: uint256 = 0
+    shape: Shape = empty(Shape)
+    shape.perps = (head >> PERP_SHIFT) & LANE
+    shape.collaterals = (head >> COLLATERAL_SHIFT) & LANE
+    shape.cursor = 2
+    counts: uint256 = head & (2**128 - 1)
     for u: uint256 in range(c.MAX_UNDERLYINGS):
-        counts: uint256 = (head & (2**128 - 1)) >> (8 * u)
         if counts == 0:
             break
         if counts & 255 != 0:
-            optioned |= 1 << u
-    inputs.active = optioned | perps
+            shape.optioned |= 1 << u
+        counts = counts >> 8
+    shape.active = shape.optioned | shape.perps
+    held: uint256 = shape.collaterals
     for k: uint256 in range(c.MAX_COLLATERALS):
-        if collaterals >> k == 0:
+        if held == 0:
             break
-        if (collaterals >> k) & 1 == 1:
-            word: uint256 = words[2 + inputs.collateral_count]
-            inputs.collateral_count += 1
-            linked: uint256 = (word >> 152) & 255
+        if held & 1 == 1:
+            word: uint256 = words[shape.cursor]
+            shape.cursor += 1
+            linked: uint256 = (word >> LINKED_SHIFT) & 255
             if linked != 0 and word & (2**128 - 1) != 0:
-                inputs.active |= 1 << (linked - 1)
+                shape.active |= 1 << (linked - 1)
+        held = held >> 1
+    bits: uint256 = shape.active
     for u: uint256 in range(c.MAX_UNDERLYINGS):
-        if inputs.active >> u == 0:
+        if bits == 0:
             break
-        inputs.active_count += (inputs.active >> u) & 1
-
-    inputs.prices = staticcall IPriceOracle(ORACLE).read(inputs.active, collaterals)
-    inputs.parameters = staticcall IRiskParameters(PARAMETERS).words(inputs.active, collaterals)
-    if perps != 0:
-        inputs.funding = staticcall IInstrumentRegistry(REGISTRY).funding(perps)
-    if optioned != 0 or inputs.active_count >= 2:
-        inputs.table = staticcall IRiskTable(TABLE).read(optioned)
-    return inputs
+        shape.active_count += bits & 1
+        bits = bits >> 1
+    return shape
 
 
 @internal
-@view
-def _collateral(words: DynArray[uint256, c.MAX_WORDS], inputs: Inputs) -> (Totals, int256[16]):
+@pure
+def _collateral(
+    words: DynArray[uint256, c.MAX_WORDS],
+    beyond: uint256,
+    prices: DynArray[uint256, 32],
+    parameters: DynArray[uint256, 33],
+    active_count: uint256,
+) -> Collateral:
     """
-    @notice Opens the totals with cash and collateral (section 6) and with the dead prices.
-    @return Totals so far and the value of the collateral linked to each underlying
+    @notice Section 6: the sums over all collateral.
+    @param words State words, collateral from 2 to before `beyond`
+    @param prices Prices of the active underlyings and then of the collateral
+    @param parameters The global word, then the same order
     """
-    totals: Totals = empty(Totals)
-    linked_wad: int256[16] = empty(int256[16])
-    cash: int256 = self._signed(words[1])
-    counted: haircut.Counted = empty(haircut.Counted)
-    for price: uint256 in inputs.prices:
-        if (price >> 128) & 255 == c.PRICE_DEAD:
-            totals.flags = c.FLAG_PRICE_DEAD
-    for i: uint256 in range(inputs.collateral_count, bound=c.MAX_COLLATERALS):
-        word: uint256 = words[2 + i]
-        price: uint256 = inputs.prices[inputs.active_count + i]
-        one: haircut.Counted = haircut._count(
-            word, price & (2**128 - 1), inputs.parameters[1 + inputs.active_count + i]
-        )
-        counted.value_wad += one.value_wad
-        counted.mm_wad += one.mm_wad
-        if (price >> 128) & 255 != c.PRICE_DEAD:
-            counted.im_wad += one.im_wad
-        linked: uint256 = (word >> 152) & 255
+    total: Collateral = empty(Collateral)
+    index: uint256 = active_count
+    for i: uint256 in range(2, beyond, bound=c.MAX_COLLATERALS):
+        counted: haircut.Counted = haircut._count(words[i], prices[index], parameters[index + 1])
+        index += 1
+        total.value_wad += counted.value_wad
+        total.im_wad += counted.im_wad
+        total.mm_wad += counted.mm_wad
+        linked: uint256 = (words[i] >> LINKED_SHIFT) & 255
         if linked != 0:
-            linked_wad[linked - 1] += convert(one.value_wad, int256)
-    totals.equity_mark = cash + convert(counted.value_wad, int256)
-    totals.equity_im = cash + convert(counted.im_wad, int256)
-    totals.equity_mm = cash + convert(counted.mm_wad, int256)
-    totals.active_count = inputs.active_count
-    totals.global_parameters = inputs.parameters[0]
-    totals.worst_joint = joint_scan.NO_SCENARIO
-    return totals, linked_wad
+            total.linked_wad[linked - 1] += counted.value_wad
+    return total
 
 
 @internal
-@view
-def _holding(
-    words: DynArray[uint256, c.MAX_WORDS], inputs: Inputs, before: Cursor, underlying: uint256
-) -> (underlying_risk.Holding, Cursor):
+@pure
+def _floored(sums: Sums, global_parameters: uint256) -> uint256:
     """
-    @notice Reads one active underlying's words and inputs and moves past them.
+    @notice Market risk over several underlyings: the joint loss, but at least a share of all scans, and for a book that
+            one underlying dominates, at least that one's scan less the others'.
     """
-    cursor: Cursor = before
-    holding: underlying_risk.Holding = empty(underlying_risk.Holding)
-    holding.price_wad = inputs.prices[cursor.active] & (2**128 - 1)
-    cursor.active += 1
-    holding.parameters = inputs.parameters[cursor.active]
-    holding.columns = ALL_COLUMNS
-    holding.options = (words[0] >> (8 * underlying)) & 255
-    if (words[0] >> (128 + underlying)) & 1 == 1:
-        holding.lots = self._signed(words[cursor.word] << 192) >> 192
-        holding.quote = self._signed(words[cursor.word]) >> 64
-        holding.funding_wad = self._signed(inputs.funding[cursor.perp]) - self._signed(words[cursor.word + 1])
-        cursor.word += 2
-        cursor.perp += 1
-    holding.first = cursor.word
-    if holding.options != 0:
-        holding.page_1 = inputs.table[cursor.page]
-        holding.page_2 = inputs.table[cursor.page + 1]
-        cursor.page += 2
-        cursor.word += (holding.options + 3) >> 2
-    return holding, cursor
+    share: uint256 = self._scaled(sums.scan_wad, global_parameters >> 48)
+    lead: uint256 = 0
+    if 2 * sums.scan_max_wad > sums.scan_wad:
+        lead = 2 * sums.scan_max_wad - sums.scan_wad
+    return max(sums.loss_wad, max(share, lead))
+
+
+@internal
+@pure
+def _scaled(amount_wad: uint256, lane: uint256) -> uint256:
+    """
+    @notice ceil(amount * bps / 1e4) with the bps in the lowest 16 bits of `lane`.
+    """
+    return fixed_math._mul_div_up(amount_wad, lane & LANE, c.BPS)
 
 
 @internal
@@ -402,8 +413,7 @@ def _check_scenario(scenario: uint256, active_count: uint256, joint_count: uint2
     if scenario < FIRST_POINT:
         # none is loaded for fewer than two underlyings
         assert scenario < joint_count, errors.NO_SCENARIO
-    elif scenario != EVERY:
-        assert scenario < FIRST_POINT + 27, errors.NO_SCENARIO
+    elif scenario < EVERY:
         assert active_count == 1, errors.SEVERAL_ACTIVE
 
 

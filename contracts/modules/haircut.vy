@@ -25,17 +25,17 @@ struct Counted:
 
 @internal
 @pure
-def _count(state_word: uint256, price_wad: uint256, parameters: uint256) -> Counted:
+def _count(state_word: uint256, price_word: uint256, parameters: uint256) -> Counted:
     """
     @notice Market value of one holding and what of it counts for initial and for maintenance margin, wad.
     @param state_word amount (0..127) | cap use in bps (128..143) | decimals (144..151)
-    @param price_wad USD per whole token
+    @param price_word USD wad per whole token (0..127) | state (128..135)
     @param parameters haircut_im_bps | haircut_mm_bps | size_haircut_bps | size_unit | use_haircut_bps, 16 bits each
     """
     amount: uint256 = state_word & (2**128 - 1)
     # down, against the account; at most 10^18
     value: uint256 = unsafe_div(
-        unsafe_mul(amount, price_wad), pow_mod256(10, (state_word >> 144) & 255)
+        unsafe_mul(amount, price_word & (2**128 - 1)), pow_mod256(10, (state_word >> 144) & 255)
     )
     # up, against the account
     size: uint256 = unsafe_mul(max((parameters >> 48) & LANE, 1), MONEY_UNIT)
@@ -48,9 +48,12 @@ def _count(state_word: uint256, price_wad: uint256, parameters: uint256) -> Coun
             unsafe_add(unsafe_mul((parameters >> 64) & LANE, (state_word >> 128) & LANE), c.BPS - 1), c.BPS
         ),
     )
+    im: uint256 = 0
+    if (price_word >> 128) & 255 != c.PRICE_DEAD:
+        im = self._less(value, unsafe_add(parameters & LANE, extra))
     return Counted(
         value_wad=value,
-        im_wad=self._less(value, unsafe_add(parameters & LANE, extra)),
+        im_wad=im,
         mm_wad=self._less(value, unsafe_add((parameters >> 16) & LANE, extra)),
     )
 

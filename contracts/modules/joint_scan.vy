@@ -7,7 +7,7 @@
         the eighteen cells are laid out once per underlying and a scenario costs three multiplications.
 
         Bounds that the unchecked operations rest on: a grid value is below 2^224, a coefficient below 2^240 and the sum
-        over sixteen underlyings below 2^245.
+        over sixteen underlyings below 2^245. Coefficients and sums are in two's complement, modulo 2^256.
 """
 
 from contracts.modules import constants as c
@@ -22,10 +22,10 @@ BLOB_BYTES: constant(uint256) = 32 * c.MAX_JOINT
 
 # one cell of the live grid between two price points and between the base and one outer volatility state
 struct Cell:
-    level: int256
-    move: int256
-    vol: int256
-    both: int256
+    level: uint256
+    move: uint256
+    vol: uint256
+    both: uint256
 
 
 struct Place:
@@ -64,53 +64,49 @@ def _load(joint_word: uint256) -> DynArray[uint256, c.MAX_JOINT]:
 @internal
 @pure
 def _accumulate(
-    sums: int256[c.MAX_JOINT], scenarios: DynArray[uint256, c.MAX_JOINT], points: int256[3][9], underlying: uint256
-) -> int256[c.MAX_JOINT]:
+    sums: uint256[c.MAX_JOINT], scenarios: DynArray[uint256, c.MAX_JOINT], points: int256[3][9], underlying: uint256
+) -> uint256[c.MAX_JOINT]:
     """
     @notice Adds one underlying's profit and loss, x 16129, to the running sum of every scenario.
+    @param sums In two's complement
+    @param points Live grid by price point and volatility state
     """
-    totals: int256[c.MAX_JOINT] = sums
-    cells: Cell[18] = empty(Cell[18])
+    totals: uint256[c.MAX_JOINT] = sums
+    # down in cells 0..9, up in 10..19
+    cells: Cell[20] = empty(Cell[20])
     for i: uint256 in range(9):
         here: int256[3] = points[i]
-        # the last point has no next cell: a scenario on it has f = 0
-        beyond: int256[3] = points[min(unsafe_add(i, 1), 8)]
+        # nothing lies beyond the last point
+        beyond: int256[3] = points[8 if i == 8 else unsafe_add(i, 1)]
         rise: int256 = unsafe_sub(beyond[1], here[1])
-        level: int256 = unsafe_mul(here[1], SCALE)
-        move: int256 = unsafe_mul(rise, 127)
-        cells[i] = Cell(
-            level=level,
-            move=move,
-            vol=unsafe_mul(unsafe_sub(here[0], here[1]), 127),
-            both=unsafe_sub(unsafe_sub(beyond[0], here[0]), rise),
+        cell: Cell = Cell(
+            level=self._wrap(unsafe_mul(here[1], SCALE)),
+            move=self._wrap(unsafe_mul(rise, 127)),
+            vol=self._wrap(unsafe_mul(unsafe_sub(here[1], here[0]), 127)),
+            both=self._wrap(unsafe_add(unsafe_sub(here[0], beyond[0]), rise)),
         )
-        cells[unsafe_add(i, 9)] = Cell(
-            level=level,
-            move=move,
-            vol=unsafe_mul(unsafe_sub(here[2], here[1]), 127),
-            both=unsafe_sub(unsafe_sub(beyond[2], here[2]), rise),
-        )
+        cells[unsafe_add(i, 1)] = cell
+        cell.vol = self._wrap(unsafe_mul(unsafe_sub(here[2], here[1]), 127))
+        cell.both = self._wrap(unsafe_sub(unsafe_sub(beyond[2], here[2]), rise))
+        cells[unsafe_add(i, 11)] = cell
+    # -128 counts as -127: it falls in front of the first point, where the price does not matter
+    cells[0] = Cell(level=cells[1].level, move=0, vol=cells[1].vol, both=0)
+    cells[10] = Cell(level=cells[11].level, move=0, vol=cells[11].vol, both=0)
 
     position: uint256 = unsafe_mul(underlying, 16)
     j: uint256 = 0
     for scenario: uint256 in scenarios:
-        pair: uint256 = (scenario ^ SIGN_BITS) >> position
-        # -128 counts as -127; four quarters of the scan range a side, so k / 127 counts price points from the lowest
-        k: uint256 = unsafe_mul(unsafe_sub(max(pair & 255, 1), 1), 4)
-        f: int256 = convert(k % 127, int256)
-        vol: int256 = convert(max((pair >> 8) & 255, 1), int256)
-        k = unsafe_div(k, 127)
-        g: int256 = unsafe_sub(128, vol)
-        if vol >= 128:
-            k = unsafe_add(k, 9)
-            g = unsafe_sub(vol, 128)
-        cell: Cell = cells[k]
+        vol: uint256 = (scenario ^ SIGN_BITS) >> position
+        # four quarters of the scan range a side: k / 127 counts price points from in front of the first
+        k: uint256 = unsafe_add(unsafe_mul(vol & 255, 4), 123)
+        # volatility byte + 128, the lowest one left out
+        vol = (vol >> 8) & 255
+        cell: Cell = cells[unsafe_add(unsafe_div(k, 127), unsafe_mul(vol >> 7, 10))]
+        vol = unsafe_sub(unsafe_add(vol, convert(vol == 0, uint256)), 128)
+        k = k % 127
         totals[j] = unsafe_add(
-            totals[j],
-            unsafe_add(
-                unsafe_add(cell.level, unsafe_mul(f, cell.move)),
-                unsafe_mul(g, unsafe_add(cell.vol, unsafe_mul(f, cell.both))),
-            ),
+            unsafe_add(totals[j], unsafe_add(cell.level, unsafe_mul(k, cell.move))),
+            unsafe_mul(vol, unsafe_add(cell.vol, unsafe_mul(k, cell.both))),
         )
         j = unsafe_add(j, 1)
     return totals
@@ -118,15 +114,51 @@ def _accumulate(
 
 @internal
 @pure
-def _worst(totals: int256[c.MAX_JOINT], count: uint256) -> (uint256, uint256):
+def _accumulate_flat(
+    sums: uint256[c.MAX_JOINT], scenarios: DynArray[uint256, c.MAX_JOINT], points: int256[3][9], underlying: uint256
+) -> uint256[c.MAX_JOINT]:
     """
-    @notice Greatest loss in wad, rounded against the account, and the lowest scenario that has it (255: no loss).
+    @notice The same for an underlying without options, which does not know volatility.
+    """
+    totals: uint256[c.MAX_JOINT] = sums
+    # level and move of Cell; 0 is in front of the first point
+    lines: uint256[2][10] = empty(uint256[2][10])
+    last: int256 = points[0][1]
+    lines[0][0] = self._wrap(unsafe_mul(last, SCALE))
+    for i: uint256 in range(1, 10):
+        level: int256 = last
+        last = points[8 if i == 9 else i][1]
+        lines[i] = [self._wrap(unsafe_mul(level, SCALE)), self._wrap(unsafe_mul(unsafe_sub(last, level), 127))]
+
+    position: uint256 = unsafe_mul(underlying, 16)
+    j: uint256 = 0
+    for scenario: uint256 in scenarios:
+        k: uint256 = unsafe_add(unsafe_mul(((scenario ^ SIGN_BITS) >> position) & 255, 4), 123)
+        line: uint256[2] = lines[unsafe_div(k, 127)]
+        totals[j] = unsafe_add(totals[j], unsafe_add(line[0], unsafe_mul(k % 127, line[1])))
+        j = unsafe_add(j, 1)
+    return totals
+
+
+@internal
+@pure
+def _wrap(number: int256) -> uint256:
+    return convert(convert(number, bytes32), uint256)
+
+
+@internal
+@pure
+def _worst(totals: uint256[c.MAX_JOINT]) -> (uint256, uint256):
+    """
+    @notice Greatest loss in wad, rounded against the account, and the lowest scenario that has it (255: no loss). Sums
+            of scenarios that do not exist are 0 and lose nothing.
     """
     worst: uint256 = NO_SCENARIO
     loss: uint256 = 0
     lowest: int256 = 0
-    for j: uint256 in range(count, bound=c.MAX_JOINT):
-        total: int256 = totals[j]
+    j: uint256 = 0
+    for word: uint256 in totals:
+        total: int256 = convert(convert(word, bytes32), int256)
         if total < lowest:
             lowest = total
             rounded: uint256 = self._loss(total)
@@ -134,6 +166,7 @@ def _worst(totals: int256[c.MAX_JOINT], count: uint256) -> (uint256, uint256):
             if rounded > loss:
                 loss = rounded
                 worst = j
+        j = unsafe_add(j, 1)
     return loss, worst
 
 

@@ -4,25 +4,34 @@
 @title Profit and loss of one underlying at 27 points round the live price
 @notice docs/margin-rule.md, section 4: nine price moves of a quarter of the scan range, three volatility states.
 
-        Bounds that the unchecked operations below rest on. Values come from sums with |V| < 2^78 (see row_sum), grid
-        coordinates are clamped to +-45e9, so |t| <= 11e9 inside the outer tier and |t| <= 15e8 inside the inner one,
-        the weights are below 2^68 each and a weighted sum below 2^149; lane units are below 2^96, so its product with
-        one is below 2^245. Delta-one values are below 2^223 (2^128 raw units at 2^90 each, 16 assets) and a scan
-        range and step below 2^19 together, so their product is below 2^242. x is below 2^150 (price below 2^90
-        times 1e18) and its shocked value below 2^168.
+        Signed numbers are uint256 in two's complement here, modulo 2^256, and a floor division adds a multiple of its
+        divisor that makes the numerator positive. Bounds that this and the unchecked operations rest on: sums of rows
+        |V| < 2^78 (see row_sum); grid coordinates are clamped to +-45e9, so |t| <= 11e9 in the outer tier and
+        <= 15e8 in the inner one, a weight is below 2^69 and a weighted sum below 2^149; a lane unit is below
+        2^96, so the product with one is below 2^245. Delta-one values are below 2^222 (16 assets of 2^128 raw
+        units at 2^90 each) and times scan range and step below 2^240. The scan range is 100..9,000 bps, so a shocked
+        price is positive; x is below 2^150 (price below 2^90 times 1e18) and times a shock below 2^167.
 """
 
-SIGNED_WAD: constant(int256) = 10**18
-E9: constant(int256) = 10**9
-# a quarter of the scan range, in bps of a bps
-STEPS: constant(int256) = 40_000
-MAX_COORDINATE: constant(int256) = 45 * 10**9
-OFF_GRID: constant(int256) = 15 * 10**9
+from contracts.modules import row_sum
+
+WAD: constant(uint256) = 10**18
+E9: constant(uint256) = 10**9
+# a quarter of the scan range in bps
+STEPS: constant(uint256) = 40_000
+# grid coordinates are counted from the lowest one, -45e9
+ORIGIN: constant(uint256) = 45 * 10**9
+# the grid ends 15e9 from the reference price
+OFF_GRID: constant(uint256) = 15 * 10**9
 # value x 2e18 (weights) x 1e6 (lots)
-NUM_SCALE: constant(int256) = 2 * 10**24
+NUM_SCALE: constant(uint256) = 2 * 10**24
+NUM_FLOOR: constant(uint256) = 2**166
+DELTA_FLOOR: constant(uint256) = 2**228
+# weights add up to 2e18, so this is what the bias of the sums amounts to
+NUM_BIAS: constant(uint256) = row_sum.NODE_BIAS * 2 * 10**18
 # nodes of the outer tier, one byte each from the lowest: 0 1 2 3 4 7 10 11 12 13 14
 OUTER_NODES: constant(uint256) = (
-    1 * 2**8 + 2 * 2**16 + 3 * 2**24 + 4 * 2**32 + 7 * 2**40 + 10 * 2**48 + 11 * 2**56 + 12 * 2**64 + 13 * 2**72 + 14 * 2**80
+    2**8 + 2 * 2**16 + 3 * 2**24 + 4 * 2**32 + 7 * 2**40 + 10 * 2**48 + 11 * 2**56 + 12 * 2**64 + 13 * 2**72 + 14 * 2**80
 )
 
 
@@ -30,145 +39,150 @@ struct Terms:
     # value that moves one for one with the price, rounded against the account for a fall and for a rise
     delta_low_wad: int256
     delta_high_wad: int256
-    scan_bps: int256
-    price_wad: int256
-    reference_wad: int256
-    step_e9: int256
-    unit_wad: int256
-    slack_wad: int256
-    has_rows: bool
+    scan_bps: uint256
     # which of the nine price points to compute, one bit each
     columns: uint256
+    # without rows, the rest is 0
+    has_rows: bool
+    price_wad: uint256
+    reference_wad: uint256
+    step_e9: uint256
+    unit_wad: uint256
+    slack_wad: uint256
 
 
 struct Live:
-    # by price point and then volatility state
+    # by price point and then volatility state; 0 where not asked for
     points: int256[3][9]
     lowest_wad: int256
     option_value_wad: int256
-    coordinate_e9: int256
-
-
-struct Weights:
-    node_a: uint256
-    node_b: uint256
-    node_d: uint256
-    a: int256
-    b: int256
-    d: int256
+    # how far the live price is from the reference price, 1e-9 of a grid step
+    away_e9: uint256
 
 
 @internal
 @pure
-def _evaluate(nodes: int256[3][15], terms: Terms) -> Live:
+def _evaluate(nodes: uint256[3][15], terms: Terms) -> Live:
     """
-    @notice Fills the live grid. Points not asked for stay 0.
-    @param nodes Sums of lots x lanes by price node and volatility state
+    @notice Fills the live grid.
+    @param nodes Biased sums of lots x lanes by price node and volatility state
     @param terms Everything else of the underlying
-    @return Live grid, its lowest value (at most 0), value of the options now and the live price's grid coordinate
+    @return Live grid, its lowest value (at most 0) and the value of the options now, rounded against the account
     """
     live: Live = empty(Live)
-    now_num: int256 = 0
-    x: int256 = 0
+    low: uint256 = unsafe_mul(convert(convert(terms.delta_low_wad, bytes32), uint256), terms.scan_bps)
+    high: uint256 = unsafe_mul(convert(convert(terms.delta_high_wad, bytes32), uint256), terms.scan_bps)
+    x: uint256 = 0
     if terms.has_rows:
-        x = unsafe_div(unsafe_mul(terms.price_wad, SIGNED_WAD), terms.reference_wad)
-        live.coordinate_e9 = self._coordinate(x, 0, terms.scan_bps, terms.step_e9)
-        now: Weights = self._weights(live.coordinate_e9)
-        now_num = unsafe_add(
-            unsafe_add(unsafe_mul(now.a, nodes[now.node_a][1]), unsafe_mul(now.b, nodes[now.node_b][1])),
-            unsafe_mul(now.d, nodes[now.node_d][1]),
-        )
-        live.option_value_wad = unsafe_sub(self._value(unsafe_mul(now_num, terms.unit_wad)), terms.slack_wad)
+        x = unsafe_div(unsafe_mul(terms.price_wad, WAD), terms.reference_wad)
+    lowest_shock: uint256 = unsafe_sub(STEPS, unsafe_mul(4, terms.scan_bps))
+    origin: uint256 = unsafe_mul(ORIGIN, terms.step_e9)
+    # what makes a product of sums and unit positive, and what the quotient must lose again, slack included
+    lift: uint256 = unsafe_sub(NUM_FLOOR * NUM_SCALE, unsafe_mul(NUM_BIAS, terms.unit_wad))
+    sunk: uint256 = unsafe_add(NUM_FLOOR, terms.slack_wad)
+    moved: uint256 = 0
+    down: uint256 = 0
+    base: uint256 = 0
+    up: uint256 = 0
+    n: uint256 = 4
+    point: int256[3] = empty(int256[3])
+    lowest: int256 = 0
 
-    for i: uint256 in range(9):
-        if (terms.columns >> i) & 1 == 0:
+    # the first pass values the options at the live price, the others fill one column each
+    for k: uint256 in range(10):
+        if k != 0:
+            n = unsafe_sub(k, 1)
+            if (terms.columns >> n) & 1 == 0:
+                continue
+            moved = unsafe_mul(low if n >= 4 else high, unsafe_sub(n, 4))
+            moved = unsafe_sub(unsafe_div(unsafe_add(moved, DELTA_FLOOR * STEPS), STEPS), DELTA_FLOOR)
+            if not terms.has_rows:
+                point[0] = convert(convert(moved, bytes32), int256)
+                live.points[n] = [point[0], point[0], point[0]]
+                if point[0] < lowest:
+                    lowest = point[0]
+                continue
+        elif not terms.has_rows:
             continue
-        step: int256 = unsafe_sub(convert(i, int256), 4)
-        delta: int256 = terms.delta_low_wad
-        if step < 0:
-            delta = terms.delta_high_wad
-        delta = unsafe_mul(unsafe_mul(delta, terms.scan_bps), step)
-        moved: int256 = unsafe_div(delta, STEPS)
-        # a truncated quotient above the true one is one too high: floor, against the account
-        moved = unsafe_sub(moved, convert(unsafe_mul(moved, STEPS) > delta, int256))
-        point: int256[3] = [moved, moved, moved]
-        if terms.has_rows:
-            moved = unsafe_sub(moved, terms.slack_wad)
-            w: Weights = self._weights(self._coordinate(x, step, terms.scan_bps, terms.step_e9))
-            at_a: int256[3] = nodes[w.node_a]
-            at_b: int256[3] = nodes[w.node_b]
-            at_d: int256[3] = nodes[w.node_d]
-            num: int256 = unsafe_add(
-                unsafe_add(unsafe_mul(w.a, at_a[0]), unsafe_mul(w.b, at_b[0])), unsafe_mul(w.d, at_d[0])
+
+        # coordinate of the shocked price, from -45e9
+        y: uint256 = unsafe_add(
+            unsafe_div(unsafe_mul(x, unsafe_add(lowest_shock, unsafe_mul(terms.scan_bps, n))), STEPS), origin
+        )
+        y = 0 if y < WAD else unsafe_div(unsafe_sub(y, WAD), terms.step_e9)
+        if y > 2 * ORIGIN:
+            y = 2 * ORIGIN
+        # quadratic through the three nearest nodes a, b, d of one tier; t is the distance from b
+        t: uint256 = 0
+        a: uint256 = 0
+        b: uint256 = 0
+        d: uint256 = 0
+        if y >= 42 * E9 and y <= 48 * E9:
+            # nodes 4..10 are one step apart; b keeps a neighbour on both sides. 415e8 is the middle between 3 and 4
+            b = unsafe_add(unsafe_div(unsafe_sub(y, 415 * 10**8), E9), 4)
+            if b < 5:
+                b = 5
+            elif b > 9:
+                b = 9
+            t = unsafe_sub(y, unsafe_mul(unsafe_add(b, 38), E9))
+            a = unsafe_sub(b, 1)
+            d = unsafe_add(b, 1)
+        else:
+            # three steps apart, from -45e9: centres 11..19 have both neighbours
+            b = unsafe_div(unsafe_add(y, 15 * 10**8), 3 * E9)
+            if b < 11:
+                b = 11
+            elif b > 19:
+                b = 19
+            # at least -11e9 steps off, so 12e9 makes the quotient positive
+            t = unsafe_sub(
+                unsafe_div(unsafe_sub(unsafe_add(y, 36 * E9), unsafe_mul(b, 3 * E9)), 3), 12 * E9
             )
-            point[0] = unsafe_add(moved, self._value(unsafe_mul(unsafe_sub(num, now_num), terms.unit_wad)))
-            num = unsafe_add(
-                unsafe_add(unsafe_mul(w.a, at_a[1]), unsafe_mul(w.b, at_b[1])), unsafe_mul(w.d, at_d[1])
+            d = OUTER_NODES >> unsafe_mul(unsafe_sub(b, 11), 8)
+            a = d & 255
+            b = (d >> 8) & 255
+            d = (d >> 16) & 255
+        at_a: uint256[3] = nodes[a]
+        at_b: uint256[3] = nodes[b]
+        at_d: uint256[3] = nodes[d]
+        a = unsafe_mul(t, t)
+        b = unsafe_sub(2 * 10**18, unsafe_add(a, a))
+        t = unsafe_mul(t, E9)
+        d = unsafe_add(a, t)
+        a = unsafe_sub(a, t)
+        base = unsafe_mul(
+            unsafe_add(unsafe_add(unsafe_mul(a, at_a[1]), unsafe_mul(b, at_b[1])), unsafe_mul(d, at_d[1])),
+            terms.unit_wad,
+        )
+        if k == 0:
+            live.option_value_wad = convert(
+                convert(unsafe_sub(unsafe_div(unsafe_add(base, lift), NUM_SCALE), sunk), bytes32), int256
             )
-            point[1] = unsafe_add(moved, self._value(unsafe_mul(unsafe_sub(num, now_num), terms.unit_wad)))
-            num = unsafe_add(
-                unsafe_add(unsafe_mul(w.a, at_a[2]), unsafe_mul(w.b, at_b[2])), unsafe_mul(w.d, at_d[2])
-            )
-            point[2] = unsafe_add(moved, self._value(unsafe_mul(unsafe_sub(num, now_num), terms.unit_wad)))
-        live.points[i] = point
-        live.lowest_wad = min(live.lowest_wad, min(point[0], min(point[1], point[2])))
+            live.away_e9 = unsafe_sub(y, ORIGIN) if y > ORIGIN else unsafe_sub(ORIGIN, y)
+            # from here on, values are counted from the present one
+            lift = unsafe_sub(NUM_FLOOR * NUM_SCALE, base)
+            continue
+
+        moved = unsafe_sub(moved, sunk)
+        down = unsafe_mul(
+            unsafe_add(unsafe_add(unsafe_mul(a, at_a[0]), unsafe_mul(b, at_b[0])), unsafe_mul(d, at_d[0])),
+            terms.unit_wad,
+        )
+        up = unsafe_mul(
+            unsafe_add(unsafe_add(unsafe_mul(a, at_a[2]), unsafe_mul(b, at_b[2])), unsafe_mul(d, at_d[2])),
+            terms.unit_wad,
+        )
+        point = [
+            convert(convert(unsafe_add(unsafe_div(unsafe_add(down, lift), NUM_SCALE), moved), bytes32), int256),
+            convert(convert(unsafe_add(unsafe_div(unsafe_add(base, lift), NUM_SCALE), moved), bytes32), int256),
+            convert(convert(unsafe_add(unsafe_div(unsafe_add(up, lift), NUM_SCALE), moved), bytes32), int256),
+        ]
+        live.points[n] = point
+        if point[0] < lowest:
+            lowest = point[0]
+        if point[1] < lowest:
+            lowest = point[1]
+        if point[2] < lowest:
+            lowest = point[2]
+    live.lowest_wad = lowest
     return live
-
-
-@internal
-@pure
-def _value(product: int256) -> int256:
-    """
-    @notice floor(product / 2e24): lots x lane units x weights to wad, against the account.
-    """
-    quotient: int256 = unsafe_div(product, NUM_SCALE)
-    return unsafe_sub(quotient, convert(unsafe_mul(quotient, NUM_SCALE) > product, int256))
-
-
-@internal
-@pure
-def _coordinate(x: int256, step: int256, scan_bps: int256, step_e9: int256) -> int256:
-    """
-    @notice Where the price moved by `step` quarters of the scan range lies on the grid.
-    @param x Live price / reference price, 1e18 = 1
-    @return 1e-9 of a grid step, clamped to +-45e9
-    """
-    product: int256 = unsafe_mul(x, unsafe_add(STEPS, unsafe_mul(scan_bps, step)))
-    shocked: int256 = unsafe_div(product, STEPS)
-    shocked = unsafe_sub(shocked, convert(unsafe_mul(shocked, STEPS) > product, int256))
-    shocked = unsafe_sub(shocked, SIGNED_WAD)
-    y: int256 = unsafe_div(shocked, step_e9)
-    y = unsafe_sub(y, convert(unsafe_mul(y, step_e9) > shocked, int256))
-    return max(min(y, MAX_COORDINATE), -MAX_COORDINATE)
-
-
-@internal
-@pure
-def _weights(y: int256) -> Weights:
-    """
-    @notice Quadratic through the three nearest nodes of one tier: weights of the nodes, x 2e18.
-    @param y Grid coordinate, -45e9..45e9
-    """
-    w: Weights = empty(Weights)
-    t: int256 = 0
-    if -3 * E9 <= y and y <= 3 * E9:
-        # the nearest node one grid step apart, kept where it has a neighbour on both sides: 5..9. Adding 35e8 makes
-        # the numerator positive, so that division is floor
-        b: int256 = max(min(unsafe_add(unsafe_div(unsafe_add(y, 35 * 10**8), E9), 4), 9), 5)
-        t = unsafe_sub(y, unsafe_mul(unsafe_sub(b, 7), E9))
-        w.node_b = convert(b, uint256)
-        w.node_a = unsafe_sub(w.node_b, 1)
-        w.node_d = unsafe_add(w.node_b, 1)
-    else:
-        # three grid steps apart; m = 0..8 counts from the lowest centre. 45e9 + 15e8 makes the numerator positive
-        m: int256 = max(min(unsafe_sub(unsafe_div(unsafe_add(y, 465 * 10**8), 3 * E9), 11), 8), 0)
-        # (y - 3e9 (m - 4)) is above -36e9: floor again
-        t = unsafe_sub(unsafe_div(unsafe_add(unsafe_sub(y, unsafe_mul(m, 3 * E9)), 48 * E9), 3), 12 * E9)
-        outer: uint256 = OUTER_NODES >> unsafe_mul(convert(m, uint256), 8)
-        w.node_a = outer & 255
-        w.node_b = (outer >> 8) & 255
-        w.node_d = (outer >> 16) & 255
-    w.a = unsafe_mul(t, unsafe_sub(t, E9))
-    w.b = unsafe_mul(2, unsafe_sub(SIGNED_WAD, unsafe_mul(t, t)))
-    w.d = unsafe_mul(t, unsafe_add(t, E9))
-    return w

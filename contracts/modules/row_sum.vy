@@ -14,15 +14,16 @@
 
 from contracts.modules import constants as c
 
+# what every sum in RowSum.nodes is too high by
+NODE_BIAS: constant(uint256) = 2**79
 LANES: constant(uint256) = 65535 * (1 + 2**80 + 2**160)
 BIAS: constant(uint256) = 2**79 * (1 + 2**80 + 2**160)
 LANE_MASK: constant(uint256) = 2**80 - 1
-SIGNED_BIAS: constant(int256) = 2**79
 
 
 struct RowSum:
-    # sum of lots x lanes, by price node and then volatility state (down, base, up)
-    nodes: int256[3][15]
+    # 2^79 + sum of lots x lanes, by price node and then volatility state (down, base, up)
+    nodes: uint256[3][15]
     gross_lots: uint256
     # sum over shorts of lots x short-option minimum, in lots x lane units
     short_minimum: uint256
@@ -52,16 +53,22 @@ def _sum_rows(
     lanes: uint256[15] = [
         BIAS, BIAS, BIAS, BIAS, BIAS, BIAS, BIAS, BIAS, BIAS, BIAS, BIAS, BIAS, BIAS, BIAS, BIAS
     ]
-    rows: uint256 = 0
-    if page.codesize != 0:
-        rows = unsafe_div(unsafe_sub(page.codesize, 1), c.ROW_BYTES)
+    rows: uint256 = page.codesize
+    if rows != 0:
+        rows = unsafe_div(unsafe_sub(rows, 1), c.ROW_BYTES)
+    word: uint256 = 0
+    down: uint256 = 0
+    base: uint256 = 0
+    up: uint256 = 0
 
+    # bounds of every unchecked operation here: see the notice of the module; `first` is below 2^8
     for i: uint256 in range(count, bound=c.MAX_POSITIONS):
-        # bounds of every unchecked operation in this loop: see the notice of the module; `first` is below 2^8
-        option: uint256 = words[unsafe_add(first, i >> 2)] >> ((i & 3) << 6)
-        slot: uint256 = option & 255
-        lots: uint256 = (option >> 9) & c.MAX_LOTS
-        short: bool = option & 256 != 0
+        if i & 3 == 0:
+            word = words[unsafe_add(first, i >> 2)]
+        slot: uint256 = word & 255
+        lots: uint256 = (word >> 9) & c.MAX_LOTS
+        short: bool = word & 256 != 0
+        word = word >> 64
         if slot >= rows:
             total.missing = True
             if short:
@@ -71,13 +78,9 @@ def _sum_rows(
                     unsafe_div(unsafe_add(unsafe_mul(lots, price_wad), c.LOTS_PER_UNIT - 1), c.LOTS_PER_UNIT),
                 )
             continue
-
-        row: uint256[3] = abi_decode(
-            slice(page.code, unsafe_add(unsafe_mul(slot, c.ROW_BYTES), 1), c.ROW_BYTES), uint256[3]
+        down, base, up = abi_decode(
+            slice(page.code, unsafe_add(unsafe_mul(slot, c.ROW_BYTES), 1), c.ROW_BYTES), (uint256, uint256, uint256)
         )
-        down: uint256 = row[0]
-        base: uint256 = row[1]
-        up: uint256 = row[2]
         total.gross_lots = unsafe_add(total.gross_lots, lots)
         total.gross_delta = unsafe_add(total.gross_delta, unsafe_mul(lots, base >> 240))
         if short:
@@ -99,27 +102,22 @@ def _sum_rows(
         lanes[13] = unsafe_add(lanes[13], unsafe_mul((up >> 48) & LANES, lots))
         lanes[14] = unsafe_add(lanes[14], unsafe_mul((up >> 64) & LANES, lots))
 
-    if total.gross_lots != 0:
-        for j: uint256 in range(3):
-            offset: uint256 = unsafe_mul(j, 80)
-            node: uint256 = unsafe_mul(j, 5)
-            total.nodes[node] = self._unpack(lanes[0] >> offset, lanes[5] >> offset, lanes[10] >> offset)
-            total.nodes[unsafe_add(node, 1)] = self._unpack(lanes[1] >> offset, lanes[6] >> offset, lanes[11] >> offset)
-            total.nodes[unsafe_add(node, 2)] = self._unpack(lanes[2] >> offset, lanes[7] >> offset, lanes[12] >> offset)
-            total.nodes[unsafe_add(node, 3)] = self._unpack(lanes[3] >> offset, lanes[8] >> offset, lanes[13] >> offset)
-            total.nodes[unsafe_add(node, 4)] = self._unpack(lanes[4] >> offset, lanes[9] >> offset, lanes[14] >> offset)
+    n: uint256 = 0
+    for offset: uint256 in [0, 80, 160]:
+        total.nodes[n] = [
+            (lanes[0] >> offset) & LANE_MASK, (lanes[5] >> offset) & LANE_MASK, (lanes[10] >> offset) & LANE_MASK
+        ]
+        total.nodes[unsafe_add(n, 1)] = [
+            (lanes[1] >> offset) & LANE_MASK, (lanes[6] >> offset) & LANE_MASK, (lanes[11] >> offset) & LANE_MASK
+        ]
+        total.nodes[unsafe_add(n, 2)] = [
+            (lanes[2] >> offset) & LANE_MASK, (lanes[7] >> offset) & LANE_MASK, (lanes[12] >> offset) & LANE_MASK
+        ]
+        total.nodes[unsafe_add(n, 3)] = [
+            (lanes[3] >> offset) & LANE_MASK, (lanes[8] >> offset) & LANE_MASK, (lanes[13] >> offset) & LANE_MASK
+        ]
+        total.nodes[unsafe_add(n, 4)] = [
+            (lanes[4] >> offset) & LANE_MASK, (lanes[9] >> offset) & LANE_MASK, (lanes[14] >> offset) & LANE_MASK
+        ]
+        n = unsafe_add(n, 5)
     return total
-
-
-@internal
-@pure
-def _unpack(down: uint256, base: uint256, up: uint256) -> int256[3]:
-    """
-    @notice Lowest 80-bit lane of each argument without its bias.
-    """
-    # a lane is below 2^80, so neither the conversions nor the subtractions can fail
-    return [
-        unsafe_sub(convert(down & LANE_MASK, int256), SIGNED_BIAS),
-        unsafe_sub(convert(base & LANE_MASK, int256), SIGNED_BIAS),
-        unsafe_sub(convert(up & LANE_MASK, int256), SIGNED_BIAS),
-    ]

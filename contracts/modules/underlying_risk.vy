@@ -26,12 +26,9 @@ struct Holding:
     quote: int256
     funding_wad: int256
     # value of the collateral linked to the underlying
-    linked_wad: int256
+    linked_wad: uint256
     page_1: uint256
     page_2: uint256
-    # index of the first option word, number of options
-    first: uint256
-    options: uint256
     # price points to compute, one bit each; the net delta needs bits 3 and 5
     columns: uint256
 
@@ -49,77 +46,103 @@ struct Part:
 
 @internal
 @view
-def _part(words: DynArray[uint256, c.MAX_WORDS], holding: Holding) -> Part:
+def _part(holding: Holding, rows: row_sum.RowSum) -> Part:
     """
-    @notice Evaluates one underlying. Bounds: lots < 2^55, price < 2^90, quote < 2^191, linked value < 2^222.
-    @param words State words, of which the option words are read
-    @param holding Everything else
+    @notice Evaluates one underlying.
+    @dev Bounds that the unchecked operations rest on: lots < 2^55, sums of lots < 2^62, of lots x lanes < 2^78, a price
+         < 2^90, a lane unit < 2^96, a parameter lane < 2^16, linked collateral < 2^222, so a grid value < 2^224 and
+         the gross delta < 2^223; what is squared is capped at 2^112 first, and a depth is < 2^90.
+    @param holding Its inputs
+    @param rows Sums over its options; empty when there are none
     """
     part: Part = empty(Part)
-    mark: int256 = holding.lots * convert(holding.price_wad, int256)
-    # down, against the account
-    part.equity_wad = fixed_math._floor_div(mark + holding.quote - holding.lots * holding.funding_wad, LOTS)
     terms: live_grid.Terms = empty(live_grid.Terms)
-    terms.delta_low_wad = fixed_math._floor_div(mark, LOTS) + holding.linked_wad
-    terms.delta_high_wad = fixed_math._ceil_div(mark, LOTS) + holding.linked_wad
-    terms.scan_bps = convert(holding.parameters & LANE, int256)
+    terms.delta_low_wad = convert(holding.linked_wad, int256)
+    terms.delta_high_wad = terms.delta_low_wad
+    if holding.lots != 0 or holding.quote != 0:
+        mark: int256 = unsafe_mul(holding.lots, convert(holding.price_wad, int256))
+        # all against the account: profit down, a fall from the lower value, a rise from the higher
+        part.equity_wad = fixed_math._floor_div(mark + holding.quote - holding.lots * holding.funding_wad, LOTS)
+        whole: int256 = fixed_math._floor_div(mark, LOTS)
+        terms.delta_low_wad = unsafe_add(terms.delta_low_wad, whole)
+        terms.delta_high_wad = unsafe_add(terms.delta_low_wad, convert(unsafe_mul(whole, LOTS) != mark, int256))
+    terms.scan_bps = holding.parameters & LANE
     terms.columns = holding.columns
 
-    rows: row_sum.RowSum = empty(row_sum.RowSum)
-    unit: uint256 = 0
-    if holding.options != 0:
-        page: address = convert(holding.page_1 & (2**160 - 1), address)
-        rows = row_sum._sum_rows(words, holding.first, holding.options, page, holding.price_wad)
-        if rows.missing:
-            part.flags = c.FLAG_ROW_MISSING
-        if page != empty(address):
-            if block.timestamp > holding.page_1 >> 224:
-                part.flags |= c.FLAG_TABLE_EXPIRED
-            unit = (holding.page_2 >> 112) & (2**96 - 1)
-            terms.has_rows = True
-            terms.price_wad = convert(holding.price_wad, int256)
-            terms.reference_wad = convert(holding.page_2 & (2**112 - 1), int256)
-            terms.step_e9 = convert(holding.page_2 >> 208, int256)
-            terms.unit_wad = convert(unit, int256)
-            # five eighths of a lane unit a lot is the most that packing can hide; up, against the account
-            terms.slack_wad = convert(fixed_math._mul_div_up(rows.gross_lots * 5, unit, 8 * c.LOTS_PER_UNIT), int256)
+    if rows.missing:
+        part.flags = c.FLAG_ROW_MISSING
+    if holding.page_1 & (2**160 - 1) != 0:
+        if block.timestamp > holding.page_1 >> 224:
+            part.flags |= c.FLAG_TABLE_EXPIRED
+        terms.has_rows = True
+        terms.price_wad = holding.price_wad
+        terms.reference_wad = holding.page_2 & (2**112 - 1)
+        terms.step_e9 = holding.page_2 >> 208
+        terms.unit_wad = (holding.page_2 >> 112) & (2**96 - 1)
+        # five eighths of a lane unit a lot is the most that packing can hide; up, against the account
+        terms.slack_wad = unsafe_div(
+            unsafe_add(unsafe_mul(unsafe_mul(rows.gross_lots, terms.unit_wad), 5), 8 * c.LOTS_PER_UNIT - 1),
+            8 * c.LOTS_PER_UNIT,
+        )
 
     live: live_grid.Live = live_grid._evaluate(rows.nodes, terms)
     part.points = live.points
-    part.equity_wad += live.option_value_wad
-    part.scan_wad = convert(-live.lowest_wad, uint256)
-    if abs(live.coordinate_e9) > live_grid.OFF_GRID:
-        part.flags |= c.FLAG_OFF_GRID
+    part.equity_wad = unsafe_add(part.equity_wad, live.option_value_wad)
+    part.scan_wad = convert(unsafe_sub(0, live.lowest_wad), uint256)
 
     # all charges up, against the account. Value of the net delta: the base volatility's slope round the live price
+    spread: uint256 = convert(abs(unsafe_sub(live.points[5][1], live.points[3][1])), uint256)
     net: uint256 = min(
-        fixed_math._mul_div_up(
-            convert(abs(live.points[5][1] - live.points[3][1]), uint256), 20_000, max(holding.parameters & LANE, 1)
-        ),
-        MAX_CHARGED,
+        unsafe_div(unsafe_add(unsafe_mul(spread, 20_000), unsafe_sub(terms.scan_bps, 1)), terms.scan_bps), MAX_CHARGED
     )
-    notional: uint256 = min(fixed_math._mul_div_up(rows.gross_lots, holding.price_wad, c.LOTS_PER_UNIT), MAX_CHARGED)
     gross: uint256 = convert(max(abs(terms.delta_low_wad), abs(terms.delta_high_wad)), uint256)
-    gross += fixed_math._mul_div_up(rows.gross_delta, unit, c.LOTS_PER_UNIT)
-    depth: uint256 = max((holding.parameters >> 128) & LANE, 1) * MONEY_UNIT
-    part.charge_wad = (
-        self._impact(net, (holding.parameters >> 64) & LANE, depth)
-        + self._impact(notional, (holding.parameters >> 80) & LANE, depth)
-        + fixed_math._mul_div_up(rows.short_minimum, unit, c.LOTS_PER_UNIT)
-        + rows.missing_charge_wad
-    )
+    depth: uint256 = unsafe_mul(max((holding.parameters >> 128) & LANE, 1), MONEY_UNIT)
+    part.charge_wad = self._impact(net, (holding.parameters >> 64) & LANE, depth)
+    if terms.has_rows:
+        notional: uint256 = min(self._lots_up(rows.gross_lots, holding.price_wad), MAX_CHARGED)
+        gross = unsafe_add(gross, self._lots_up(rows.gross_delta, terms.unit_wad))
+        part.charge_wad = unsafe_add(
+            unsafe_add(part.charge_wad, self._impact(notional, (holding.parameters >> 80) & LANE, depth)),
+            self._lots_up(rows.short_minimum, terms.unit_wad),
+        )
+        part.drift_wad = unsafe_div(
+            unsafe_add(
+                unsafe_mul(
+                    unsafe_mul(notional, (holding.parameters >> 112) & LANE), min(live.away_e9, live_grid.OFF_GRID)
+                ),
+                10**13 - 1,
+            ),
+            10**13,
+        )
+        if live.away_e9 > live_grid.OFF_GRID:
+            part.flags |= c.FLAG_OFF_GRID
     if gross > net:
-        part.charge_wad += fixed_math._mul_div_up((gross - net) // 2, (holding.parameters >> 96) & LANE, c.BPS)
-    if notional != 0:
-        away: uint256 = convert(min(abs(live.coordinate_e9), live_grid.OFF_GRID), uint256)
-        part.drift_wad = fixed_math._mul_div_up(notional * ((holding.parameters >> 112) & LANE), away, 10**13)
+        basis: uint256 = unsafe_mul(unsafe_div(unsafe_sub(gross, net), 2), (holding.parameters >> 96) & LANE)
+        part.charge_wad = unsafe_add(part.charge_wad, unsafe_div(unsafe_add(basis, c.BPS - 1), c.BPS))
+    part.charge_wad = unsafe_add(part.charge_wad, rows.missing_charge_wad)
     return part
 
 
 @internal
 @pure
-def _impact(value_wad: uint256, charge_bps: uint256, depth_wad: uint256) -> uint256:
+def _lots_up(lots: uint256, each_wad: uint256) -> uint256:
     """
-    @notice ceil(value * charge * (depth + value) / (1e4 * depth)): grows with the size against the market's depth.
+    @notice ceil(lots * wad per unit / 1e6), < 2^175
     """
-    return fixed_math._mul_div_up(value_wad * charge_bps, depth_wad + value_wad, c.BPS * depth_wad)
+    return unsafe_div(unsafe_add(unsafe_mul(lots, each_wad), c.LOTS_PER_UNIT - 1), c.LOTS_PER_UNIT)
+
+
+@internal
+@pure
+def _impact(amount_wad: uint256, charge_bps: uint256, depth_wad: uint256) -> uint256:
+    """
+    @notice ceil(amount * charge * (depth + amount) / (1e4 * depth)): grows with the size against the market's depth.
+    @dev amount <= 2^112, charge < 2^16, depth < 2^90: the product is below 2^242
+    """
+    divisor: uint256 = unsafe_mul(c.BPS, depth_wad)
+    return unsafe_div(
+        unsafe_add(
+            unsafe_mul(unsafe_mul(amount_wad, charge_bps), unsafe_add(depth_wad, amount_wad)), unsafe_sub(divisor, 1)
+        ),
+        divisor,
+    )
