@@ -145,8 +145,8 @@ def _fields(raw: bytes) -> tuple[str, int, int, int]:
 class PoolProvider(EmbeddedProvider):
     """The embedded chain with a transaction pool in front: geth's rules for nonces and replacements.
 
-    ``paused`` keeps transactions waiting until `mine`; ``lose`` drops what waits; ``fail_sends`` makes the next sends
-    raise after (or, when ``deaf``, before) the pool has taken them.
+    ``paused`` keeps transactions waiting until `mine`; `lose` drops what waits; ``before_send`` and ``after_send`` run
+    before and after a transaction is taken, to fail there. ``asked`` lists the methods asked for.
     """
 
     def __init__(self, backend: BaseChainBackend) -> None:
@@ -154,10 +154,12 @@ class PoolProvider(EmbeddedProvider):
         self.paused = False
         self.pool: dict[tuple[str, int], bytes] = {}
         self.seen: list[bytes] = []
+        self.asked: list[str] = []
         self.before_send: Callable[[], None] | None = None
         self.after_send: Callable[[], None] | None = None
 
     def make_request(self, method: RPCEndpoint, params: Any) -> RPCResponse:
+        self.asked.append(method)
         if method == "eth_sendRawTransaction":
             if self.before_send is not None:
                 self.before_send()
@@ -287,7 +289,9 @@ def make_world(folder: Path, url: str | None = None) -> World:
     address = deploy_counter(rpc.web3)
     _, abi = compiled()
     contracts = Contracts([Deployed("Counter", address, abi)])
-    return World(provider, ChainClient(rpc, contracts, CHAIN_ID), open_store(url or f"sqlite:///{folder}/keeper.sqlite"))
+    return World(
+        provider, ChainClient(rpc, contracts, CHAIN_ID), open_store(url or f"sqlite:///{folder}/keeper.sqlite")
+    )
 
 
 class Killed(BaseException):

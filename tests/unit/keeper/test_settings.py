@@ -101,7 +101,11 @@ def test_config_file_by_environment_or_in_the_folder(toml: Path, monkeypatch: py
         ("BALLAST_FEES__MAX_FE_GWEI", "3", "unknown setting 'fees.max_fe_gwei'; did you mean 'fees.max_fee_gwei'?"),
         ("BALLAST_QWERTZUIOP", "3", "unknown setting 'qwertzuiop'; remove it"),
         ("BALLAST_FEES__MAX_FEE_GWEI", "x", "setting 'fees.max_fee_gwei' is 'x': input should be a valid decimal"),
-        ("BALLAST_FEES__BUMP_PERCENT", "5", "setting 'fees.bump_percent' is '5': input should be greater than or equal"),
+        (
+            "BALLAST_FEES__BUMP_PERCENT",
+            "5",
+            "setting 'fees.bump_percent' is '5': input should be greater than or equal",
+        ),
         ("BALLAST_LIQUIDATOR__POLICY", "all", "setting 'liquidator.policy' is 'all': input should be 'none'"),
         ("BALLAST_LIQUIDATOR__POLICY", "bid", "policy 'bid' needs bidder_account"),
         ("BALLAST_CYCLE_INTERVAL_S", "0", "setting 'cycle_interval_s' is '0': input should be greater than 0"),
@@ -119,8 +123,10 @@ def test_one_sentence_for_each_mistake(name: str, value: str, sentence: str, mon
 
 def test_unknown_key_of_the_file(tmp_path: Path) -> None:
     path = tmp_path / "keeper.toml"
-    path.write_text('[publisher]\nheartbeat = 5\n')
-    with pytest.raises(ConfigError, match=r"unknown setting 'publisher\.heartbeat'; did you mean 'publisher\.heartbeat_s'"):
+    path.write_text("[publisher]\nheartbeat = 5\n")
+    with pytest.raises(
+        ConfigError, match=r"unknown setting 'publisher\.heartbeat'; did you mean 'publisher\.heartbeat_s'"
+    ):
         load_settings(path)
 
 
