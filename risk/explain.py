@@ -19,6 +19,7 @@ from risk.margin import (
     UnderlyingResult,
     check_shapes,
     collateral_values,
+    linked_values,
     live_underlyings,
     margin_block,
     underlying_result,
@@ -121,7 +122,7 @@ def explain(book: Book, market: Market, account: int) -> Explanation:
     one = book.account(account)
     live = live_underlyings(one, market)
     collateral = collateral_values(one, market)
-    results = [underlying_result(one, k, item, _linked_value(k, one, market)) for k, item in enumerate(live)]
+    results = [underlying_result(one, k, item, linked_values(k, collateral, market)) for k, item in enumerate(live)]
     total = margin_block(one, market, live)
     binding = _binding(total, results, market)
     if binding == "joint" and market.joint is not None:
@@ -146,12 +147,6 @@ def explain(book: Book, market: Market, account: int) -> Explanation:
             if collateral.value[0, k] > 0.0
         ),
     )
-
-
-def _linked_value(index: int, one: Book, market: Market) -> FloatArray:
-    mine = [k for k, item in enumerate(market.collaterals) if item.linked == index]
-    prices = np.array([market.collaterals[k].price for k in mine])
-    return np.asarray(one.collateral[:, mine] @ prices, dtype=np.float64)
 
 
 def _binding(total: MarginResult, results: list[UnderlyingResult], market: Market) -> str:

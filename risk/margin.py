@@ -2,7 +2,7 @@
 """The margin rule in floats, for a whole book at once.
 
 Same rule as docs/margin-rule.md, without its roundings (but for whole basis points of haircut). ``risk.onchain`` gives
-the exact integers of one account; this module is for calibration, what-if and monitoring of many.
+the exact integers of one account, ``risk.explain`` the reasons; this module is for calibration and monitoring of many.
 
 Float against integer: every amount differs from the integer twin's by at most ``2e-9`` of the account's gross notional
 (options, perpetuals, linked collateral) plus ``1e-12`` of its cash plus 1e-9 USD; 1.1e-10 was the largest of 480 random
@@ -140,7 +140,11 @@ _RESULT_FIELDS = tuple(item.name for item in fields(MarginResult))
 
 
 class LiveUnderlying(NamedTuple):
-    """What one underlying contributes for every account: row products and the joint map, made once per call."""
+    """What one underlying contributes for every account: row products, made once per call.
+
+    ``signed`` and ``absolute`` multiply signed and absolute units; ``joint_rows`` (slots, scenarios) is the first 27
+    columns of ``signed`` sent through the joint scenarios, ``joint_moves`` (scenarios,) their price moves as fractions.
+    """
 
     market: UnderlyingMarket
     scan: float
@@ -148,15 +152,21 @@ class LiveUnderlying(NamedTuple):
     absolute: FloatArray
     slack: float
     coordinate: float
-    joint: FloatArray | None
+    joint_rows: FloatArray
+    joint_moves: FloatArray
     expired: bool
 
 
 class UnderlyingResult(NamedTuple):
-    """Section 4 of the rule for a block of accounts: ``grid`` (A, 27), the rest (A,)."""
+    """Section 4 of the rule for a block of accounts: ``grid`` (A, 27), the rest (A,).
+
+    ``delta_one`` is the USD value of perpetual and linked collateral, ``slack`` what packing may hide.
+    """
 
     perp_pnl: FloatArray
     option_value: FloatArray
+    delta_one: FloatArray
+    slack: FloatArray
     grid: FloatArray
     scan: FloatArray
     charge: FloatArray
@@ -208,9 +218,7 @@ def margin(book: Book, market: Market, *, threads: int = 1) -> MarginResult:
     live = live_underlyings(book, market)
     # An empty book is one empty block, so that the result still has its columns.
     blocks = [book.block(low, min(low + _BLOCK, len(book))) for low in range(0, max(len(book), 1), _BLOCK)]
-    if threads <= 1:
-        return _joined([margin_block(block, market, live) for block in blocks])
-    with ThreadPoolExecutor(threads) as pool:
+    with ThreadPoolExecutor(max(threads, 1)) as pool:
         return _joined(list(pool.map(lambda block: margin_block(block, market, live), blocks)))
 
 
@@ -231,7 +239,7 @@ def check_shapes(book: Book, market: Market) -> None:
 
 def live_underlyings(book: Book, market: Market) -> tuple[LiveUnderlying, ...]:
     """Slide every page to the live price: all the work that does not depend on the number of accounts."""
-    return tuple(_live(k, book.options[k].shape[1], market) for k in range(len(market.underlyings)))
+    return tuple(_live(k, options.shape[1], market) for k, options in enumerate(book.options))
 
 
 def _live(index: int, slots: int, market: Market) -> LiveUnderlying:
@@ -249,16 +257,17 @@ def _live(index: int, slots: int, market: Market) -> LiveUnderlying:
         absolute[:count, 1] = item.rows.absolute_delta[:count]
         signed[:count, SCAN_POINTS + 1] = absolute[:count, 2] = item.rows.short_minimum[:count]
     signed[count:, SCAN_POINTS + 2] = absolute[count:, 3] = 1.0
-    joint = None if market.joint is None else joint_weights(market.joint, index)
+    weights = np.zeros((SCAN_POINTS, 0)) if market.joint is None else joint_weights(market.joint, index)
+    joint_rows, joint_moves = signed[:, :SCAN_POINTS] @ weights, scan * (np.tile(MOVES, 3) @ weights)
     expired = item.rows is not None and item.rows_expire_at < market.now
-    return LiveUnderlying(item, scan, signed, absolute, slack, coordinate, joint, expired)
+    return LiveUnderlying(item, scan, signed, absolute, slack, coordinate, joint_rows, joint_moves, expired)
 
 
 def margin_block(book: Book, market: Market, live: tuple[LiveUnderlying, ...]) -> MarginResult:
     """Margin of a block of accounts small enough for its arrays to stay in cache."""
     collateral = collateral_values(book, market)
-    results = [underlying_result(book, k, item, _linked(k, collateral, market)) for k, item in enumerate(live)]
-    risk, worst, flags = _market_risk(results, live, market)
+    results = [underlying_result(book, k, item, linked_values(k, collateral, market)) for k, item in enumerate(live)]
+    risk, worst, flags = _market_risk(book, results, live, market)
     charges = np.sum([item.charge for item in results], axis=0)
     drift = np.sum([item.drift for item in results], axis=0)
     common = book.cash + np.sum([item.perp_pnl + item.option_value for item in results], axis=0)
@@ -269,10 +278,8 @@ def margin_block(book: Book, market: Market, live: tuple[LiveUnderlying, ...]) -
         equity_mark=common + collateral.value.sum(axis=1),
         equity_im=common + collateral.counted_im.sum(axis=1),
         equity_mm=common + collateral.counted_mm.sum(axis=1),
-        im=fraction_from_bps(scale.im_scale_bps) * risk
-        + fraction_from_bps(scale.im_charge_scale_bps) * charges
-        + drift,
-        mm=fraction_from_bps(scale.mm_scale_bps) * risk + charges,
+        im=(scale.im_scale_bps * risk + scale.im_charge_scale_bps * charges) / BPS + drift,
+        mm=scale.mm_scale_bps * risk / BPS + charges,
         market_risk=risk,
         charges=charges,
         worst_joint=worst,
@@ -304,7 +311,7 @@ def _whole_bps(value: FloatArray) -> FloatArray:
     return np.ceil(value * (1.0 - _HAIR))
 
 
-def _linked(index: int, collateral: CollateralResult, market: Market) -> FloatArray:
+def linked_values(index: int, collateral: CollateralResult, market: Market) -> FloatArray:
     """Value (A,) of the collateral linked to one underlying."""
     mine = [k for k, item in enumerate(market.collaterals) if item.linked == index]
     return np.asarray(collateral.value[:, mine].sum(axis=1), dtype=np.float64)
@@ -339,11 +346,12 @@ def underlying_result(book: Book, index: int, live: LiveUnderlying, linked: Floa
     flags |= np.where((gross > 0.0) & (abs(live.coordinate) > _GRID_EDGE), FLAG_OFF_GRID, 0)
     flags |= np.where(active & item.dead, FLAG_PRICE_DEAD, 0)
     scan = np.maximum(-grid.min(axis=1), 0.0)
-    return UnderlyingResult(perp_pnl, signed[:, SCAN_POINTS] - slack, grid, scan, charge, drift, active, flags)
+    value = signed[:, SCAN_POINTS] - slack
+    return UnderlyingResult(perp_pnl, value, dollars, slack, grid, scan, charge, drift, active, flags)
 
 
 def _market_risk(
-    results: list[UnderlyingResult], live: tuple[LiveUnderlying, ...], market: Market
+    book: Book, results: list[UnderlyingResult], live: tuple[LiveUnderlying, ...], market: Market
 ) -> tuple[FloatArray, IntArray, IntArray]:
     """Section 5: market risk, worst joint scenario and flags of each account."""
     scans = np.stack([item.scan for item in results], axis=1)
@@ -358,7 +366,8 @@ def _market_risk(
         loss = total[several]
         flags[several] = FLAG_JOINT_MISSING
     else:
-        loss, worst[several] = _joint_losses(results, live, several, len(market.joint))
+        losses, scenarios = _joint_losses(book, results, live)
+        loss, worst[several] = losses[several], scenarios[several]
         flags[several] = FLAG_TABLE_EXPIRED if market.joint_expires_at < market.now else 0
     floor = fraction_from_bps(market.global_parameters.offset_floor_bps) * total[several]
     dominant = 2.0 * scans[several].max(axis=1) - total[several]
@@ -367,17 +376,23 @@ def _market_risk(
 
 
 def _joint_losses(
-    results: list[UnderlyingResult], live: tuple[LiveUnderlying, ...], several: IntArray, count: int
+    book: Book, results: list[UnderlyingResult], live: tuple[LiveUnderlying, ...]
 ) -> tuple[FloatArray, IntArray]:
-    """Greatest joint loss of the accounts ``several`` and the lowest scenario that has it."""
-    profit = np.zeros((several.size, count))
-    for item, source in zip(results, live, strict=True):
-        mine = np.flatnonzero(item.active[several])
-        if mine.size and source.joint is not None:
-            profit[mine] += item.grid[several[mine]] @ source.joint
+    """Greatest joint loss of every account of a block and the lowest scenario that has it.
+
+    Linear in positions, so it needs no 27-point grids: one sparse product an underlying. The weights of the 27 points
+    add up to 1 in each scenario, which is why the slack enters whole.
+    """
+    delta_one = np.stack([item.delta_one for item in results], axis=1)
+    profit = delta_one @ np.stack([item.joint_moves for item in live])
+    for options, item in zip(book.options, live, strict=True):
+        if options.nnz:
+            profit += options @ item.joint_rows
     index = profit.argmin(axis=1)
-    loss = np.maximum(-np.take_along_axis(profit, index[:, None], axis=1)[:, 0], 0.0)
-    return loss, np.where(loss > 0.0, index, NO_JOINT)
+    lowest = np.take_along_axis(profit, index[:, None], axis=1)[:, 0] - np.sum([item.slack for item in results], axis=0)
+    # A perfect hedge loses nothing but the last bits of its sums: that is no scenario's loss.
+    real = lowest < -_HAIR * np.sum([item.scan for item in results], axis=0)
+    return np.where(real, -lowest, 0.0), np.where(real, index, NO_JOINT)
 
 
 def _joined(parts: list[MarginResult]) -> MarginResult:
