@@ -276,6 +276,25 @@ def test_lanes_are_consistent_whatever_the_bounds(params: Any, kind: int, id_: i
             params.initialise(kind, free, word, sender=GOVERNANCE)
 
 
+EXTREMES: Final = [
+    (GLOBAL, 0, [20_000, 20_000, 10_000, 10_000]),
+    (GLOBAL, 0, [1, 1, 65_535, 0]),
+    (UNDERLYING, 1, [100, 0, 0, 0, 0, 0, 0, 0, 1, 0]),
+    (UNDERLYING, 1, [9_000, 65_535, 9_999, *[65_535] * 7]),
+    (COLLATERAL, 1, [10_000, 10_000, 65_535, 65_535, 65_535]),
+    (COLLATERAL, 1, [0, 0, 0, 1, 0]),
+]
+
+
+@pytest.mark.parametrize("kind,id_,lanes", EXTREMES)
+def test_the_outermost_consistent_words(kind: int, id_: int, lanes: list[int]) -> None:
+    fresh = boa.load("contracts/RiskParameters.vy", GOVERNANCE, GUARDIAN)
+    used = (1 << 16 * len(lanes)) - 1
+    fresh.set_bounds(kind, 0, used, used, used, sender=GOVERNANCE)
+    fresh.initialise(kind, id_, pack(lanes), sender=GOVERNANCE)
+    assert fresh.word(kind, id_) == pack(lanes)
+
+
 # ------------------------------------------------------------------ lapse
 
 
