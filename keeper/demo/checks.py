@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass
 from fractions import Fraction
-
 from typing import Protocol
 
 from keeper.domain import Block, ContractCall, Snapshot, Unknown
-from keeper.errors import Halt, Transient
+from keeper.errors import Transient
 from keeper.ports import Chain
 from risk.onchain_words import AccountState, parse_words
 
@@ -114,12 +113,3 @@ def check_conservation(chain: Chain, tokens: Tokens, snapshot: Snapshot) -> Cons
     if not 0 <= surplus <= SURPLUS_BOUND_WAD:
         faults.append(f"cash: tokens booked exceed all claims by {float(surplus):.0f} wad, not within 0..1e12")
     return Conservation(snapshot.block, int(surplus), tuple(faults))
-
-
-def require(check: Conservation) -> Conservation:
-    """Return the check or stop everything."""
-    if not check.ok:
-        raise Halt(
-            f"conservation broken at block {check.block}: {'; '.join(check.faults)}; stop and look at the events"
-        )
-    return check

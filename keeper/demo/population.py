@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 class Leg:
     """One trade. ``usd`` is signed notional at the first price: positive buys.
 
-    ``kind`` is perp, call or put; ``moneyness`` strike over spot and ``days`` to expiry of an option, both on the listed
-    ladder of `keeper.demo.world`.
+    ``kind`` is perp, call or put; ``moneyness`` strike over spot and ``days`` to expiry of an option, both on the ladder
+    of `keeper.demo.setup`.
     """
 
     symbol: str
@@ -26,8 +26,8 @@ class Leg:
 class Person:
     """An account: token -> dollars deposited (``USDC`` is cash), trades, and how much margin is kept.
 
-    ``buffer`` is initial-margin equity over initial margin after all surplus cash was withdrawn (below zero cash it borrows);
-    None leaves everything in.
+    ``buffer`` is initial-margin equity over initial margin after all surplus cash was withdrawn (below zero cash it
+    borrows); None leaves everything in.
     """
 
     name: str
@@ -53,7 +53,7 @@ def traders(a: str, b: str, c: str) -> list[Person]:
     return [
         Person("covered writer", "covered writer", {"WETH": 600 * k}, (Leg(b, "call", -600 * k, 1.1),), 1.5),
         Person("covered writer, staked", "covered writer", {"wstETH": 500 * k}, (Leg(b, "call", -450 * k, 1.1),), 1.4),
-        Person("covered writer, gold-plated", "covered writer", {"WBTC": 800 * k}, (Leg(a, "call", -700 * k, 1.1),), 1.5),
+        Person("covered writer, BTC", "covered writer", {"WBTC": 800 * k}, (Leg(a, "call", -700 * k, 1.1),), 1.5),
         Person("straddle seller", "short straddle", {"USDC": 400 * k},
                (Leg(b, "call", -500 * k, 1.0), Leg(b, "put", -500 * k, 1.0)), 1.15),
         Person("strangle seller", "short strangle", {"USDC": 400 * k},

@@ -61,7 +61,10 @@ class AccountInfo:
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """The object ``ballast demo --json`` prints."""
+    """The object ``ballast demo --json`` prints.
+
+    ``sold_with_equity_left``: auctions whose first bidder paid, that is, liquidated before they were insolvent.
+    """
 
     blocks: int
     accounts: int
@@ -72,10 +75,11 @@ class Totals:
     bad_debt_wad: int
     insurance_paid_wad: int
     conservation_ok: bool
+    conservation_faults: tuple[str, ...]
     conservation_checks: int
     parity_checked: int
     parity_mismatches: int
-    liquidated_before_insolvent: int
+    sold_with_equity_left: int
     seconds: float
 
     def to_dict(self) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import io
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 
@@ -16,7 +17,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, TwoSlopeNorm
-from matplotlib.dates import ConciseDateFormatter, date2num
+from matplotlib.dates import ConciseDateFormatter
+from numpy.typing import NDArray
 
 from keeper.demo.record import WAD, Journal, Totals
 from keeper.errors import Permanent
@@ -28,18 +30,29 @@ STYLE = """
 :root{color-scheme:light dark;--bg:#ffffff;--ink:#0f172a;--dim:#64748b;--line:#e2e8f0;--card:#f8fafc}
 @media(prefers-color-scheme:dark){:root{--bg:#0b1220;--ink:#e2e8f0;--dim:#94a3b8;--line:#1e293b;--card:#111a2c}}
 *{box-sizing:border-box}body{margin:0;background:var(--bg);color:var(--ink);font:15px/1.5 system-ui,sans-serif}
-main{max-width:1080px;margin:0 auto;padding:24px 16px 64px}h1{font-size:26px;margin:0 0 4px}h2{font-size:19px;margin:36px 0 8px}
-p.sub{color:var(--dim);margin:0 0 20px}.cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(150px,1fr));gap:10px}
-.card{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:10px 14px}.card b{display:block;font-size:21px}
-.card span{color:var(--dim);font-size:13px}figure{margin:0;overflow-x:auto}figure svg{width:100%;height:auto;min-width:560px}
-figcaption{color:var(--dim);font-size:13px}.scroll{overflow-x:auto}table{border-collapse:collapse;width:100%;font-size:14px}
-th,td{text-align:left;padding:5px 10px;border-bottom:1px solid var(--line);white-space:nowrap}td.n,th.n{text-align:right;
+main{max-width:1080px;margin:0 auto;padding:24px 16px 64px}h1{font-size:26px;margin:0 0 4px}
+h2{font-size:19px;margin:36px 0 8px}
+p.sub{color:var(--dim);margin:0 0 20px}.cards{
+display:grid;grid-template-columns:repeat(auto-fit,minmax(150px,1fr));gap:10px}
+.card{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:10px 14px}.card b{
+display:block;font-size:21px}
+.card span{color:var(--dim);font-size:13px}figure{
+margin:0;overflow-x:auto}figure svg{width:100%;height:auto;min-width:560px}
+figcaption{color:var(--dim);font-size:13px}.scroll{
+overflow-x:auto}table{border-collapse:collapse;width:100%;font-size:14px}
+th,td{text-align:left;padding:5px 10px;border-bottom:1px solid var(--line);white-space:nowrap}td.n,
+th.n{text-align:right;
 font-variant-numeric:tabular-nums}.bad{color:#dc2626}.good{color:#16a34a}
 """
 
 
-def _times(journal: Journal) -> np.ndarray:
-    return np.asarray(date2num([datetime.fromtimestamp(h.ts, UTC) for h in journal.hours]))
+def _day(ts: int) -> float:
+    """Matplotlib's date number of unix seconds: days since 1970."""
+    return ts / 86_400
+
+
+def _times(journal: Journal) -> NDArray[np.float64]:
+    return np.array([_day(hour.ts) for hour in journal.hours])
 
 
 def _dress(ax: Axes, title: str) -> None:
@@ -48,8 +61,8 @@ def _dress(ax: Axes, title: str) -> None:
     ax.grid(visible=True, alpha=0.25)
     for side in ax.spines.values():
         side.set_visible(False)
-    locator = ax.xaxis.get_major_locator()
-    ax.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+    formatter: Any = ConciseDateFormatter  # the library has no types here
+    ax.xaxis.set_major_formatter(formatter(ax.xaxis.get_major_locator()))
 
 
 def _dated(ax: Axes) -> None:
@@ -79,7 +92,7 @@ def _plot_prices(journal: Journal) -> str:
             ax.plot(times, 100 * values / values[0], color=colour, label=symbol, lw=1.8)
         for item in journal.incidents:
             if item.kind == "AuctionStarted":
-                ax.axvline(float(date2num(datetime.fromtimestamp(item.ts, UTC))), color="#dc2626", alpha=0.25, lw=1)
+                ax.axvline(_day(item.ts), color="#dc2626", alpha=0.25, lw=1)
         ax.legend(frameon=False, labelcolor=INK)
         _dress(ax, "Prices, first hour = 100 (red lines: a liquidation starts)")
 

@@ -19,6 +19,7 @@ from web3.contract import Contract
 from web3.exceptions import ContractLogicError
 
 from keeper.artifacts import load
+from keeper.demo.orders import Order, sign_order
 from keeper.domain import Block
 from keeper.errors import Permanent
 from risk.onchain import Assessment
@@ -38,7 +39,7 @@ def person_key(name: str) -> LocalAccount:
 
 
 class Sender:
-    """Signs, sends and waits: one nonce counter a key; a reverted transaction is an error with the contract's reason."""
+    """Signs, sends and waits: one nonce counter a key; a revert is an error with the contract's reason."""
 
     def __init__(self, web3: Web3) -> None:
         self.web3 = web3
@@ -171,6 +172,22 @@ class World:
         raw = self.engine.functions.assess(account).call()
         values: tuple[Any, ...] = (*raw[:-1], tuple(raw[-1]))
         return Assessment._make(values)
+
+    def trade(
+        self,
+        buyer: tuple[int, LocalAccount],
+        seller: tuple[int, LocalAccount],
+        instrument: int,
+        lots: int,
+        price_wad: int,
+    ) -> None:
+        """Both sign an order, anybody submits the match."""
+        expires_at = self.web3.eth.get_block("latest")["timestamp"] + 3_600
+        legs: list[Any] = []
+        for (account, owner), is_buy in ((buyer, True), (seller, False)):
+            order = Order(account, owner.address, instrument, is_buy, lots, price_wad, 0, expires_at, next(self._salts))
+            legs += [order.as_tuple(), sign_order(order, owner, self.venue.address, self.sender.chain_id)]
+        self.sender.send(self.operator, self.venue.functions.match_orders(*legs, lots, price_wad))
 
     # --- prices ---
 
