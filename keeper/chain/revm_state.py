@@ -18,7 +18,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from eth_utils.address import to_checksum_address
 from eth_utils.crypto import keccak
 from pyrevm import EVM, AccountInfo, BlockEnv, CfgEnv, Env
 
@@ -133,14 +132,14 @@ class RevmState:
         """Write an account, bypassing any message (genesis, fees, undo)."""
         self._accounts[address] = account
         info = AccountInfo(balance=account.balance, nonce=account.nonce, code=account.code or None)  # type: ignore[call-arg]
-        self._evm.insert_account_info(to_checksum_address(address), info)
+        self._evm.insert_account_info(_hex(address), info)
 
     def set_slot(self, address: bytes, key: int, value: int) -> None:
         """Write a storage slot, bypassing any message."""
         self._storage[(address, key)] = value
         # The insertion loads the account; the revert makes it cold again and leaves the value in the database.
         checkpoint = self._evm.snapshot()
-        self._evm.insert_account_storage(to_checksum_address(address), key, value)
+        self._evm.insert_account_storage(_hex(address), key, value)
         self._evm.revert(checkpoint)
 
     def apply(self, diff: Diff) -> None:
@@ -179,7 +178,7 @@ class RevmState:
         self._evm.set_block_env(
             BlockEnv(
                 number=block.number,
-                coinbase=to_checksum_address(block.coinbase),
+                coinbase=_hex(block.coinbase),
                 timestamp=block.timestamp,
                 prevrandao=block.prevrandao,
                 gas_limit=block.gas_limit,
@@ -188,13 +187,13 @@ class RevmState:
         )
 
     def _run(self, message: Message) -> Outcome:
-        sender, floor = to_checksum_address(message.sender), calldata_floor(message.data)
+        sender, floor = _hex(message.sender), calldata_floor(message.data)
         if message.gas < floor:
             raise InvalidMessageError(f"intrinsic gas too low: gas {message.gas}, minimum needed {floor}")
         created, output = None, b""
         try:
             if message.to:
-                target = to_checksum_address(message.to)
+                target = _hex(message.to)
                 output = self._evm.message_call(
                     sender, target, message.data, message.value, message.gas, message.gas_price
                 )
@@ -237,7 +236,7 @@ class RevmState:
                 diff.accounts[address] = (before, after)
         for text, key_text in set(_STORAGE.findall(journal)):
             address, key = bytes.fromhex(text), int(key_text)
-            old, new = self.slot(address, key), self._evm.storage(to_checksum_address(address), key)
+            old, new = self.slot(address, key), self._evm.storage(_hex(address), key)
             if old != new and address not in destroyed:
                 diff.storage[(address, key)] = (old, new)
         return diff
@@ -256,6 +255,10 @@ class RevmState:
 def _log(entry: Any) -> Log:
     topics, data = entry.data
     return Log(bytes.fromhex(entry.address[2:]), tuple(bytes(topic) for topic in topics), bytes(data))
+
+
+def _hex(address: bytes) -> str:
+    return "0x" + address.hex()
 
 
 def bloom(logs: Iterable[Log]) -> int:
