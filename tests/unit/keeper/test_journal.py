@@ -84,7 +84,7 @@ def test_the_whole_way(journal: Journal) -> None:
 def test_a_nonce_belongs_to_one_open_intent(journal: Journal) -> None:
     first, second = claim(journal, 1), claim(journal, 2)
     journal.sign(first, signed(5, 1))
-    with pytest.raises(Halt, match="nonce 5 of 0xaa.* cannot go to .*stop the other keeper"):
+    with pytest.raises(Halt, match=r"nonce 5 of 0xaa.* cannot go to .*stop the other keeper"):
         journal.sign(second, signed(5, 2))
     assert journal.get(second.id) == second
     assert journal.sign(second, signed(6, 2)).nonce == 6

@@ -120,7 +120,7 @@ def test_transactions_wait_with_consecutive_nonces(world: World) -> None:
     sender = world.sender(replace(POLICY, max_in_flight=3))
     world.provider.paused = True
     assert [sender.submit(Bump(key)).nonce for key in range(3)] == [0, 1, 2]
-    with pytest.raises(Transient, match="3 transactions of 0x.* wait to be mined"):
+    with pytest.raises(Transient, match=r"3 transactions of 0x.* wait to be mined"):
         sender.submit(Bump(3))
     world.mine(3)
     sender.advance()

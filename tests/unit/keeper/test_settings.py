@@ -104,7 +104,7 @@ def test_config_file_by_environment_or_in_the_folder(toml: Path, monkeypatch: py
         (
             "BALLAST_FEES__BUMP_PERCENT",
             "5",
-            "setting 'fees.bump_percent' is '5': input should be greater than or equal",
+            "setting 'fees.bump_percent' is '5': input should be greater than",
         ),
         ("BALLAST_LIQUIDATOR__POLICY", "all", "setting 'liquidator.policy' is 'all': input should be 'none'"),
         ("BALLAST_LIQUIDATOR__POLICY", "bid", "policy 'bid' needs bidder_account"),
@@ -124,9 +124,7 @@ def test_one_sentence_for_each_mistake(name: str, value: str, sentence: str, mon
 def test_unknown_key_of_the_file(tmp_path: Path) -> None:
     path = tmp_path / "keeper.toml"
     path.write_text("[publisher]\nheartbeat = 5\n")
-    with pytest.raises(
-        ConfigError, match=r"unknown setting 'publisher\.heartbeat'; did you mean 'publisher\.heartbeat_s'"
-    ):
+    with pytest.raises(ConfigError, match=r"'publisher\.heartbeat'; did you mean 'publisher\.heartbeat_s'"):
         load_settings(path)
 
 

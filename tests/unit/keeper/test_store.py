@@ -6,11 +6,12 @@ from __future__ import annotations
 import sqlite3
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import select
+from sqlalchemy import create_engine, event, select
 
 from keeper.errors import ConfigError, Halt, Transient
 from keeper.store import Store, open_store
@@ -105,19 +106,16 @@ def test_a_database_held_by_another_process_is_a_passing_failure(
 
 
 def test_a_full_disk_halts(store: Store) -> None:
-    with store.engine.connect() as connection:
-        pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
-        connection.exec_driver_sql(f"PRAGMA max_page_count={pages}")
-        with pytest.raises(Halt, match="has no room left"):  # noqa: SIM117, PT012
-            from sqlalchemy.exc import DBAPIError
+    def limit(connection: Any, _record: Any) -> None:
+        connection.execute("PRAGMA max_page_count=1")  # SQLite keeps the pages it has and takes no more
 
-            from keeper.store.engine import classify
-
-            try:
-                for k in range(2_000):
-                    connection.exec_driver_sql("INSERT INTO marks VALUES (1, ?, ?)", (f"name {k}", "9" * 78))
-            except DBAPIError as error:
-                raise classify(error, store.name) from error
+    event.listen(store.engine, "connect", limit)
+    store.close()  # the next connection is a new one
+    rows = [MarkRow(chain_id=1, name=f"name {k}", value=10**70) for k in range(2_000)]
+    with pytest.raises(Halt, match="has no room left"), store.session() as session:
+        session.add_all(rows)
+    with store.session() as session:
+        assert session.scalars(select(MarkRow)).all() == []
     store.close()
 
 
@@ -148,7 +146,5 @@ def test_a_database_of_a_newer_keeper_is_refused(tmp_path: Path, store: Store) -
 
 
 def test_the_password_stays_out_of_names() -> None:
-    from sqlalchemy import create_engine
-
     store = Store(create_engine("sqlite:///x.sqlite"))
     assert store.name == "sqlite:///x.sqlite"
