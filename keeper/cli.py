@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``ballast``: the command line of the keeper, the deployer and the risk model."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from keeper import __version__
+from keeper.commands import accounts, chain, daemon, params, risk, tables
+from keeper.commands.common import Friendly
+
+app = typer.Typer(
+    cls=Friendly,
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    help="Portfolio margin on chain: deploy it, keep it, ask it.",
+)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"ballast {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show it.")] = False,
+) -> None:
+    """Portfolio margin on chain: deploy it, keep it, ask it."""
+
+
+app.add_typer(daemon.app, name="keeper")
+app.add_typer(params.app, name="params")
+app.add_typer(tables.app, name="table")
+app.add_typer(chain.tx_app, name="tx")
+app.add_typer(chain.db_app, name="db")
+app.add_typer(chain.config_app, name="config")
+app.add_typer(risk.app, name="risk")
+app.command()(chain.deploy)
+app.command()(chain.demo)
+app.command()(chain.doctor)
+app.command("accounts")(accounts.accounts)
+app.command("explain")(accounts.explain)
+
+
+def main() -> None:
+    """Entry point of the ``ballast`` script."""
+    app()

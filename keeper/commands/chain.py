@@ -1,0 +1,201 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``ballast deploy | demo | doctor | tx | db | config``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from pydantic import SecretStr
+
+from keeper.chain.rpc import Rpc
+from keeper.commands.common import (
+    ConfigOption,
+    JsonOption,
+    ManifestOption,
+    NetworkOption,
+    RpcOption,
+    console,
+    print_json,
+    settings_from,
+    table,
+)
+from keeper.commands.doctor import examine
+from keeper.errors import ConfigError, Permanent
+from keeper.logging import redact_text
+from keeper.settings import load_settings
+from keeper.store import open_store
+from keeper.tx.journal import Journal
+from keeper.tx.signer import load_signer
+
+tx_app = typer.Typer(no_args_is_help=True, help="The journal of transactions.")
+db_app = typer.Typer(no_args_is_help=True, help="The keeper's database.")
+config_app = typer.Typer(no_args_is_help=True, help="The settings.")
+HIDDEN = "[hidden]"
+
+
+def deploy(
+    config: Annotated[Path, typer.Option("--config", help="Deployment configuration, such as config/local.toml.")],
+    network: NetworkOption = None,
+    rpc_url: RpcOption = None,
+    manifest: ManifestOption = None,
+    as_json: JsonOption = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Send without asking.")] = False,
+) -> None:
+    """Print the plan of a deployment, then carry it out; run again, it goes on where it stopped."""
+    from keeper.deploy.config import load_config
+    from keeper.deploy.execute import execute
+    from keeper.deploy.manifest import ManifestFile, manifest_path
+    from keeper.deploy.plan import make_plan, plan_json, plan_table
+
+    wanted = load_config(config)
+    if network is not None and network != wanted.network.name:
+        raise ConfigError(f"{config} is of network {wanted.network.name}, not {network}; give the file of that network")
+    settings = load_settings(network=wanted.network.name, chain_id=wanted.network.chain_id, rpc_url=rpc_url)
+    rpc = Rpc.connect(settings.endpoints, send_url=settings.send_endpoint, timeout_s=settings.rpc_timeout_s)
+    rpc.check_chain(wanted.network.chain_id)
+    signer = load_signer(settings)
+    path = manifest or manifest_path(Path("deployments"), wanted.network.chain_id, wanted.network.name)
+    file = ManifestFile(path)
+    before = file.load()
+    plan = make_plan(wanted, rpc, signer.address, before)
+    done = [] if before is None else [step.id for step in before.steps if step.done]
+    if as_json:
+        typer.echo(plan_json(plan, done))
+    else:
+        console().print(plan_table(plan, done, rpc.fees().base_fee_wei))
+    if not yes and not typer.confirm("send these transactions?", default=False, err=True):
+        raise Permanent("nothing was sent; run again with --yes to send")
+    result = execute(plan, rpc, signer, file, progress=lambda stage, step: typer.echo(f"{stage:8} {step.id}", err=True))
+    typer.echo(f"deployed {len(result.contracts)} contracts; manifest {path}", err=True)
+
+
+def demo(
+    data: Annotated[Path | None, typer.Option("--data", help="Folder of hourly price files to replay.")] = None,
+    report: Annotated[Path | None, typer.Option("--report", help="Where to write the HTML report.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """The main job end to end on an embedded chain: deploy, trade, live through a crash, liquidate."""
+    from keeper.demo import run_demo
+    from keeper.logging import configure
+
+    configure("WARNING")
+    totals = run_demo(data, report, progress=_progress)
+    if as_json:
+        print_json(totals.to_dict())
+        return
+    made = table("demonstration", "what", "value", right=("value",))
+    for name, value in totals.to_dict().items():
+        made.add_row(name.replace("_", " "), f"{value:,.1f}" if isinstance(value, float) else str(value))
+    out = console()
+    out.print(made)
+    if report is not None:
+        out.print(f"report: {report}", markup=False)
+
+
+def _progress(text: str, share: float) -> None:
+    typer.echo(f"{share:4.0%} {text}", err=True)
+
+
+def doctor(
+    config: ConfigOption = None,
+    network: NetworkOption = None,
+    rpc_url: RpcOption = None,
+    manifest: ManifestOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Ask everything that must be right before a keeper is left alone; exit code 1 where something is not."""
+    found = examine(settings_from(config, network, rpc_url, manifest))
+    if as_json:
+        print_json([{"name": f.name, "ok": f.ok, "detail": f.detail} for f in found])
+    else:
+        made = table("doctor", "question", "", "answer")
+        for item in found:
+            made.add_row(item.name, "ok" if item.ok else "FAILED", redact_text(item.detail))
+        console().print(made)
+    wrong = [item.name for item in found if not item.ok]
+    if wrong:
+        raise Permanent(f"not ready: {', '.join(wrong)}; the table says what to do")
+
+
+@tx_app.callback()
+def _tx() -> None:
+    """The journal of transactions."""
+
+
+@tx_app.command("list")
+def tx_list(
+    config: ConfigOption = None,
+    network: NetworkOption = None,
+    manifest: ManifestOption = None,
+    limit: Annotated[int, typer.Option(min=1, help="Rows to show.")] = 50,
+    as_json: JsonOption = False,
+) -> None:
+    """Newest intents with their state, nonce and transaction."""
+    settings = settings_from(config, network, None, manifest)
+    store = open_store(settings.database_url.get_secret_value())
+    intents = Journal(store, settings.expected_chain_id, "").latest(limit)
+    store.close()
+    rows: list[dict[str, Any]] = [
+        {
+            "id": i.id,
+            "kind": i.kind,
+            "subject": i.subject,
+            "epoch": i.epoch,
+            "state": str(i.state),
+            "nonce": i.nonce,
+            "tx": "" if i.tx_hash is None else "0x" + i.tx_hash.hex(),
+            "error": i.error or "",
+        }
+        for i in intents
+    ]
+    if as_json:
+        print_json(rows)
+        return
+    made = table("journal", "id", "kind", "subject", "epoch", "state", "nonce", "tx", "error")
+    for row in rows:
+        made.add_row(*("" if value is None else str(value) for value in row.values()))
+    console().print(made)
+
+
+@db_app.callback()
+def _db() -> None:
+    """The keeper's database."""
+
+
+@db_app.command("upgrade")
+def db_upgrade(config: ConfigOption = None, network: NetworkOption = None) -> None:
+    """Bring the database to the newest schema."""
+    settings = load_settings(config, network=network)
+    store = open_store(settings.database_url.get_secret_value())
+    typer.echo(f"{store.name} is at the newest schema")
+    store.close()
+
+
+@config_app.callback()
+def _config() -> None:
+    """The settings."""
+
+
+@config_app.command("show")
+def config_show(
+    config: ConfigOption = None,
+    network: NetworkOption = None,
+    redacted: Annotated[bool, typer.Option("--redacted", help="Hide secrets; they always are.")] = True,
+) -> None:
+    """Settings as they are after command line, environment, file and defaults; secrets are hidden."""
+    settings = load_settings(config, network=network)
+    typer.echo(json.dumps(_shown(settings.model_dump()), indent=1, default=str))
+
+
+def _shown(value: Any) -> Any:
+    if isinstance(value, SecretStr):
+        text = value.get_secret_value()
+        return redact_text(text) if "://" in text else HIDDEN
+    if isinstance(value, dict):
+        return {str(key): _shown(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_shown(item) for item in value]
+    return value

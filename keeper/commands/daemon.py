@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``ballast keeper``: run, status, resume."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from keeper.app import Keeper, build_keeper
+from keeper.commands.common import (
+    ConfigOption,
+    ExecuteOption,
+    JsonOption,
+    ManifestOption,
+    NetworkOption,
+    RpcOption,
+    console,
+    open_chain,
+    print_json,
+    settings_from,
+    table,
+    usd,
+)
+from keeper.cycle import CycleReport
+from keeper.errors import ConfigError
+from keeper.observe.server import ObserveServer
+from keeper.recorder import Recorder
+from keeper.service import Job, Service
+from keeper.store import open_store
+
+app = typer.Typer(no_args_is_help=True, help="Run the keeper and see what it did.")
+
+
+@app.command()
+def run(
+    once: Annotated[bool, typer.Option("--once", help="One cycle, then stop.")] = False,
+    execute: ExecuteOption = False,
+    config: ConfigOption = None,
+    network: NetworkOption = None,
+    rpc_url: RpcOption = None,
+    manifest: ManifestOption = None,
+    prices: Annotated[Path | None, typer.Option("--prices", help="Folder of price files to calibrate on.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Observe, assess, decide, act, record. Sends nothing without --execute."""
+    connection = open_chain(config, network, rpc_url, manifest, prices_dir=prices, execute=execute or None)
+    sends = connection.settings.execute
+    keeper = build_keeper(connection, sends)
+    try:
+        keeper.look()
+        if once:
+            keeper.calibrate()
+            report = keeper.turn()
+            if report is None:
+                raise ConfigError("another keeper holds the lease of this chain; stop it, or run without --execute")
+            show(report, sends, as_json)
+        else:
+            serve(keeper)
+    finally:
+        keeper.close()
+
+
+def serve(keeper: Keeper) -> None:
+    """Run the service until it is told to stop."""
+    settings = keeper.connection.settings
+    interval = settings.cycle_interval_s
+    grace = max(1, int(interval))
+
+    def cycle() -> None:
+        keeper.look()
+        keeper.turn()
+
+    jobs = [
+        Job("cycle", cycle, interval, grace),
+        Job("calibrate", keeper.calibrate, settings.publisher.calibrate_s, 600, slow=True),
+    ]
+    service = Service(jobs if keeper.book is not None else jobs[:1], keeper.metrics)
+    server = None
+    if settings.metrics_port is not None:
+        server = ObserveServer(
+            settings.metrics_host, settings.metrics_port, keeper.metrics, keeper.health, keeper.clock.now
+        )
+        server.start()
+    try:
+        service.run()
+    finally:
+        if server is not None:
+            server.stop()
+
+
+def show(report: CycleReport, sends: bool, as_json: bool) -> None:
+    """Print what one cycle saw and did, or would do."""
+    if as_json:
+        print_json({"block": report.block.number, "result": report.result, "executed": sends, **report.detail()})
+        return
+    out = console()
+    worst = "none" if report.worst is None else f"account {report.worst[0]}: {usd(report.worst[1])} USD"
+    out.print(
+        f"block {report.block}: {report.accounts} accounts, {len(report.unknown)} unknown, "
+        f"{len(report.liquidatable)} below maintenance margin; lowest health {worst}"
+    )
+    equal = len(report.parity.checked) - len(report.parity.mismatches)
+    out.print(f"parity with the engine: {equal} of {len(report.parity.checked)} equal; {report.duration_s:.2f} s")
+    for note in report.decision.notes:
+        out.print(f"{'ALERT' if note.alarm else 'note'}: {note.text}", markup=False)
+    if not report.outcomes:
+        out.print("nothing to do")
+        return
+    made = table("actions" if sends else "actions (dry run)", "kind", "subject", "epoch", "outcome", "detail")
+    for outcome in report.outcomes:
+        action = outcome.action
+        made.add_row(action.kind, action.subject, str(action.epoch), outcome.result, outcome.detail)
+    out.print(made)
+
+
+@app.command()
+def status(
+    config: ConfigOption = None,
+    network: NetworkOption = None,
+    manifest: ManifestOption = None,
+    limit: Annotated[int, typer.Option(min=1, help="Cycles to show.")] = 20,
+    as_json: JsonOption = False,
+) -> None:
+    """Latest cycles, and parts that are halted."""
+    settings = settings_from(config, network, None, manifest)
+    store = open_store(settings.database_url.get_secret_value())
+    recorder = Recorder(store, settings.expected_chain_id)
+    rows, halted = recorder.runs(limit), recorder.halted()
+    if as_json:
+        runs: list[dict[str, Any]] = [
+            {"started_at": r.started_at, "block": r.block_number, "result": r.result, "detail": r.detail} for r in rows
+        ]
+        print_json({"halted": halted, "runs": runs})
+        return
+    made = table("cycles", "id", "started at", "block", "result", "actions", right=("id", "block"))
+    for row in rows:
+        actions = "" if row.detail is None else "; ".join(row.detail.get("actions", []))
+        made.add_row(str(row.id), str(row.started_at), str(row.block_number or ""), row.result or "unfinished", actions)
+    out = console()
+    out.print(made)
+    out.print(f"halted: {', '.join(halted) or 'nothing'}")
+
+
+@app.command()
+def resume(
+    part: Annotated[str, typer.Argument(help="liquidation, publication or parameters")],
+    config: ConfigOption = None,
+    network: NetworkOption = None,
+    manifest: ManifestOption = None,
+) -> None:
+    """Let a halted part run again, after its cause is understood."""
+    settings = settings_from(config, network, None, manifest)
+    recorder = Recorder(open_store(settings.database_url.get_secret_value()), settings.expected_chain_id)
+    if not recorder.resume(part):
+        halted = ", ".join(recorder.halted()) or "nothing"
+        raise ConfigError(f"part '{part}' is not halted (halted: {halted}); name one that is")
+    typer.echo(f"{part} runs again")

@@ -1,0 +1,221 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``ballast params``: show, diff, push."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from keeper.act import Result, execute, rehearse
+from keeper.app import Connection, SystemClock, check_roles, push_policy
+from keeper.assess import assess_all
+from keeper.commands.common import (
+    ConfigOption,
+    ExecuteOption,
+    JsonOption,
+    ManifestOption,
+    NetworkOption,
+    ParamsOption,
+    RpcOption,
+    console,
+    open_chain,
+    print_json,
+    table,
+    usd,
+)
+from keeper.domain import Snapshot, Unknown
+from keeper.errors import ConfigError, Halt, Permanent, Transient
+from keeper.outbox import SenderOutbox
+from keeper.publish.calibration import PriceBook, collateral_specs, recalibrate
+from keeper.publish.parameters import PushPlan, plan_push, target_words
+from keeper.publish.readback import verify
+from keeper.publish.words import KIND_NAMES, LANE_NAMES, describe
+from keeper.store import open_store
+from keeper.tx.journal import Journal
+from keeper.tx.sender import Sender, policy_from
+from keeper.tx.signer import load_signer
+from risk.types import ParameterSet
+from risk.units import unpack_lanes
+
+app = typer.Typer(no_args_is_help=True, help="Risk parameters on chain: what they are, what the model wants, push.")
+PricesOption = Annotated[Path | None, typer.Option("--prices", help="Calibrate on this folder of price files.")]
+
+
+@app.command()
+def show(
+    config: ConfigOption = None,
+    network: NetworkOption = None,
+    rpc_url: RpcOption = None,
+    manifest: ManifestOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Every parameter with its bounds and largest steps."""
+    snapshot = open_chain(config, network, rpc_url, manifest).chain.snapshot(accounts=())
+    rows = _parameter_rows(snapshot)
+    if as_json:
+        keys = ("kind", "id", "name", "value", "low", "high", "step_up", "step_down")
+        print_json({"block": snapshot.block.number, "parameters": [dict(zip(keys, row, strict=True)) for row in rows]})
+        return
+    made = table("parameters", "kind", "id", "name", "value", "low", "high", "step up", "step down")
+    for row in rows:
+        made.add_row(*map(str, row))
+    console().print(made)
+    console().print(f"status: {snapshot.parameters}")
+
+
+def _parameter_rows(snapshot: Snapshot) -> list[tuple[str | int, ...]]:
+    """(kind, id, name, value, low, high, step up, step down) of every lane in use."""
+    words, bounds = snapshot.parameter_words, snapshot.parameter_bounds
+    if isinstance(words, Unknown):
+        raise Transient(f"parameters cannot be read ({words.reason}); run again")
+    if isinstance(bounds, Unknown):
+        raise Transient(f"bounds cannot be read ({bounds.reason}); run again")
+    rows: list[tuple[str | int, ...]] = []
+    for (kind, number), word in sorted(words.items()):
+        limits = bounds[kind]
+        packed = (word, limits.low, limits.high, limits.step_up, limits.step_down)
+        for name, *values in zip(LANE_NAMES[kind], *map(unpack_lanes, packed), strict=False):
+            rows.append((KIND_NAMES[kind], number, name, *values))
+    return rows
+
+
+@app.command()
+def diff(
+    config: ConfigOption = None,
+    network: NetworkOption = None,
+    rpc_url: RpcOption = None,
+    manifest: ManifestOption = None,
+    params: ParamsOption = None,
+    prices: PricesOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """What the model wants, what one push may change now, and what that would do to the accounts."""
+    connection = open_chain(config, network, rpc_url, manifest)
+    snapshot = connection.chain.snapshot()
+    target = read_target(connection, snapshot, params, prices)
+    plan = make_plan(connection, snapshot, target, approved=False)
+    print_plan(connection, snapshot, target, plan, as_json)
+
+
+@app.command()
+def push(
+    execute_: ExecuteOption = False,
+    approve: Annotated[bool, typer.Option("--approve", help="I have seen the impact and take it.")] = False,
+    config: ConfigOption = None,
+    network: NetworkOption = None,
+    rpc_url: RpcOption = None,
+    manifest: ManifestOption = None,
+    params: ParamsOption = None,
+    prices: PricesOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Push one batch towards what the model wants. Sends nothing without --execute."""
+    connection = open_chain(config, network, rpc_url, manifest)
+    snapshot = connection.chain.snapshot()
+    target = read_target(connection, snapshot, params, prices)
+    plan = make_plan(connection, snapshot, target, approved=approve)
+    if plan.action is None:
+        print_plan(connection, snapshot, target, plan, as_json)
+        raise Permanent(f"nothing is pushed: {plan.refused or plan.waiting}")
+    if not execute_:
+        outcome = rehearse(connection.chain, plan.action, snapshot.block, None)
+        print_plan(connection, snapshot, target, plan, as_json)
+        typer.echo(f"dry run: {outcome}", err=True)
+        if outcome.result is not Result.WOULD:
+            raise Permanent(f"the push would be refused: {outcome.detail}")
+        return
+    send(connection, plan)
+    typer.echo(f"push {plan.action.nonce} is on chain and reads back as sent", err=True)
+
+
+def send(connection: Connection, plan: PushPlan) -> None:
+    """Send a push, wait for it, read it back.
+
+    Raises
+    ------
+    Permanent, Transient, Halt
+        It was refused, is not mined yet, or reads back differently.
+    """
+    settings, chain, clock = connection.settings, connection.chain, SystemClock()
+    signer = load_signer(settings)
+    pushing = settings.publisher.model_copy(update={"push_parameters": True})
+    check_roles(chain, settings.model_copy(update={"publisher": pushing}), signer.address)
+    store = open_store(settings.database_url.get_secret_value())
+    try:
+        journal = Journal(store, chain.chain_id, signer.address)
+        sender = Sender(chain, journal, signer, clock, policy_from(settings))
+        action = plan.action
+        if action is None:
+            raise Permanent("there is no push to send")
+        outcome = execute(chain, SenderOutbox(sender, journal, clock, None), action)
+        if outcome.result is Result.PENDING:
+            waiting = next(i for i in journal.open_intents() if (i.kind, i.epoch) == (action.kind, action.epoch))
+            sender.wait(waiting, timeout_s=180)
+        elif outcome.result is not Result.DONE:
+            raise Permanent(f"the push was refused: {outcome.detail}")
+        verify(chain.snapshot(accounts=()), action)
+    finally:
+        store.close()
+
+
+def read_target(connection: Connection, snapshot: Snapshot, params: Path | None, prices: Path | None) -> ParameterSet:
+    """What the model wants: from a file, or calibrated now."""
+    if params is not None:
+        return ParameterSet.from_json(params.read_text(encoding="utf-8"))
+    folder = prices or connection.settings.prices_dir
+    if folder is None:
+        raise ConfigError("there is no target to compare with; give --params FILE or --prices DIR, or set prices_dir")
+    if isinstance(snapshot.underlyings, Unknown):
+        raise Transient(f"underlyings cannot be read ({snapshot.underlyings.reason}); run again")
+    book = PriceBook.open(folder, [info.symbol for _, info in sorted(snapshot.underlyings.items())])
+    specs = collateral_specs(connection.collateral_names(snapshot), snapshot)
+    return recalibrate(book.history, specs, None, snapshot.block.timestamp)
+
+
+def make_plan(connection: Connection, snapshot: Snapshot, target: ParameterSet, approved: bool) -> PushPlan:
+    """Plan on an operator's word: neither deadband nor heartbeat holds it back."""
+    policy = replace(push_policy(connection.settings), deadband_bps=0, heartbeat_s=0)
+    names = connection.collateral_names(snapshot)
+    return plan_push(snapshot, assess_all(snapshot), target, names, policy, approved)
+
+
+def print_plan(connection: Connection, snapshot: Snapshot, target: ParameterSet, plan: PushPlan, as_json: bool) -> None:
+    """Lanes now, after one push, and at the target; then the impact."""
+    words = snapshot.parameter_words
+    if isinstance(words, Unknown):
+        raise Halt(f"parameters cannot be read ({words.reason}); run again")
+    wanted = target_words(target, snapshot, connection.collateral_names(snapshot))
+    pushed = {(kind, number): word for kind, number, word in plan.changes}
+    rows = []
+    for key, goal in sorted(wanted.items()):
+        now = words.get(key, 0)
+        after = {name: then for name, _, then in describe(key[0], now, pushed.get(key, now))}
+        for name, before, final in describe(key[0], now, goal):
+            rows.append((KIND_NAMES[key[0]], key[1], name, before, after.get(name, before), final))
+    impact = plan.impact
+    if as_json:
+        keys = ("kind", "id", "name", "now", "after_push", "target")
+        print_json(
+            {
+                "changes": [dict(zip(keys, row, strict=True)) for row in rows],
+                "newly_liquidatable": [] if impact is None else list(impact.newly_liquidatable),
+                "equity_wad": 0 if impact is None else impact.equity_wad,
+                "refused": plan.refused,
+                "waiting": plan.waiting,
+            }
+        )
+        return
+    made = table("parameters that differ", "kind", "id", "name", "now", "after this push", "target")
+    for row in rows:
+        made.add_row(*map(str, row))
+    out = console()
+    out.print(made)
+    if impact is not None:
+        count = len(impact.newly_liquidatable)
+        out.print(f"impact: {count} accounts newly liquidatable, worth {usd(impact.equity_wad)} USD")
+    for text in (plan.refused, plan.waiting):
+        if text is not None:
+            out.print(text, markup=False)
