@@ -40,6 +40,7 @@ class Gates:
     """Limits a calibration must keep to be pushed."""
 
     min_ratio_p01: float = 0.75
+    min_single_p01: float = 0.75
     max_efficiency: float = 1.80
     max_relative_error: float = 0.60
 

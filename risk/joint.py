@@ -9,13 +9,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from risk.books import Shocks, Universe, build_universe, sample_books
+from risk.certificate import certify, covering_floor, still_good
 from risk.config import CalibrationConfig
 from risk.factors.fhs import FactorHistory, FhsConfig, Moves, simulate_moves
+from risk.liquidity import bps_up
 from risk.market.history import FloatArray
 from risk.ranges import LawScale, law_scale, vol_shocks
-from risk.scenarios import Sample, candidates, certify, measure_books, quantise, select, still_good
+from risk.scenarios import Sample, candidates, instrument_pnl, measure_books, quantise, ratios, select
 from risk.stress import correlation_to_one
-from risk.types import Certificate, JointScenarios, ParameterSet
+from risk.types import BPS, Certificate, JointScenarios, ParameterSet
 
 # Independent streams derived from the one recorded seed.
 STREAM_LAW, STREAM_TRAIN, STREAM_FRESH, STREAM_TEST = 1, 2, 3, 4
@@ -85,6 +87,19 @@ def build_law(
     return Law(factors, fhs, period, shocks, scale, seed, scale.apply(raw))
 
 
+@dataclass(frozen=True, slots=True)
+class JointResult:
+    """Scenarios (None with a single underlying), certificate, offset floor, coverage of lone underlyings.
+
+    ``single_p01`` is the 1 % quantile of scan over Expected Shortfall of unseen books on one underlying.
+    """
+
+    joint: JointScenarios | None
+    certificate: Certificate | None
+    offset_floor: float
+    single_p01: float
+
+
 def joint_scenarios(
     law: Law,
     vols: FloatArray,
@@ -94,8 +109,12 @@ def joint_scenarios(
     previous: ParameterSet | None,
     live_books: FloatArray | None,
     say: Callable[[str], None],
-) -> tuple[JointScenarios | None, Certificate | None]:
-    """Scenarios and certificate; the previous scenarios when they still cover. None with a single underlying.
+) -> JointResult:
+    """Scenarios, certificate and offset floor; the previous scenarios when they still cover.
+
+    The floor is `kappa`, or higher where the scenarios alone do not reach the coverage the gates ask for: after a crash
+    the law may be wilder than 64 scenarios can follow, and a calibration that failed then would leave ranges from
+    before the crash in force.
 
     Parameters
     ----------
@@ -109,30 +128,46 @@ def joint_scenarios(
     live_books : (b, M) float64, optional
     say : callable
     """
-    if len(law.factors.symbols) < 2:
-        return None, None
     universe = build_universe(law.factors.symbols, vols)
     grid = universe.grid(law.shocks)
-    test = _test_sample(law, universe, grid, config, live_books)
+    everything = _test_sample(law, universe, grid, config, live_books)
+    single = _single_p01(everything)
+    if len(law.factors.symbols) < 2:
+        return JointResult(None, None, kappa, single)
+    test, coverage = everything.several(config.n_books), config.gates.min_ratio_p01
 
-    def measured(joint: JointScenarios) -> Certificate:
-        return certify(test, universe, grid, joint, kappa, paths=config.n_sims, seed=law.seed)
+    def measured(joint: JointScenarios, floor: float) -> Certificate:
+        return certify(test, universe, grid, joint, floor, paths=config.n_sims, seed=law.seed)
 
     kept = _previous_joint(previous, law.factors.symbols)
     if kept is not None:
         joint, promised = kept
-        certificate = measured(joint)
-        if still_good(promised, certificate, config.hysteresis):
-            say(f"joint scenarios kept: 1 % ratio {certificate.ratio_p01:.3f}, efficiency {certificate.efficiency:.3f}")
-            return joint, certificate
+        now = measured(joint, kappa)
+        if now.ratio_p01 >= coverage and still_good(promised, now, config.hysteresis):
+            say(f"joint scenarios kept: 1 % ratio {now.ratio_p01:.3f}, efficiency {now.efficiency:.3f}")
+            return JointResult(joint, now, kappa, single)
     say(f"choosing joint scenarios for {config.n_train:,} books on {config.n_sims:,} draws")
     chosen = _choose(law, universe, grid, kappa, config, live_books)
-    certificate = measured(chosen)
+    certificate = measured(chosen, kappa)
+    if certificate.ratio_p01 < coverage:
+        values = ratios(test, instrument_pnl(universe, grid, chosen), kappa)
+        # A basis point of slack keeps the quantile above the gate after rounding.
+        kappa = bps_up(min(1.0, covering_floor(test, values, coverage) + 1e-4)) / BPS
+        say(f"offset floor raised to {kappa:.2%} for coverage")
+        certificate = measured(chosen, kappa)
     say(
         f"{len(chosen)} joint scenarios certified on {certificate.books:,} unseen books: "
         f"1 % ratio {certificate.ratio_p01:.3f}, efficiency {certificate.efficiency:.3f}"
     )
-    return chosen, certificate
+    return JointResult(chosen, certificate, kappa, single)
+
+
+def _single_p01(sample: Sample) -> float:
+    alone = np.flatnonzero(sample.active.sum(axis=1) == 1)
+    # The sampler makes lone books by the hundred; a tiny sample without one has nothing to report.
+    if alone.size == 0:
+        return 0.0
+    return float(np.quantile(sample.scans[alone].max(axis=1) / sample.target[alone], 0.01))
 
 
 def _test_sample(
@@ -141,7 +176,7 @@ def _test_sample(
     pnl = universe.pnl(law.fresh(config.n_sims), law.shocks.power)
     # Over a quarter of the sampled books hold one underlying alone or lose nothing; sample so many that enough remain.
     books = sample_books(universe, int(1.5 * config.n_books), law.stream(STREAM_TEST), live=live)
-    return measure_books(universe, grid, pnl, books, config.selection.level).several(config.n_books)
+    return measure_books(universe, grid, pnl, books, config.selection.level)
 
 
 def _choose(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Choose at most 64 joint scenarios, in the bytes that go on chain, and measure what they cover.
+"""Choose at most 64 joint scenarios, in the bytes that go on chain.
 
 Definitions. A *book* is a row of USD notionals of a `Universe`. Its *target* is the Expected Shortfall of its loss
 under full revaluation of simulated moves. Its *requirement* is the market risk of docs/margin-rule.md, section 5,
@@ -9,7 +9,6 @@ is requirement / target.
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +18,7 @@ from risk.books import GRID_POINTS, Shocks, Universe
 from risk.errors import BadInput, CalibrationFailed
 from risk.factors.fhs import Moves
 from risk.market.history import FloatArray
-from risk.types import Certificate, JointScenarios
+from risk.types import JointScenarios
 
 MAX_SCENARIOS = 64
 BYTE = 127
@@ -336,49 +335,3 @@ def _stack(first: JointScenarios, second: JointScenarios) -> JointScenarios:
     return JointScenarios(
         np.concatenate([first.price_bytes, second.price_bytes]), np.concatenate([first.vol_bytes, second.vol_bytes])
     )
-
-
-def certify(
-    sample: Sample,
-    universe: Universe,
-    grid: FloatArray,
-    joint: JointScenarios,
-    offset_floor: float,
-    *,
-    paths: int,
-    seed: int,
-) -> Certificate:
-    """Ratios on books and draws that took no part in the choice.
-
-    Parameters
-    ----------
-    sample : Sample
-        Fresh books measured on fresh draws.
-    universe, grid, joint, offset_floor
-        As in `select`.
-    paths, seed : int
-        Recorded.
-    """
-    values = ratios(sample, instrument_pnl(universe, grid, joint), offset_floor)
-    low, middle, high = np.quantile(values, [0.01, 0.5, 0.99])
-    digest = hashlib.sha256(b"ballast.certificate.1\0")
-    for array in (sample.books, sample.target, joint.price_bytes, joint.vol_bytes):
-        digest.update(np.ascontiguousarray(array).tobytes())
-    return Certificate(
-        scenarios=len(joint),
-        books=int(values.size),
-        paths=paths,
-        seed=seed,
-        ratio_min=float(values.min()),
-        ratio_p01=float(low),
-        ratio_median=float(middle),
-        ratio_p99=float(high),
-        efficiency=float(values.mean() / low) if low > 0 else float(np.finfo(np.float64).max),
-        sample_hash="0x" + digest.hexdigest(),
-    )
-
-
-def still_good(previous: Certificate, now: Certificate, tolerance: float) -> bool:
-    """Hysteresis: whether a set measured today is within `tolerance` (relative) of what it promised when chosen."""
-    covered = now.ratio_p01 >= previous.ratio_p01 * (1.0 - tolerance)
-    return bool(covered and now.efficiency <= previous.efficiency * (1.0 + tolerance))
