@@ -87,7 +87,7 @@ def classify(error: Exception, what: str) -> KeeperError:
     if isinstance(error, Web3RPCError):
         return _rpc(error, what)
     if isinstance(error, json.JSONDecodeError):
-        return Transient(f"{what} got an answer that is not JSON; it will be tried again, check the endpoint if it stays")
+        return Transient(f"{what} got an answer that is not JSON; it will be tried again, check the endpoint")
     if isinstance(error, TimeExhausted | TimeoutError | ConnectionError):
         return Transient(f"{what} timed out ({error}); it will be tried again")
     if type(error).__name__ == "TransactionFailed":  # of eth-tester, an optional package

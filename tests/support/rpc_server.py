@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -61,8 +61,9 @@ def serve(script: Script) -> Iterator[Served]:
             for name, value in answer.headers.items():
                 self.send_header(name, value)
             self.send_header("Content-Length", str(len(payload)))
-            self.end_headers()
-            self.wfile.write(payload)
+            with suppress(BrokenPipeError):  # the client has given up waiting
+                self.end_headers()
+                self.wfile.write(payload)
 
         def log_message(self, *_args: Any) -> None:
             """Stay quiet."""

@@ -27,7 +27,8 @@ TABLES = (
 def upgrade() -> None:
     """Create the tables."""
     _index()
-    _journal()
+    _intents()
+    _transactions()
     _records()
     _assessments()
 
@@ -79,7 +80,7 @@ def _index() -> None:
     op.create_index("ix_events_name", "events", ["name"], unique=False)
 
 
-def _journal() -> None:
+def _intents() -> None:
     op.create_table(
         "intents",
         sa.Column("id", sa.Integer(), nullable=False),
@@ -106,6 +107,9 @@ def _journal() -> None:
         sa.UniqueConstraint("chain_id", "kind", "subject", "epoch", name="uq_intents_key"),
     )
     op.create_index("ix_intents_sender_state", "intents", ["chain_id", "sender", "state"], unique=False)
+
+
+def _transactions() -> None:
     op.create_table(
         "transactions",
         sa.Column("id", sa.Integer(), nullable=False),
