@@ -138,3 +138,37 @@ def test_constructor_refuses_missing_addresses(vault: Vault) -> None:
         boa.load("contracts/InsuranceFund.vy", nobody, ACCOUNTS, vault.token.address)
     with boa.reverts("fund: no accounts"):
         boa.load("contracts/InsuranceFund.vy", GOVERNANCE, nobody, vault.token.address)
+
+
+ODD_TOKEN: Final = """
+# pragma version 0.4.3
+decimals: public(uint8)
+balanceOf: public(HashMap[address, uint256])
+fee_bps: uint256
+
+@deploy
+def __init__(fee_bps: uint256):
+    self.decimals = 6
+    self.fee_bps = fee_bps
+
+@external
+def mint(receiver: address, amount: uint256):
+    self.balanceOf[receiver] += amount
+
+@external
+def transfer(receiver: address, amount: uint256):
+    self.balanceOf[msg.sender] -= amount
+    self.balanceOf[receiver] += amount - amount * self.fee_bps // 10_000
+"""
+
+
+@pytest.mark.parametrize("fee_bps", [0, 100])
+def test_cover_counts_what_arrives(fee_bps: int) -> None:
+    """A token that returns nothing, without and with a fee on transfers."""
+    token = boa.loads(ODD_TOKEN, fee_bps)
+    fund = boa.load("contracts/InsuranceFund.vy", GOVERNANCE, ACCOUNTS, token.address)
+    fund.set_auction(AUCTION, sender=GOVERNANCE)
+    token.mint(fund.address, 1_000 * USD)
+    arrived = 1_000 * USD * (10_000 - fee_bps) // 10_000
+    assert fund.cover(5_000 * USD, sender=AUCTION) == arrived
+    assert token.balanceOf(ACCOUNTS) == arrived
