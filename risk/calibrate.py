@@ -72,7 +72,8 @@ def calibrate(
     peg_history : PriceHistory, optional
         Price of collateral assets over that of their link (or USD), as ``close``, for assets `history` does not hold.
     live_books : (b, M) float64, optional
-        Real books over ``build_universe(symbols, vols)``.
+        Real books, USD notional of each instrument in the order of `risk.books.build_universe`; its strikes count
+        standard deviations, so the order does not depend on volatility.
     now : int, optional
         Observation time, epoch seconds. Default: the end of the last bar.
 
@@ -103,14 +104,7 @@ def calibrate(
     observed_at = int(history.ts[-1]) + history.interval_s if now is None else now
     fhs = _fhs_config(prices, config)
     say(f"volatility and joint residuals of {', '.join(symbols)} over {prices.ts.size:,} bars")
-    bar = history.interval_s
-    factors = build_factors(
-        prices,
-        halflife_bars=config.halflife_s / bar,
-        vol_halflife_bars=config.vol_halflife_s / bar,
-        vol_history=vol_history,
-        model=config.volatility,
-    )
+    factors = _factors(prices, config, vol_history)
     say("Expected Shortfall, stressed period and scan ranges")
     period = stressed_period(factors, fhs.horizon_bars, config.ranges)
     estimates = estimate_ranges(factors, fhs, period, config.ranges)
@@ -118,9 +112,8 @@ def calibrate(
     smiles = _smiles(symbols, factors, vol_history, config.smile)
     law = build_law(factors, fhs, period, scans, config, seed)
     vols = np.array([smiles[s].short_vol for s in symbols])
-    chosen = joint_scenarios(
-        law, vols, _offset(factors, config), config, previous=previous, live_books=live_books, say=say
-    )
+    kappa = _offset(factors, config)
+    chosen = joint_scenarios(law, vols, kappa, config, previous=previous, live_books=live_books, say=say)
     say("charges and haircuts")
     result = ParameterSet(
         global_parameters=_global_parameters(config, chosen.offset_floor),
@@ -130,16 +123,12 @@ def calibrate(
         joint=chosen.joint,
         joint_underlyings=symbols if chosen.joint is not None else (),
         certificate=chosen.certificate,
-        provenance=Provenance(
-            model_version=MODEL_VERSION,
-            data_hash=_data_hash(history, vol_history, peg_history),
-            model_hash=config.model_hash(),
-            seed=seed,
-            observed_at=observed_at,
-            first_at=int(history.ts[0]),
-            last_at=int(history.ts[-1]),
-            observations=int(factors.ts.size),
-            diagnostics={
+        provenance=_provenance(
+            (history, vol_history, peg_history),
+            config,
+            seed,
+            observed_at,
+            {
                 **_diagnostics(symbols, estimates, period, factors, prices),
                 "gates": _gates(estimates, chosen, config.gates, first=previous is None),
             },
@@ -187,6 +176,16 @@ def _underlyings(history: PriceHistory, config: CalibrationConfig) -> tuple[str,
     if not chosen:
         raise BadInput("no underlying to calibrate; name them or hand over prices that are not of collateral assets")
     return chosen
+
+
+def _factors(prices: PriceHistory, config: CalibrationConfig, vol_history: PriceHistory | None) -> FactorHistory:
+    return build_factors(
+        prices,
+        halflife_bars=config.halflife_s / prices.interval_s,
+        vol_halflife_bars=config.vol_halflife_s / prices.interval_s,
+        vol_history=vol_history,
+        model=config.volatility,
+    )
 
 
 def _fhs_config(history: PriceHistory, config: CalibrationConfig) -> FhsConfig:
@@ -291,6 +290,27 @@ def _collateral_parameters(
             residual = None if spec.name == spec.linked else residual_history(history, spec.name, spec.linked)
         out[spec.name] = collateral_parameters(spec, residual, config.haircuts)
     return out
+
+
+def _provenance(
+    histories: tuple[PriceHistory, PriceHistory | None, PriceHistory | None],
+    config: CalibrationConfig,
+    seed: int,
+    observed_at: int,
+    diagnostics: Mapping[str, Any],
+) -> Provenance:
+    ts = histories[0].ts
+    return Provenance(
+        model_version=MODEL_VERSION,
+        data_hash=_data_hash(*histories),
+        model_hash=config.model_hash(),
+        seed=seed,
+        observed_at=observed_at,
+        first_at=int(ts[0]),
+        last_at=int(ts[-1]),
+        observations=int(ts.size),
+        diagnostics=diagnostics,
+    )
 
 
 def _data_hash(*histories: PriceHistory | None) -> str:

@@ -11,7 +11,7 @@ class RiskError(Exception):
     """Base of every error the risk library raises on purpose."""
 
 
-class BadInput(RiskError, ValueError):
+class BadInput(RiskError, ValueError):  # noqa: N818 (named for what the caller should do)
     """The caller handed over something that cannot be used: fix the input and call again."""
 
 
@@ -19,15 +19,15 @@ class InsufficientHistory(BadInput):
     """There are too few observations for the estimate asked for: hand over a longer history."""
 
 
-class DataGap(RiskError):
+class DataGap(RiskError):  # noqa: N818 (named for what the caller should do)
     """A price history has holes where the caller's policy does not allow any."""
 
 
-class CalibrationFailed(RiskError):
+class CalibrationFailed(RiskError):  # noqa: N818 (named for what the caller should do)
     """A calibration could not reach a usable parameter set: keep the previous one."""
 
 
-class GateFailed(RiskError):
+class GateFailed(RiskError):  # noqa: N818 (named for what the caller should do)
     """A calibration finished but fails an acceptance gate: it must not be pushed."""
 
 
