@@ -138,7 +138,7 @@ def _cured(result: Assessment, end_buffer_bps: int) -> bool:
 def _bids(situation: Situation, policy: Policy, notes: list[Note]) -> list[Bid]:
     """The best bid of the auction that pays most; one a cycle, because each changes the bidder's account."""
     terms, snapshot, market = policy.bids, situation.snapshot, situation.snapshot.market
-    if terms is None or isinstance(market, Unknown):
+    if terms is None or isinstance(market, Unknown) or not running(snapshot):
         return []
     own = snapshot.accounts.get(terms.bidder_account)
     if own is None or isinstance(own, Unknown):
