@@ -22,6 +22,8 @@ from keeper.domain import Block, FeeQuote, Receipt
 from keeper.errors import ConfigError, Halt, Permanent, RangeTooLarge, Transient, Underpriced
 
 T = TypeVar("T")
+# They ask for the chain id before each call, refuse blocks of proof-of-authority chains, and look names up.
+UNWANTED = ("validation", "gas_price_strategy", "ens_name_to_address")
 
 
 class Endpoint:
@@ -29,6 +31,8 @@ class Endpoint:
 
     def __init__(self, provider: BaseProvider, name: str) -> None:
         self.web3 = Web3(provider)
+        for unwanted in UNWANTED:
+            self.web3.middleware_onion.remove(unwanted)
         self.name = name
 
     @classmethod
