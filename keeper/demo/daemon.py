@@ -34,7 +34,6 @@ from risk.config import CalibrationConfig
 from risk.types import ParameterSet
 
 WAD = 10**18
-EVERY_ACCOUNT = 1_000_000
 
 
 @dataclass(slots=True)
@@ -101,7 +100,7 @@ class Daemon:
             alerts=Alerts(self.metrics),
             quotes=NativePrice("ETH"),
             policy=policies(0),
-            parity_policy=ParityPolicy(near_limit=EVERY_ACCOUNT, sample=EVERY_ACCOUNT),
+            parity_policy=ParityPolicy(sample=16),
             outbox=SenderOutbox(self.sender, journal, self.clock, None),
             sender=signer.address,
         )

@@ -15,7 +15,7 @@ from risk.market.load import find_files, load_prices
 from risk.market.synthetic import Crash, simulate, warmup
 
 HOUR = 3_600
-HOURS_BEFORE, HOURS_AFTER = 24, 60
+HOURS_BEFORE, HOURS_AFTER = 24, 40
 WARMUP_HOURS = 24 * 180
 PREFERRED = ("BTC", "ETH", "SOL", "LINK", "BNB", "XRP", "LTC", "AVAX", "DOGE", "AAVE")
 NOT_UNDERLYINGS = frozenset({"USDC", "USDT", "BUSD", "TUSD", "DAI", "UST", "WBTC", "WBETH", "LUNAclassic"})

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 class Leg:
     """One trade. ``usd`` is signed notional at the first price: positive buys.
 
-    ``kind`` is perp, call or put; ``moneyness`` strike over spot and ``days`` to expiry of an option, both on the ladder
-    of `keeper.demo.setup`.
+    ``kind`` is perp, call or put; ``moneyness`` is strike over spot, ``days`` the time to expiry of an option: both from
+    the ladder of `keeper.demo.setup`.
     """
 
     symbol: str

@@ -111,8 +111,8 @@ def _plot_health(journal: Journal) -> str:
         edges = np.append(times, times[-1] + (times[-1] - times[-2] if len(times) > 1 else 1 / 24))
         rows = np.arange(len(accounts) + 1) - 0.5
         norm = TwoSlopeNorm(1.0, 0.0, 4.0)
-        mesh = ax.pcolormesh(edges, rows, shown, cmap=HEALTH_MAP, norm=norm, rasterized=False)
         _dated(ax)
+        mesh = ax.pcolormesh(edges, rows, shown, cmap=HEALTH_MAP, norm=norm)
         ax.set_yticks(range(len(accounts)), [a.name for a in accounts], fontsize=8)
         ax.invert_yaxis()
         _dress(ax, "Health of each account: equity / maintenance margin")

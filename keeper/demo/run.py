@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from keeper.act import Result
 from keeper.assess import assess_all
 from keeper.demo.checks import check_conservation
 from keeper.demo.daemon import Daemon
@@ -25,8 +26,8 @@ from keeper.errors import Halt
 Progress = Callable[[str, float], None]
 SEED = 20_200_312
 SYNTHETIC_END_TS = 1_893_456_000  # 2030-01-01: any whole hour will do, the past is simulated too
-TURNS_AN_HOUR = 4
-TURN_S = 120
+TURNS_AN_HOUR = 30  # a keeper turns every block; once nothing is left to do the rest of the hour is skipped
+TURN_S = 60
 RECALIBRATE_HOURS = 6
 KEEPER_CASH_USD = 6_000_000.0
 
@@ -59,14 +60,14 @@ class Play:
         return snapshot
 
     def turn(self) -> bool:
-        """One turn of the keeper, then conservation; True when the keeper did something."""
+        """One turn of the keeper, then conservation; True when the keeper sent something."""
         report = self.daemon.turn()
         self.parity_checked += len(report.parity.checked)
         self.parity_mismatches += len(report.parity.mismatches)
         if report.halted:
             raise Halt(f"the keeper halted {', '.join(report.halted)} at block {report.block}; see its log")
         self.check()
-        return bool(report.outcomes)
+        return any(outcome.result in {Result.DONE, Result.PENDING} for outcome in report.outcomes)
 
 
 def run_demo(
