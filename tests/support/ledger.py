@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A ledger of real contracts with a settable engine and table in front, for tests of balances and of the margin gate."""
+"""A ledger of real contracts with a settable engine and table in front, for tests of the books."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def signed(value: int, bits: int) -> int:
 
 
 def deploy_ledger(cash: Any = None) -> Ledger:
-    """Deploys and wires everything: ETH at 2,000 and BTC at 50,000 USD; no balances. No interest unless rates are set."""
+    """Deploys and wires everything: ETH at 2,000 and BTC at 50,000 USD; no balances and no interest."""
     cash = cash or boa.load("contracts/testing/TestToken.vy", "USD Coin", "USDC", 6)
     weth = boa.load("contracts/testing/TestToken.vy", "Wrapped Ether", "WETH", 18)
     wbtc = boa.load("contracts/testing/TestToken.vy", "Wrapped Bitcoin", "WBTC", 8)
