@@ -104,6 +104,14 @@ def test_a_fraction_takes_debt_and_payout_alike(insolvent: Market) -> None:
     assert insolvent.fund.totalAssets() == (50_000 - 12_625) * USD
 
 
+def test_payout_of_a_slice_rounds_down(insolvent: Market) -> None:
+    boa.env.time_travel(seconds=1_001)
+    whole = 10_000 * WAD + 10_500 * WAD * 1_001 // 3_600
+    exact = Fraction(whole * 123_456_789_012_345_678, WAD)
+    assert exact.denominator > 1
+    assert bid(insolvent, 123_456_789_012_345_678)[1] == -floor(exact)
+
+
 def test_dust_and_small_slices(insolvent: Market) -> None:
     smallest = ceil(Fraction(100, 10_500) * WAD)  # carries MM of 100
     with boa.reverts("auction: bid too small"):
