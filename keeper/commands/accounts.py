@@ -20,8 +20,8 @@ from keeper.commands.common import (
     table,
     usd,
 )
-from keeper.domain import Unknown
-from keeper.errors import Permanent
+from keeper.domain import ContractCall, Unknown
+from keeper.errors import ConfigError, Permanent
 from keeper.explain import explain as explain_account
 from keeper.explain import status
 
@@ -71,6 +71,9 @@ def explain(
 ) -> None:
     """Why an account's margin is what it is, and why it is or is not liquidated."""
     connection = open_chain(config, network, rpc_url, manifest)
+    opened = connection.chain.call(ContractCall("MarginAccounts", "account_count"))
+    if account >= opened:
+        raise ConfigError(f"account {account} does not exist; the highest is {opened - 1}, see 'ballast accounts'")
     found = explain_account(connection.chain.snapshot(accounts=(account,)), account)
     if isinstance(found, Unknown):
         raise Permanent(f"account {account} cannot be judged: {found.reason}; run 'ballast doctor'")

@@ -1,0 +1,248 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The commands against a deployed protocol behind HTTP, as an operator runs them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner, Result
+
+from keeper.cli import app
+from risk.market.synthetic import warmup
+from tests.support.embedded_node import DEPLOYER_KEY, GENESIS, STRANGER_KEY, Node, deployed_node
+
+HOUR = 3_600
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+    with deployed_node(Path(tmp_path_factory.mktemp("node"))) as found:
+        world = found.world()
+        for cash in (5_000, 9_000):
+            number = world.open_account(found.deployer)
+            world.deposit(found.deployer, number, "USDC", cash * 10**6)
+        yield found
+
+
+@pytest.fixture(scope="module")
+def prices(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Sixty-five simulated days of BTC and ETH that end where the chain begins."""
+    folder = Path(tmp_path_factory.mktemp("prices"))
+    past = warmup(["BTC", "ETH"], 1_560, [60_000.0, 3_000.0], np.random.default_rng(7), end_ts=GENESIS // HOUR * HOUR)
+    for column, symbol in enumerate(past.symbols):
+        lines = ["ts,open,high,low,close,volume"]
+        for ts, row, volume in zip(past.ts, past.close, past.volume, strict=True):
+            lines.append(",".join([str(ts), *[repr(float(row[column]))] * 4, repr(float(volume[column]))]))
+        (folder / f"{symbol}USDT_1h.csv").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+@dataclass
+class Operator:
+    """Runs commands in a folder of their own."""
+
+    node: Node
+    env: dict[str, str]
+
+    def run(self, *args: str, **env: str) -> Result:
+        return CliRunner().invoke(app, list(args), env={**self.env, **env})
+
+    def on_chain(self, *args: str, **env: str) -> Result:
+        return self.run(*args, "--manifest", str(self.node.manifest_path), "--rpc-url", self.node.url, **env)
+
+
+@pytest.fixture
+def operator(node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Operator:
+    monkeypatch.chdir(tmp_path)
+    return Operator(
+        node,
+        {
+            "DATABASE_URL": f"sqlite:///{tmp_path / 'keeper.sqlite'}",
+            "BALLAST_FEES__MAX_FEE_GWEI": "500",
+            "LOG_LEVEL": "ERROR",
+            "COLUMNS": "200",
+        },
+    )
+
+
+def key(raw: bytes) -> str:
+    return "0x" + raw.hex()
+
+
+def test_accounts_lists_every_account_worst_first(operator: Operator) -> None:
+    result = operator.on_chain("accounts", "--json")
+    assert result.exit_code == 0, result.stderr
+    found = json.loads(result.stdout)
+    assert found["unknown"] == {}
+    assert [(a["account"], a["equity_mark"]) for a in found["accounts"]] == [
+        (1, "5000000000000000000000"),
+        (2, "9000000000000000000000"),
+    ]
+
+
+def test_accounts_prints_a_table(operator: Operator) -> None:
+    result = operator.on_chain("accounts")
+    assert result.exit_code == 0
+    assert "5,000.00" in result.stdout and "healthy" in result.stdout
+
+
+def test_explain_says_how_far_from_the_line(operator: Operator) -> None:
+    result = operator.on_chain("explain", "2")
+    assert result.exit_code == 0
+    assert "account 2: healthy: 9,000.00 USD above maintenance and 9,000.00 above initial margin" in result.stdout
+
+
+def test_explain_of_an_account_that_does_not_exist_is_one_sentence(operator: Operator) -> None:
+    result = operator.on_chain("explain", "99")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == "error: account 99 does not exist; the highest is 2, see 'ballast accounts'\n"
+
+
+def test_params_show_names_every_lane(operator: Operator) -> None:
+    result = operator.on_chain("params", "show", "--json")
+    assert result.exit_code == 0
+    rows = {(r["kind"], r["id"], r["name"]): r for r in json.loads(result.stdout)["parameters"]}
+    assert rows["underlying", 0, "scan_bps"]["value"] == 2_400  # config/local.toml
+    assert rows["underlying", 1, "scan_bps"]["value"] == 3_000
+    assert len(rows) == 4 + 2 * 10 + 2 * 5
+
+
+def test_table_show_sees_that_nothing_is_published(operator: Operator) -> None:
+    result = operator.on_chain("table", "show", "--json")
+    assert result.exit_code == 0
+    assert [p["epoch"] for p in json.loads(result.stdout)["pages"]] == [0, 0]
+
+
+def test_doctor_without_key_and_pages_says_what_is_missing(operator: Operator) -> None:
+    result = operator.on_chain("doctor", "--json")
+    assert result.exit_code == 1
+    found = {item["name"]: item for item in json.loads(result.stdout)}
+    assert found["chain and contracts"]["ok"] and found["parity"]["ok"] and found["prices"]["ok"]
+    assert found["parity"]["detail"] == "2 accounts equal the engine's integers"
+    assert not found["signer"]["ok"] and "PRIVATE_KEY_FILE" in found["signer"]["detail"]
+    assert not found["risk table"]["ok"] and "rows" in found["risk table"]["detail"]
+    assert result.stderr == "error: not ready: signer, risk table; the table says what to do\n"
+
+
+def test_a_dry_run_sends_nothing_and_says_what_it_would_do(operator: Operator) -> None:
+    before = operator.node.web3.eth.block_number
+    result = operator.on_chain("keeper", "run", "--once", "--json")
+    assert result.exit_code == 0, result.stderr
+    found = json.loads(result.stdout)
+    assert found["executed"] is False and found["result"] == "ok"
+    assert found["parity"] == {"checked": 2, "mismatches": 0}
+    assert operator.node.web3.eth.block_number == before
+    status = operator.run("keeper", "status", "--json", "--manifest", str(operator.node.manifest_path))
+    assert [run["result"] for run in json.loads(status.stdout)["runs"]] == ["ok"]
+
+
+def test_executing_without_a_key_is_refused(operator: Operator) -> None:
+    result = operator.on_chain("keeper", "run", "--once", "--execute")
+    assert result.exit_code == 2
+    assert result.stderr == (
+        "error: there is no key to sign with; set PRIVATE_KEY_FILE, or ETH_KEYSTORE and ETH_PASSWORD\n"
+    )
+
+
+def test_a_key_without_the_role_is_refused_before_anything_is_sent(operator: Operator, prices: Path) -> None:
+    before = operator.node.web3.eth.block_number
+    result = operator.on_chain(
+        "keeper", "run", "--once", "--execute", "--prices", str(prices),
+        PRIVATE_KEY=key(STRANGER_KEY), BALLAST_PUBLISHER__ENABLED="true",
+    )  # fmt: skip
+    assert result.exit_code == 2
+    assert "has no keeper role on RiskTable; have governance call set_keeper, or use its key" in result.stderr
+    assert operator.node.web3.eth.block_number == before
+
+
+def test_a_bidder_account_of_somebody_else_is_refused(operator: Operator) -> None:
+    result = operator.on_chain(
+        "keeper", "run", "--once", "--execute",
+        PRIVATE_KEY=key(STRANGER_KEY), BALLAST_LIQUIDATOR__POLICY="bid", BALLAST_LIQUIDATOR__BIDDER_ACCOUNT="1",
+    )  # fmt: skip
+    assert result.exit_code == 2
+    assert "may not act for account 1" in result.stderr
+
+
+def test_publishing_without_prices_is_refused(operator: Operator) -> None:
+    result = operator.on_chain("keeper", "run", "--once", BALLAST_PUBLISHER__ENABLED="true")
+    assert result.exit_code == 2
+    assert "set prices_dir to a folder of price files" in result.stderr
+
+
+def test_publishing_with_a_price_file_missing_names_the_symbol(
+    operator: Operator, prices: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "BTCUSDT_1h.csv").write_text((prices / "BTCUSDT_1h.csv").read_text())
+    result = operator.on_chain("keeper", "run", "--once", "--prices", str(tmp_path), BALLAST_PUBLISHER__ENABLED="true")
+    assert result.exit_code == 2
+    assert result.stderr.startswith("error: no price file for ETH")
+
+
+def test_the_wrong_chain_id_is_refused(operator: Operator) -> None:
+    result = operator.on_chain("accounts", BALLAST_CHAIN_ID="1")
+    assert result.exit_code == 2
+    assert "is of chain 1337, settings expect 1; give the manifest of this chain" in result.stderr
+
+
+def test_an_endpoint_of_another_chain_is_refused(operator: Operator, tmp_path: Path) -> None:
+    manifest = json.loads(operator.node.manifest_path.read_text())
+    other = tmp_path / "other.json"
+    other.write_text(json.dumps({**manifest, "chain_id": 31337}))
+    result = operator.run("accounts", "--manifest", str(other), "--rpc-url", operator.node.url)
+    assert result.exit_code == 2
+    assert "is on chain 1337, settings expect 31337; correct the URL or the chain id" in result.stderr
+
+
+def test_an_address_without_code_is_refused(operator: Operator, tmp_path: Path) -> None:
+    manifest = json.loads(operator.node.manifest_path.read_text())
+    manifest["contracts"]["MarginEngine"]["address"] = "0x" + "99" * 20
+    other = tmp_path / "other.json"
+    other.write_text(json.dumps(manifest))
+    result = operator.run("accounts", "--manifest", str(other), "--rpc-url", operator.node.url)
+    assert result.exit_code == 2
+    assert "MarginEngine has no code at 0x9999" in result.stderr
+
+
+def test_an_unreachable_node_is_a_passing_failure(operator: Operator) -> None:
+    result = operator.run("accounts", "--manifest", str(operator.node.manifest_path), "--rpc-url", "http://127.0.0.1:9")
+    assert result.exit_code == 75
+    assert result.stderr.startswith("error: ") and result.stderr.count("\n") == 1
+    assert "127.0.0.1" in result.stderr
+
+
+def test_the_publisher_publishes_and_anybody_can_rebuild_it(operator: Operator, prices: Path) -> None:
+    env = {
+        "PRIVATE_KEY": key(DEPLOYER_KEY),
+        "BALLAST_PUBLISHER__ENABLED": "true",
+        "BALLAST_CONFIRMATIONS": "0",
+    }
+    result = operator.on_chain("keeper", "run", "--once", "--execute", "--prices", str(prices), "--json", **env)
+    assert result.exit_code == 0, result.stderr
+    found = json.loads(result.stdout)
+    assert found["result"] == "ok", found
+    done = [a for a in found["actions"] if " done" in a]
+    assert sum(a.startswith("publish_page") for a in done) == 2
+    assert sum(a.startswith("publish_joint") for a in done) == 1
+    verified = operator.on_chain("table", "verify", "--json")
+    assert verified.exit_code == 0, verified.stdout
+    assert [v["problems"] for v in json.loads(verified.stdout)] == [[], []]
+    again = operator.on_chain("keeper", "run", "--once", "--execute", "--prices", str(prices), "--json", **env)
+    assert not any(a.startswith("publish_page") for a in json.loads(again.stdout)["actions"])
+    listed = operator.run("tx", "list", "--json", "--manifest", str(operator.node.manifest_path))
+    assert {row["kind"] for row in json.loads(listed.stdout)} >= {"publish_page", "publish_joint"}
+
+
+def test_params_diff_shows_the_step_and_the_target(operator: Operator, prices: Path) -> None:
+    result = operator.on_chain("params", "diff", "--prices", str(prices), "--json")
+    assert result.exit_code == 0, result.stderr
+    found = json.loads(result.stdout)
+    assert found["changes"], "a fresh calibration equals the initial parameters in every lane"
+    for change in found["changes"]:
+        low, high = sorted((change["now"], change["target"]))
+        assert low <= change["after_push"] <= high, change
