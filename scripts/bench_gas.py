@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -74,8 +74,7 @@ class World:
         block = BlockContext(number=1, timestamp=self.now, gas_limit=GAS, coinbase=b"\xcc" * 20, prevrandao=bytes(32))
         outcome, diff = self.state.execute(Message(sender, to, data, 0, GAS), block)
         if not outcome.success:
-            reason = decode(["string"], outcome.output[4:])[0] if outcome.output[:4].hex() == "08c379a0" else "no reason"
-            raise SystemExit(f"a call of the benchmark reverted: {reason} {outcome.halt or ''}")
+            raise SystemExit(f"a call of the benchmark reverted: {outcome.output!r} {outcome.halt or ''}")
         if keep:
             self.state.apply(diff)
         return outcome.gas_used, outcome.output
@@ -87,8 +86,8 @@ class World:
             path = folder / f"{artifact}.vy"
             self.compiled[artifact] = compile_one(path if path.exists() else folder / "testing" / f"{artifact}.vy")
         output = self.compiled[artifact]
-        constructor = next((item for item in output["abi"] if item["type"] == "constructor"), {"inputs": []})
-        types = [collapse_if_tuple(item) for item in constructor["inputs"]]
+        inputs: list[Any] = next((item["inputs"] for item in output["abi"] if item["type"] == "constructor"), [])
+        types = [collapse_if_tuple(item) for item in inputs]
         sender = (1000 + self.nonce).to_bytes(20, "big")
         self.nonce += 1
         code = bytes.fromhex(output["bytecode"][2:]) + encode(types, args)
@@ -105,7 +104,7 @@ class World:
         """Address of a deployed contract."""
         return self.contracts[name][0]
 
-    def item(self, name: str, function: str, count: int) -> Mapping[str, Any]:
+    def item(self, name: str, function: str, count: int) -> Any:
         """ABI item of a function with so many arguments."""
         abi = self.compiled[self.contracts[name][1]]["abi"]
         return next(i for i in abi if i.get("name") == function and len(i["inputs"]) == count)
@@ -140,7 +139,7 @@ def deploy_protocol(world: World) -> None:
 
 
 def list_markets(world: World) -> None:
-    """Four underlyings with perpetuals and a linked collateral asset each; 255 options on the first, 16 on the second."""
+    """Four underlyings with a perpetual and a linked asset each; 255 options on the first, 16 on the second."""
     for u in range(UNDERLYINGS):
         for kind in (0, 1):
             feed = world.deploy(f"feed {kind} {u}", "MockAggregator", 8, SPOT * 10**8)
@@ -158,7 +157,7 @@ def list_markets(world: World) -> None:
 
 def rows(count: int) -> bytes:
     """Rows with values of every size; what they mean does not matter to gas."""
-    rng = Random(7)
+    rng = Random(7)  # noqa: S311
     return b"".join(rng.randbytes(32) for _ in range(3 * count))
 
 
@@ -175,7 +174,7 @@ def publish(world: World, underlying: int, count: int) -> int:
 
 def publish_joint(world: World) -> None:
     """Sixty-four scenarios over all underlyings."""
-    words = Random(11).randbytes(2_048)
+    words = Random(11).randbytes(2_048)  # noqa: S311
     world.call("table", "publish_joint", 1, world.now, world.now + 24 * HOUR, b"\x01" * 32, b"\x02" * 32, words)
 
 

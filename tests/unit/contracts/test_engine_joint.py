@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Several underlyings: joint scenarios, the floors under them, and one scenario as a proof."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from math import ceil, floor
+
+import pytest
+
+from tests.support.engine_world import ACCOUNT, UNIT, WAD, EngineWorld, Perp, global_word, row, words
+from tests.support.revm import Reverted
+
+SLACK = 625 * 10**12
+# long one unit against short one unit, 24 % scan range at a price of 100: each may lose 24
+PAIR = words(perps={0: Perp(UNIT, -100 * UNIT * WAD), 1: Perp(-UNIT, 100 * UNIT * WAD)})
+
+
+@pytest.fixture
+def world() -> EngineWorld:
+    return EngineWorld()
+
+
+def test_without_scenarios_the_scans_add_up(world: EngineWorld) -> None:
+    got = world.assess(PAIR)
+    assert (got.market_risk, got.flags, got.worst_joint) == (48 * WAD, 8, 255)
+
+
+def test_parallel_moves_offset(world: EngineWorld) -> None:
+    world.joint([{0: (-127, 0), 1: (-127, 0)}, {0: (127, 0), 1: (127, 0)}])
+    got = world.assess(PAIR)
+    assert (got.market_risk, got.worst_joint, got.flags) == (0, 255, 0)
+
+
+def test_the_lowest_of_the_worst_scenarios_is_named(world: EngineWorld) -> None:
+    world.joint([{0: (5, 0)}, {0: (-127, 0), 1: (127, 0)}, {0: (-128, 0), 1: (127, -128)}])
+    got = world.assess(PAIR)
+    assert (got.market_risk, got.worst_joint) == (48 * WAD, 1)
+
+
+def test_losses_that_round_to_the_same_name_the_first(world: EngineWorld) -> None:
+    # a price of 1: the only possible losses are fractions of a wad, all of them one wad
+    for u in (0, 1):
+        world.price(0, u, 10**6)
+    world.joint([{0: (-1, 0)}, {0: (-127, 0)}])
+    got = world.assess(words(perps={0: Perp(2, 0), 1: Perp(2, 0)}))
+    assert got.worst_joint == 0
+    assert got.scans == (1, 1)
+
+
+@pytest.mark.parametrize("byte", [-127, -126, -96, -95, -64, -1, 0, 1, 31, 32, 100, 127])
+def test_moves_between_the_points_are_linear(world: EngineWorld, byte: int) -> None:
+    world.joint([{0: (byte, 0)}])
+    got = world.assess(words(perps={0: Perp(-UNIT, 0), 1: Perp(UNIT, 0)}))
+    loss = max(Fraction(24 * WAD * byte, 127), Fraction(0))
+    assert got.market_risk == ceil(loss)
+
+
+@pytest.mark.parametrize("byte", [-128, -127, -64, -1, 0, 1, 64, 127])
+def test_volatility_between_the_states_is_linear(world: EngineWorld, byte: int) -> None:
+    # 1 USD lower with volatility down, 3 USD lower with volatility up
+    world.page(0, [row(lambda v, _: (9_000, 10_000, 7_000)[v])])
+    world.joint([{0: (0, byte)}])
+    got = world.assess(words(options={0: [(0, UNIT)]}, perps={1: Perp(1, 0)}))
+    worst = Fraction((3 if byte >= 0 else 1) * WAD * min(abs(byte), 127), 127)
+    lead = 2 * got.scans[0] - sum(got.scans)
+    assert got.scans[0] == 3 * WAD + SLACK
+    assert got.market_risk == max(ceil(worst + SLACK), lead)
+
+
+def test_an_odd_scenario_count_and_all_sixteen_underlyings(world: EngineWorld) -> None:
+    perps = {u: Perp((-1) ** u * UNIT * (u + 1), 0) for u in range(16)}
+    scenarios = [{u: (7 * u - 50 + 2 * j, 0) for u in range(16)} for j in range(37)]
+    world.joint(scenarios)
+    got = world.assess(words(perps=perps))
+    losses = [
+        max(0, ceil(-sum(Fraction(24 * WAD * perps[u].lots * s[u][0], UNIT * 127) for u in perps))) for s in scenarios
+    ]
+    assert max(losses) > 0
+    assert got.worst_joint == losses.index(max(losses))
+    assert got.market_risk == max(*losses, 2 * max(got.scans) - sum(got.scans))
+
+
+# ------------------------------------------------------------------ floors
+
+
+def test_offset_floor(world: EngineWorld) -> None:
+    world.parameters(0, 0, global_word(im=12_000, mm=10_000, floor=3_333))
+    world.joint([{}])
+    got = world.assess(PAIR)
+    assert got.market_risk == 15_998_400_000_000_000_000
+    assert got.im == got.market_risk * 12 // 10
+
+
+def test_dust_elsewhere_does_not_lower_the_requirement(world: EngineWorld) -> None:
+    world.joint([{}])
+    alone = world.assess(words(perps={0: Perp(10 * UNIT, 0)}))
+    dusted = world.assess(words(perps={0: Perp(10 * UNIT, 0), 1: Perp(-UNIT // 1_000, 0)}))
+    assert alone.market_risk == 240 * WAD
+    assert dusted.market_risk == 240 * WAD - 24 * WAD // 1_000
+
+
+# ------------------------------------------------------------------ one scenario
+
+
+def test_a_joint_scenario_bounds_the_requirement(world: EngineWorld) -> None:
+    world.joint([{0: (-127, 0), 1: (127, 0)}, {0: (-50, 30), 1: (90, -4)}])
+    got = world.assess(PAIR)
+    assert world.assess_at(0) == (got.equity_mm, got.mm)
+    equity, bound = world.assess_at(1)
+    assert equity == got.equity_mm
+    assert bound == ceil(Fraction(24 * WAD * (50 + 90), 127)) < got.mm
+
+
+def test_a_scan_point_bounds_the_requirement(world: EngineWorld) -> None:
+    world.page(0, [row(lambda v, k: 20_000 + 100 * k + (0, 5, 50)[v])])
+    state = words(cash=WAD, options={0: [(0, UNIT)]}, perps={0: Perp(UNIT, 0)})
+    got = world.assess(state)
+    grid = world.engine.call("grid", ACCOUNT, 0, static=True)
+    bounds = [world.assess_at(64 + point) for point in range(27)]
+    assert bounds == [(got.equity_mm, max(0, -loss) + got.charges) for loss in grid]
+    assert max(bound for _, bound in bounds) == got.mm
+
+
+@pytest.mark.parametrize(
+    ("scenario", "reason"),
+    [(2, "engine: no scenario"), (63, "engine: no scenario"), (64, "engine: several underlyings"),
+     (91, "engine: no scenario"), (2**256 - 1, "engine: no scenario")],
+)  # fmt: skip
+def test_scenarios_that_do_not_exist(world: EngineWorld, scenario: int, reason: str) -> None:
+    world.joint([{}, {}])
+    world.set(PAIR)
+    with pytest.raises(Reverted, match=f"^{reason}$"):
+        world.assess_at(scenario)
+
+
+def test_a_single_underlying_has_no_joint_scenario(world: EngineWorld) -> None:
+    world.joint([{}, {}])
+    world.set(words(perps={0: Perp(UNIT, 0)}))
+    with pytest.raises(Reverted, match=r"^engine: no scenario$"):
+        world.assess_at(0)
+
+
+def test_rounding_of_the_joint_loss_is_up(world: EngineWorld) -> None:
+    world.joint([{0: (-1, 0), 1: (-1, 0)}])
+    got = world.assess(words(perps={0: Perp(UNIT, 0), 1: Perp(UNIT, 0)}))
+    assert got.market_risk == floor(Fraction(48 * WAD, 127)) + 1
