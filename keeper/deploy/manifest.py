@@ -12,6 +12,7 @@ import json
 import os
 import subprocess
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -194,7 +195,8 @@ class ManifestFile:
             temporary.replace(self.path)
             _sync_folder(self.path.parent)
         except OSError as error:
-            temporary.unlink(missing_ok=True)
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
             raise Permanent(
                 f"manifest {self.path} cannot be written ({error.strerror or error}); free space or fix permissions "
                 "and run the same command again: it goes on where it stopped"

@@ -1,0 +1,282 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Executing a plan on the embedded chain: what is sent, what is not, and how it goes on after each kind of trouble."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+
+import pytest
+
+from keeper.artifacts import load
+from keeper.chain.embedded import mine_at
+from keeper.deploy.config import DeployConfig, parse_config
+from keeper.deploy.execute import Stage, execute
+from keeper.deploy.manifest import Manifest, ManifestFile
+from keeper.deploy.outbox import create_address
+from keeper.deploy.steps import Step
+from keeper.deploy.verify import findings_table, problems, verify
+from keeper.errors import ConfigError, Permanent, Transient
+from keeper.tx.signer import LocalSigner
+from tests.support.deployment import QUICK, Place, embedded_place, local_data
+
+
+class KilledError(Exception):
+    """Stands for the end of the process."""
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return embedded_place(tmp_path)
+
+
+def kill_at(stage: Stage, step_id: str):  # type: ignore[no-untyped-def]
+    def look(reached: Stage, step: Step) -> None:
+        if reached == stage and step.id == step_id:
+            raise KilledError
+
+    return look
+
+
+def tiny_config() -> DeployConfig:
+    """One underlying without options and no collateral: the shortest plan there is."""
+    data = local_data()
+    data["underlyings"] = [{**data["underlyings"][0], "options": {}}]
+    return parse_config({**data, "collateral": []}, "tiny")
+
+
+def transfer(place: Place) -> None:
+    """Use up a nonce of the deployer for something else."""
+    place.web3.eth.send_transaction({"from": place.signer.address, "to": place.signer.address, "gas": 21_000})  # type: ignore[typeddict-item]
+
+
+def test_create_addresses_are_the_published_ones() -> None:
+    # first contracts of key 1 and of anvil's first account, known to every Ethereum developer
+    first, second = "0x7E5F4552091A69125d5DfCb7b8C2659029395Bdf", "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266"
+    assert create_address(first, 0) == "0xF2E246BB76DF876Cef8b38ae84130F4F55De395b"
+    assert create_address(second, 0) == "0x5FbDB2315678afecb367f032d93F642f64180aa3"
+
+
+def test_complete_deployment_reads_back(place: Place) -> None:
+    manifest = place.deploy()
+    findings = verify(manifest, place.rpc)
+    assert [item for item in findings if item.state != "ok"] == []
+    assert len(findings) > 50
+    assert place.sent() == len([step for step in manifest.steps if step.block])
+
+
+def test_contracts_work_together_afterwards(place: Place) -> None:
+    """Not only wired: an account can be opened, funded and assessed."""
+    manifest = place.deploy()
+    w3, me = place.web3, place.signer.address
+
+    def contract(name: str, artifact: str | None = None):  # type: ignore[no-untyped-def]
+        return w3.eth.contract(manifest.addresses[name], abi=load(artifact or name).abi)  # type: ignore[call-overload]
+
+    accounts, token = contract("MarginAccounts"), contract("token:WETH", "TestToken")
+    accounts.functions.open_account(me).transact({"from": me})
+    number = accounts.functions.account_count().call() - 1
+    token.functions.mint(me, 10**18).transact({"from": me})
+    token.functions.approve(accounts.address, 10**18).transact({"from": me})
+    accounts.functions.deposit(number, token.address, 10**18).transact({"from": me})
+    answer = contract("MarginEngine").functions.assess(number).call()
+    assert answer[0] == 3_000 * 10**18  # one WETH at the mock's 3000 USD, before any haircut
+    assert 0 < answer[4] <= answer[3]  # maintenance and initial margin
+
+
+@pytest.mark.parametrize("stage", ["intent", "sent", "mined", "done"])
+@pytest.mark.parametrize("step_id", ["deploy token:USDC", "deploy MarginEngine", "PriceOracle.record BTC"])
+def test_killed_at_each_stage(place: Place, stage: Stage, step_id: str) -> None:
+    config = tiny_config()
+    with pytest.raises(KilledError):
+        place.deploy(config, progress=kill_at(stage, step_id))
+    manifest = place.deploy(config)
+    assert manifest.complete
+    assert place.sent() == len([step for step in manifest.steps if step.block])
+    assert problems(verify(manifest, place.rpc)) == []
+
+
+def test_resumed_later_keeps_time_and_prices_of_the_first_run(place: Place) -> None:
+    with pytest.raises(KilledError):
+        place.deploy(progress=kill_at("done", "deploy PriceOracle"))
+    first = place.file.load()
+    assert first is not None
+    steps = place.plan().steps
+    mine_at(place.web3, place.web3.eth.get_block("latest")["timestamp"] + 86_400)
+    assert place.plan().anchors.time == first.started_at
+    assert place.plan().steps == steps
+    assert place.deploy().complete
+
+
+def test_nonce_used_by_something_else_after_the_intent(place: Place) -> None:
+    """The recorded transaction can never run: a new one is sent, with a new address."""
+    with pytest.raises(KilledError):
+        place.deploy(progress=kill_at("intent", "deploy RiskTable"))
+    transfer(place)
+    manifest = place.deploy()
+    record = manifest.step("deploy RiskTable")
+    assert record is not None
+    assert [item.void for item in record.attempts] == [True, False]
+    assert manifest.contracts["RiskTable"].address == record.attempts[1].address
+    assert problems(verify(manifest, place.rpc)) == []
+
+
+def test_fees_are_raised_when_the_base_fee_has_passed_them(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(KilledError):
+        place.deploy(progress=kill_at("intent", "deploy RiskTable"))
+    manifest = place.file.load()
+    assert manifest is not None
+    record = manifest.step("deploy RiskTable")
+    assert record is not None
+    record.attempts[0].max_fee_wei = 5  # as if signed in a much quieter time
+    place.file.save(manifest)
+    done = place.deploy().step("deploy RiskTable")
+    assert done is not None
+    assert [item.nonce for item in done.attempts] == [record.attempts[0].nonce] * 2
+    assert done.attempts[1].max_fee_wei > 5
+
+
+def test_poor_deployer_sends_nothing(place: Place) -> None:
+    poor = LocalSigner.from_key(b"\x55" * 32, "test key")
+    place.signer = poor
+    with pytest.raises(ConfigError, match=rf"deployer {poor.address} has 0\.000000 ether and needs about 0\.0"):
+        place.deploy()
+    assert place.file.load() is None
+
+
+def test_key_of_somebody_else_is_refused(place: Place) -> None:
+    other = LocalSigner.from_key((2).to_bytes(32, "big"), "test key")
+    with pytest.raises(ConfigError, match=f"the key is {other.address}, the plan is for {place.signer.address}"):
+        execute(place.plan(), place.rpc, other, place.file, waiting=QUICK)
+    assert place.sent() == 0
+
+
+def test_disk_full_at_the_start_sends_nothing(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(Permanent, match="No space left on device"):
+        place.deploy()
+    assert place.sent() == 0
+
+
+def test_disk_full_in_the_middle_goes_on_later(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    save, writes = ManifestFile.save, []
+
+    def flaky(self: ManifestFile, manifest: Manifest) -> None:
+        writes.append(1)
+        if len(writes) == 20:
+            raise Permanent("manifest cannot be written (No space left on device)")
+        save(self, manifest)
+
+    monkeypatch.setattr(ManifestFile, "save", flaky)
+    with pytest.raises(Permanent, match="No space left"):
+        place.deploy()
+    manifest = place.deploy()
+    assert place.sent() == len([step for step in manifest.steps if step.block])
+    assert problems(verify(manifest, place.rpc)) == []
+
+
+def test_refused_step_names_the_contracts_reason(place: Place) -> None:
+    data = local_data()
+    data["underlyings"][0]["parameters"]["scan_bps"] = 500  # below the bound of 800
+    with pytest.raises(Permanent, match=r"step 'RiskParameters.initialise BTC' would revert with 'params: "):
+        place.deploy(parse_config(data, "x"))
+    sent = place.sent()
+    with pytest.raises(Permanent):
+        place.deploy(parse_config(data, "x"))
+    assert place.sent() == sent
+    assert place.deploy().complete  # with the corrected file
+
+
+def test_other_constructor_arguments_are_refused(place: Place) -> None:
+    with pytest.raises(KilledError):
+        place.deploy(progress=kill_at("done", "deploy RiskParameters"))
+    data = local_data()
+    data["roles"]["guardian"] = "0x2B5AD5c4795c026514f8317c7a215E218DcCD6cF"
+    with pytest.raises(
+        ConfigError, match=r"RiskParameters in .* was created with other arguments; use another network"
+    ):
+        place.deploy(parse_config(data, "x"))
+
+
+def test_manifest_of_another_deployer_is_refused(place: Place) -> None:
+    place.deploy()
+    place.signer = LocalSigner.from_key((2).to_bytes(32, "big"), "test key")
+    with pytest.raises(ConfigError, match=r"the manifest has deployer .*, this run has"):
+        place.plan()
+
+
+def test_reset_chain_is_noticed(place: Place, tmp_path: Path) -> None:
+    place.deploy()
+    fresh = embedded_place(tmp_path)
+    with pytest.raises(ConfigError, match=r"token:USDC at .* has no code on this chain; .* was reset"):
+        fresh.deploy()
+    assert fresh.sent() == 0
+
+
+def test_added_options_are_listed_by_running_again(place: Place) -> None:
+    before = len([step for step in place.deploy().steps if step.block])
+    data = local_data()
+    data["underlyings"][1]["options"]["strikes_percent"] = [100, 110]
+    manifest = place.deploy(parse_config(data, "x"))
+    assert len([step for step in manifest.steps if step.block]) == before + 2
+    assert problems(verify(manifest, place.rpc)) == []
+
+
+class TestVerify:
+    """Differences between the record and the chain."""
+
+    def test_changed_wiring_is_wrong(self, place: Place) -> None:
+        manifest = place.deploy()
+        self.send(place, manifest, "SignedTradeVenue", "set_fee", 7)
+        (finding,) = problems(verify(manifest, place.rpc))
+        assert finding.subject == "SignedTradeVenue.set_fee"
+        assert "SignedTradeVenue.fee_bps = (7,), expected (2,)" in finding.detail
+
+    def test_other_owner_is_wrong_and_an_offer_is_pending(self, place: Place) -> None:
+        manifest = place.deploy()
+        manifest.governance = place.web3.eth.accounts[1]
+        states = {item.subject: item.state for item in verify(manifest, place.rpc)}
+        assert states["owner of PriceOracle"] == "wrong"
+        self.send(place, manifest, "PriceOracle", "transfer_ownership", manifest.governance)
+        states = {item.subject: item.state for item in verify(manifest, place.rpc)}
+        assert states["owner of PriceOracle"] == "pending"
+
+    def test_other_code_is_wrong_and_stops_there(self, place: Place) -> None:
+        manifest = place.deploy()
+        manifest.contracts["PriceOracle"].address = manifest.contracts["RiskTable"].address
+        found = problems(verify(manifest, place.rpc))
+        assert [item.subject for item in found] == ["code of PriceOracle"]
+        assert findings_table(found).row_count == 1
+
+    def test_another_chain_is_a_config_error(self, place: Place) -> None:
+        manifest = place.deploy().model_copy(update={"chain_id": 5})
+        with pytest.raises(ConfigError, match="the node is on chain 1337, the manifest is of chain 5"):
+            verify(manifest, place.rpc)
+
+    def test_unfinished_steps_are_pending(self, place: Place) -> None:
+        with pytest.raises(KilledError):
+            place.deploy(progress=kill_at("intent", "deploy RiskTable"))
+        manifest = place.file.load()
+        assert manifest is not None
+        pending = [item.subject for item in verify(manifest, place.rpc) if item.state == "pending"]
+        assert pending == ["deploy RiskTable"]
+
+    @staticmethod
+    def send(place: Place, manifest: Manifest, name: str, function: str, *args: object) -> None:
+        target = place.web3.eth.contract(manifest.addresses[name], abi=load(name).abi)  # type: ignore[call-overload]
+        target.functions[function](*args).transact({"from": place.signer.address})
+
+
+def test_waiting_too_long_is_transient(place: Place) -> None:
+    """Without mining nothing is confirmed: the run ends with the way to go on, and does go on."""
+    plan = place.plan(tiny_config())
+    tester = place.web3.provider.ethereum_tester  # type: ignore[attr-defined]
+    tester.disable_auto_mine_transactions()
+    with pytest.raises(Transient, match="is not confirmed after 2 s; run the same command again"):
+        execute(plan, place.rpc, place.signer, place.file, waiting=QUICK)
+    tester.enable_auto_mine_transactions()
+    manifest = place.deploy(tiny_config())
+    assert place.sent() == len([step for step in manifest.steps if step.block])
