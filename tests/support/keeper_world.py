@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A small world for tests of the keeper's pure core: one ETH market, a few accounts, round numbers.
 
-Parameters are chosen so that expectations can be worked out by hand: scan range 20 %, no charges, scales 1 and 0.8, so a
-perpetual of 1 ETH at 2,000 USD needs IM 400 and MM 320 USD.
+Parameters are chosen so that expectations can be worked out by hand: scan range 20 %, no charges, scales 1 and 0.8, so
+a perpetual of 1 ETH at 2,000 USD needs IM 400 and MM 320 USD.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ ALL_MAX = pack_lanes([60_000] * 16)
 BOUNDS = {
     0: ParameterBounds(pack_lanes([8_000, 5_000, 10_000, 500]), pack_lanes([20_000] * 3 + [10_000]),
                        pack_lanes([500] * 4), pack_lanes([200] * 4)),
-    1: ParameterBounds(pack_lanes([100] + [0] * 7 + [1]), pack_lanes([9_000] * 2 + [9_000] + [10_000] * 5 + [60_000] * 2),
+    1: ParameterBounds(pack_lanes([100] + [0] * 7 + [1]), pack_lanes([9_000] * 3 + [10_000] * 5 + [60_000] * 2),
                        pack_lanes([500] * 10), pack_lanes([200] * 10)),
     2: ParameterBounds(pack_lanes([0, 0, 0, 1]), pack_lanes([10_000] * 2 + [10_000, 60_000, 10_000]),
                        pack_lanes([300] * 5), pack_lanes([100] * 5)),

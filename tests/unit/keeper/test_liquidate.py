@@ -1,0 +1,231 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from keeper.assess import assess_all
+from keeper.decide import Policy, Situation, decide
+from keeper.domain import AuctionState, ContractCall, Phase, Snapshot, Unknown
+from keeper.errors import Reverted
+from keeper.liquidate.candidates import starts, witness
+from keeper.liquidate.inventory import assess_merged, merge
+from keeper.liquidate.sizing import BidPolicy, Offer, Preview, best, bid, fractions, offers
+from keeper.situation import read_previews
+from risk.onchain import assess_at, assess_words
+from risk.onchain_words import AccountState, CollateralPosition, OptionPosition, PerpPosition, build_words, parse_words
+from tests.support.keeper_world import BLOCK, NOW, PRICE, WAD, account, market, snapshot
+
+BIDDER, SOLD = 1, 2
+POLICY = BidPolicy(bidder_account=BIDDER, min_profit_wad=5 * WAD, warehouse_bps=100)
+SOLVENT = AuctionState(Phase.SOLVENT, NOW - 600, 1)
+
+
+def preview(fraction: float, price_usd: float, equity_usd: int = 300, nonce: int = 1) -> Preview:
+    return Preview(Phase.SOLVENT, int(fraction * WAD), int(price_usd * WAD), 1_000, equity_usd * WAD, 320 * WAD, nonce)
+
+
+# ------------------------------------------------------------------ candidates
+
+
+def test_the_witness_is_a_proof_the_twin_accepts() -> None:
+    words = account(100, 1)
+    scenario = witness(words, market(), 255)
+    assert scenario is not None
+    equity, bound = assess_at(words, market(), scenario)
+    assert equity < bound
+
+
+def test_a_healthy_account_has_no_witness() -> None:
+    assert witness(account(5_000, 1), market(), 255) is None
+
+
+def test_an_account_that_only_the_full_rule_condemns_is_started_without_scenario() -> None:
+    """Cash alone below zero: no underlying is active, so no scenario may judge it."""
+    view = snapshot({2: account(-50)})
+    assert [(s.account, s.scenario) for s in starts(view, assess_all(view), 10)] == [(2, None)]
+
+
+def test_the_protocols_own_account_is_never_started() -> None:
+    view = snapshot({0: account(-50)})
+    assert starts(view, assess_all(view), 10) == ()
+
+
+# ------------------------------------------------------------------ inventory
+
+
+def test_a_merged_perpetual_keeps_the_sum_of_profits() -> None:
+    mine = AccountState(cash=0, perps={0: PerpPosition(2_000_000, -2_000_000 * 1_900 * WAD, 0)})
+    theirs = AccountState(cash=0, perps={0: PerpPosition(-1_000_000, 1_000_000 * 2_100 * WAD, 0)})
+    both = merge(mine, theirs, WAD, 0, market())
+    # 2 bought at 1,900 and 1 sold at 2,100, now 2,000: 200 + 100
+    assert assess_words(build_words(both), market()).equity_mark == 300 * WAD
+    assert both.perps[0].lots == 1_000_000
+
+
+def test_funding_owed_is_kept_when_entries_differ() -> None:
+    now = market(funding={0: 30 * WAD})
+    mine = AccountState(cash=0, perps={0: PerpPosition(1_000_000, -1_000_000 * 2_000 * WAD, 10 * WAD)})
+    theirs = AccountState(cash=0, perps={0: PerpPosition(1_000_000, -1_000_000 * 2_000 * WAD, 25 * WAD)})
+    both = assess_words(build_words(merge(mine, theirs, WAD, 0, now)), now)
+    assert both.equity_mark == -25 * WAD  # 20 and 5 owed
+
+
+def test_half_of_everything_moves_and_the_price_is_paid() -> None:
+    mine = AccountState(cash=1_000 * WAD)
+    theirs = AccountState(
+        cash=-100 * WAD,
+        collaterals=(CollateralPosition(0, 3 * 10**18, 50, 18, 1),),
+        options={0: (OptionPosition(3, -7), OptionPosition(5, 10))},
+    )
+    both = merge(mine, theirs, WAD // 2, 40 * WAD, market())
+    assert both.cash == (1_000 - 50 - 40) * WAD
+    assert both.collaterals == (CollateralPosition(0, 15 * 10**17, 50, 18, 1),)
+    assert both.options == {0: (OptionPosition(3, -3), OptionPosition(5, 5))}
+
+
+def test_too_many_positions_are_not_carried() -> None:
+    many = AccountState(cash=0, options={u: tuple(OptionPosition(s, 1) for s in range(65)) for u in (0, 1)})
+    found = assess_merged(many, market(), NOW)
+    assert isinstance(found, Unknown) and "128 positions" in found.reason
+
+
+# ------------------------------------------------------------------ sizing
+
+
+def test_fractions_are_the_cap_and_its_halves() -> None:
+    assert fractions(800) == (800, 400, 200, 100)
+
+
+def value(previews: list[Preview], cash: int = 10_000, gas: int = 2, policy: BidPolicy = POLICY) -> tuple[Offer, ...]:
+    return offers(previews, account(300, 1), account(cash), market(), policy, gas * WAD)
+
+
+def test_profit_is_value_less_price_warehouse_and_gas() -> None:
+    (offer,) = value([preview(1.0, 270)])
+    # 300 - 270 - 1 % of the 400 USD of initial margin that comes with 1 ETH - 2
+    assert offer.profit_wad == (300 - 270 - 4 - 2) * WAD
+    assert offer.im_health_wad == (10_000 + 300 - 270 - 400) * WAD
+
+
+def test_a_bid_the_inventory_cannot_carry_is_left_out() -> None:
+    found = value([preview(1.0, 270), preview(0.5, 135)], cash=300)
+    # whole: 300 + 300 - 270 - 400 < 0; half: 300 + 150 - 135 - 200 = 115
+    assert [o.preview.fraction_wad for o in found] == [WAD // 2]
+    assert found[0].im_health_wad == 115 * WAD
+
+
+def test_a_book_that_hedges_the_bidder_costs_no_warehouse() -> None:
+    (offer,) = offers([preview(1.0, 270)], account(300, 1), account(10_000, -1), market(), POLICY, 0)
+    assert offer.profit_wad == 30 * WAD
+
+
+def test_an_insolvent_account_pays_the_bidder() -> None:
+    """Equity -100, the fund pays 150: worth 50 before costs."""
+    quote = Preview(Phase.INSOLVENT, WAD, -150 * WAD, 0, -100 * WAD, 320 * WAD, 1)
+    (offer,) = offers([quote], account(400, 1, entry_usd=2_500), account(10_000), market(), POLICY, 0)
+    assert offer.profit_wad == (50 - 4) * WAD
+
+
+def test_the_most_profitable_offer_wins_and_the_minimum_holds() -> None:
+    small, large = Offer(preview(0.5, 1), 6 * WAD, 0), Offer(preview(1.0, 1), 9 * WAD, 0)
+    assert best([small, large], 5 * WAD) == large
+    assert best([small, large], 10 * WAD) is None
+    assert best([], 0) is None
+
+
+def test_the_highest_price_never_gives_away_the_minimum_profit() -> None:
+    rich, poor = Offer(preview(1.0, 270), 24 * WAD, 0), Offer(preview(1.0, 270), 5 * WAD + 7, 0)
+    assert bid(SOLD, rich, POLICY).max_price_wad == 270 * WAD + 300 * WAD * 50 // 10_000
+    assert bid(SOLD, poor, POLICY).max_price_wad == 270 * WAD + 7
+    assert bid(SOLD, rich, POLICY).expected_nonce == 1
+    assert bid(SOLD, rich, POLICY).bidder_account == BIDDER
+
+
+# ------------------------------------------------------------------ the decision
+
+
+def situation(view: Snapshot, previews: dict[int, Any], gas: Any = WAD) -> Situation:
+    return Situation(view, assess_all(view), previews=previews, end_buffer_bps=1_000, solvent_s=3_600, mega_gas_wad=gas)
+
+
+def decided(previews: dict[int, Any], gas: Any = WAD, book: dict[int, Any] | None = None) -> Any:
+    accounts = book or {BIDDER: account(10_000), SOLD: account(300, 1), 3: account(290, 1)}
+    view = snapshot(accounts, {SOLD: SOLVENT, 3: SOLVENT})
+    return decide(situation(view, previews, gas), Policy(liquidate=True, bids=POLICY, settle=False))
+
+
+def test_one_bid_a_cycle_on_the_auction_that_pays_most() -> None:
+    found = decided({SOLD: (preview(1.0, 270),), 3: (preview(1.0, 250),)})
+    assert [(a.kind, a.account) for a in found.actions] == [("bid", 3)]
+
+
+def test_an_unprofitable_auction_gets_no_bid() -> None:
+    assert decided({SOLD: (preview(1.0, 299),)}).actions == ()
+
+
+def test_an_unknown_price_of_gas_or_bidder_means_no_bid_and_an_alert() -> None:
+    found = decided({SOLD: (preview(1.0, 270),)}, gas=Unknown("no native price", 1))
+    assert found.actions == () and [n.name for n in found.notes if n.alarm] == ["gas_price_unknown"]
+    lost = {BIDDER: Unknown("not read", 1), SOLD: account(300, 1), 3: account(290, 1)}
+    found = decided({SOLD: (preview(1.0, 270),)}, book=lost)
+    assert found.actions == () and [n.name for n in found.notes if n.alarm] == ["bidder_unreadable"]
+
+
+def test_unknown_previews_are_skipped() -> None:
+    assert decided({SOLD: Unknown("auction: healthy", 1)}).actions == ()
+
+
+def test_previews_are_read_at_the_block_and_refused_sizes_are_left_out() -> None:
+    class Chain:
+        def __init__(self) -> None:
+            self.asked: list[tuple[Any, ...]] = []
+
+        def call_many(self, calls: list[ContractCall], block: object) -> list[Any]:
+            assert block == BLOCK
+            self.asked += [call.args for call in calls]
+            return [self.answer(*call.args) for call in calls]
+
+        @staticmethod
+        def answer(number: int, fraction: int) -> Any:
+            if number == 3:
+                return Reverted("auction: healthy", reason="auction: healthy")
+            taken = min(fraction, 8 * 10**17)
+            if taken < 2 * 10**17:
+                return Reverted("auction: bid too small", reason="auction: bid too small")
+            return (1, taken, taken // 2, 500, 300 * WAD, 320 * WAD, 9)
+
+    chain = Chain()
+    found = read_previews(chain, BLOCK, [SOLD, 3], POLICY)  # type: ignore[arg-type]
+    assert isinstance(found[3], Unknown)
+    kept = found[SOLD]
+    assert not isinstance(kept, Unknown)
+    assert [p.fraction_wad for p in kept] == [8 * 10**17, 4 * 10**17, 2 * 10**17]
+    assert chain.asked[0] == (SOLD, WAD)
+
+
+@pytest.mark.parametrize("fraction_wad", [WAD, WAD // 3, 10**12])
+def test_merging_never_creates_equity(fraction_wad: int) -> None:
+    """Rounding of lots is against nobody by more than a lot's worth a position."""
+    sold = parse_words(account(300, 1.234567, entry_usd=1_990))
+    mine = parse_words(account(10_000, -0.7654321))
+    before = assess_words(build_words(mine), market()).equity_mark
+    gone = assess_words(build_words(sold), market()).equity_mark * fraction_wad // WAD
+    after = assess_words(build_words(merge(mine, sold, fraction_wad, 0, market())), market()).equity_mark
+    assert abs(after - before - gone) <= PRICE // 10**6 + 10
+
+
+def test_the_policys_largest_fraction_is_asked_first() -> None:
+    small = replace(POLICY, max_fraction_wad=WAD // 4)
+
+    class Chain:
+        asked: list[int] = []
+
+        def call_many(self, calls: list[ContractCall], block: object) -> list[Any]:
+            self.asked += [call.args[1] for call in calls]
+            return [Reverted("x", reason="x") for _ in calls]
+
+    read_previews(Chain(), BLOCK, [SOLD], small)  # type: ignore[arg-type]
+    assert Chain.asked == [WAD // 4]
