@@ -1,0 +1,273 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pages: what is stored, what is read back, and every guard with its reason."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support.engine_world import WAD, underlying_word
+from tests.support.revm import Reverted
+from tests.support.table_world import (
+    DAY,
+    GOVERNANCE,
+    GUARDIAN,
+    HOUR,
+    KEEPER,
+    NOW,
+    STRANGER,
+    Header,
+    TableWorld,
+    content_hash,
+)
+
+FIRST = Header()
+ROWS = bytes(range(256)) + bytes(32)
+
+
+@pytest.fixture
+def world() -> TableWorld:
+    return TableWorld()
+
+
+def refused(reason: str) -> pytest.RaisesExc[Reverted]:
+    return pytest.raises(Reverted, match=f"^table: {reason}$")
+
+
+# ------------------------------------------------------------------ what is stored
+
+
+def test_before_the_first_epoch_there_is_nothing(world: TableWorld) -> None:
+    assert list(world.table.call("read", 0b11)) == [0, 0, 0, 0, 0]
+    assert world.table.call("page_info", 0) == (0, 0, bytes(32), 0)
+    assert world.table.call("rows_of", 0) == 0
+
+
+def test_a_page_is_code_behind_a_stop_byte(world: TableWorld) -> None:
+    world.check(FIRST)
+    world.publish(FIRST, ROWS)
+    joint, first, second = world.table.call("read", 1)
+    assert joint == 0
+    assert world.code(first)[: 1 + len(ROWS)] == b"\0" + ROWS
+    assert first >> 160 == 1 | NOW << 32 | (NOW + HOUR) << 64
+    assert second == 100 * WAD | 10**15 << 112 | 20 * 10**6 << 208
+    assert world.table.call("rows_of", 0) == 3
+    assert world.table.call("page_info", 0) == (first, second, content_hash(FIRST, ROWS), 6_000)
+
+
+def test_the_content_hash_commits_to_everything(world: TableWorld) -> None:
+    world.publish(FIRST, ROWS)
+    assert content_hash(FIRST, ROWS) != content_hash(FIRST, ROWS[:-1] + b"\1")
+    assert content_hash(FIRST, ROWS) != content_hash(FIRST.but(vol=6_001), ROWS)
+
+
+def test_underlyings_have_their_own_epochs(world: TableWorld) -> None:
+    world.publish(FIRST)
+    world.publish(FIRST.but(vol=100), b"", underlying=1)
+    world.wait(60)
+    world.publish(FIRST.but(epoch=2, observed_at=NOW + 60))
+    words = world.table.call("read", 0b11)
+    assert [word >> 160 & 0xFFFFFFFF for word in words[1::2]] == [2, 1]
+    assert list(world.table.call("read", 0b10)) == [0, *words[3:]]
+    assert world.table.call("rows_of", 1) == 0
+
+
+def test_the_largest_page(world: TableWorld) -> None:
+    rows = bytes([0xEF]) * (255 * 96)
+    world.publish(FIRST, rows)
+    assert world.table.call("rows_of", 0) == 255
+    assert world.code(world.table.call("read", 1)[1])[: 1 + len(rows)] == b"\0" + rows
+
+
+# ------------------------------------------------------------------ guards
+
+
+@pytest.mark.parametrize(
+    ("header", "reason"),
+    [
+        (FIRST.but(epoch=0), "epoch"),
+        (FIRST.but(epoch=2), "epoch"),
+        (FIRST.but(observed_at=NOW + 1), "observed in future"),
+        (FIRST.but(observed_at=0), "observed not newer"),
+        (FIRST.but(observed_at=NOW - 601), "observed too old"),
+        (FIRST.but(expires_at=NOW), "expired"),
+        (FIRST.but(expires_at=NOW + DAY + 1), "life too long"),
+        (FIRST.but(reference=0), "reference price"),
+        (FIRST.but(reference=2**90), "reference price"),
+        (FIRST.but(reference=102 * WAD + 1), "reference price"),
+        (FIRST.but(reference=98 * WAD - 1), "reference price"),
+        (FIRST.but(unit=0), "lane unit"),
+        (FIRST.but(unit=2**96), "lane unit"),
+        (FIRST.but(step=0), "grid step"),
+        (FIRST.but(step=20 * 10**6 + 1), "grid step"),
+        (FIRST.but(vol=0), "vol"),
+        (FIRST.but(vol=100_001), "vol"),
+    ],
+)
+def test_headers_that_are_refused(world: TableWorld, header: Header, reason: str) -> None:
+    with refused(reason):
+        world.publish(header)
+    with refused(reason):
+        world.check(header)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        FIRST.but(observed_at=NOW - 600),
+        FIRST.but(expires_at=NOW + 1),
+        FIRST.but(expires_at=NOW + DAY),
+        FIRST.but(reference=102 * WAD),
+        FIRST.but(reference=98 * WAD),
+        FIRST.but(unit=1),
+        FIRST.but(unit=2**96 - 1),
+        FIRST.but(vol=100_000),
+    ],
+)
+def test_headers_at_the_limit_are_taken(world: TableWorld, header: Header) -> None:
+    world.check(header)
+    world.publish(header)
+
+
+def test_rows_are_whole_and_enough(world: TableWorld) -> None:
+    with refused("row length"):
+        world.publish(FIRST, bytes(289))
+    with refused("row count"):
+        world.publish(FIRST, bytes(192))
+    with refused("row count"):
+        world.check(FIRST, rows=2)
+    with refused("row count"):
+        world.check(FIRST, rows=256)
+    world.check(FIRST, rows=255)
+
+
+def test_only_listed_underlyings(world: TableWorld) -> None:
+    for u in (2, 16, 2**255):
+        with refused("unknown underlying"):
+            world.publish(FIRST, underlying=u)
+
+
+def test_dead_price(world: TableWorld) -> None:
+    world.wait(DAY + 1)
+    late = FIRST.but(observed_at=world.now, expires_at=world.now + HOUR)
+    with refused("price dead"):
+        world.check(late)
+    world.feed.call("set_answer", 100 * 10**8, world.now)
+    world.check(late)
+
+
+def test_the_grid_step_is_a_twelfth_of_the_scan_range(world: TableWorld) -> None:
+    # 17 % / 12 = 1.41666...%, cut to 1e-9
+    world.list_underlying(2, underlying_word(scan=1_700))
+    world.check(FIRST.but(step=14_166_666), rows=0, underlying=2)
+    with refused("grid step"):
+        world.check(FIRST.but(step=14_166_667), rows=0, underlying=2)
+
+
+# ------------------------------------------------------------------ against the epoch before
+
+
+def test_epochs_follow_each_other(world: TableWorld) -> None:
+    world.publish(FIRST)
+    with refused("epoch"):
+        world.publish(FIRST)
+    second = FIRST.but(epoch=2, observed_at=NOW + 59)
+    world.wait(59)
+    with refused("too soon"):
+        world.publish(second)
+    world.wait(1)
+    with refused("observed not newer"):
+        world.publish(second.but(observed_at=NOW))
+    world.publish(second)
+    assert world.table.call("read", 1)[1] >> 160 & 0xFFFFFFFF == 2
+
+
+@pytest.mark.parametrize(("vol", "taken"), [(9_000, True), (9_001, False), (3_900, True), (3_899, False)])
+def test_volatility_moves_by_steps(world: TableWorld, vol: int, taken: bool) -> None:
+    # +50 % and -35 % of 6,000
+    world.publish(FIRST)
+    world.wait(60)
+    header = FIRST.but(epoch=2, observed_at=world.now, vol=vol)
+    if taken:
+        world.publish(header)
+        return
+    with refused("vol step"):
+        world.publish(header)
+    with refused("vol step"):
+        world.check(header)
+
+
+def test_a_refused_epoch_leaves_the_living_one(world: TableWorld) -> None:
+    world.publish(FIRST, ROWS)
+    before = world.table.call("read", 1)
+    world.wait(60)
+    with refused("reference price"):
+        world.publish(FIRST.but(epoch=2, observed_at=world.now, reference=110 * WAD))
+    assert world.table.call("read", 1) == before
+
+
+# ------------------------------------------------------------------ roles
+
+
+def test_only_keepers_publish(world: TableWorld) -> None:
+    for who in (STRANGER, GOVERNANCE, GUARDIAN):
+        with refused("not keeper"):
+            world.publish(FIRST, caller=who)
+    world.check(FIRST)
+
+
+def test_guardian_forbids_but_does_not_appoint(world: TableWorld) -> None:
+    with refused("not guardian"):
+        world.table.call("set_keeper", KEEPER, False, caller=STRANGER)
+    with refused("not guardian"):
+        world.table.call("set_keeper", STRANGER, True, caller=GUARDIAN)
+    world.table.call("set_keeper", KEEPER, False, caller=GUARDIAN)
+    with refused("not keeper"):
+        world.publish(FIRST)
+    world.table.call("set_keeper", KEEPER, True, caller=GOVERNANCE)
+    world.publish(FIRST)
+
+
+def test_governance_changes_hands_in_two_steps_and_cannot_be_renounced(world: TableWorld) -> None:
+    world.table.call("transfer_ownership", STRANGER, caller=GOVERNANCE)
+    assert world.table.call("owner") == GOVERNANCE
+    world.table.call("accept_ownership", caller=STRANGER)
+    assert world.table.call("owner") == STRANGER
+    assert "renounce_ownership" not in world.table.functions
+    with pytest.raises(Reverted, match="ownable: caller is not the owner"):
+        world.table.call("set_guardian", KEEPER, caller=GOVERNANCE)
+
+
+LIMITS = (60, 600, DAY, 30 * DAY, 200, 5_000, 3_500)
+
+
+@pytest.mark.parametrize(
+    ("field", "low", "high"),
+    [
+        (0, 0, DAY),
+        (1, 60, DAY),
+        (2, HOUR, 7 * DAY),
+        (3, HOUR, 90 * DAY),
+        (4, 1, 1_000),
+        (5, 1, 20_000),
+        (6, 1, 7_500),
+    ],
+)
+def test_limits_have_limits(world: TableWorld, field: int, low: int, high: int) -> None:
+    assert world.table.call("limits") == LIMITS
+
+    def limits(value: int) -> tuple[int, ...]:
+        return (*LIMITS[:field], value, *LIMITS[field + 1 :])
+
+    for value in (low, high):
+        world.table.call("set_limits", limits(value), caller=GOVERNANCE)
+        assert world.table.call("limits") == limits(value)
+    for value in (low - 1, high + 1):
+        if value >= 0:
+            with refused("limits"):
+                world.table.call("set_limits", limits(value), caller=GOVERNANCE)
+
+
+def test_only_governance_sets_limits(world: TableWorld) -> None:
+    for who in (KEEPER, GUARDIAN):
+        with pytest.raises(Reverted, match="ownable: caller is not the owner"):
+            world.table.call("set_limits", LIMITS, caller=who)
