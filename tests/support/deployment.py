@@ -10,7 +10,7 @@ from typing import Any
 
 from web3 import Web3
 
-from keeper.chain.embedded import make_web3
+from keeper.chain.embedded import BackendName, make_web3
 from keeper.chain.rpc import Rpc
 from keeper.deploy.config import DeployConfig, parse_config
 from keeper.deploy.execute import execute
@@ -59,9 +59,9 @@ class Place:
         return self.rpc.nonce(self.signer.address)
 
 
-def embedded_place(folder: Path) -> Place:
+def embedded_place(folder: Path, backend: BackendName = "revm") -> Place:
     """A fresh chain; the manifest lies under ``folder``."""
-    web3 = make_web3(accounts=3)
+    web3 = make_web3(backend, accounts=3)
     signer = LocalSigner.from_key((1).to_bytes(32, "big"), "test key")
     file = ManifestFile(folder / "deployments" / "1337" / "local.json")
     return Place(web3, Rpc.in_process(web3.provider), signer, file)  # type: ignore[arg-type]
