@@ -116,8 +116,26 @@ def choose_for_parity(assessments: Assessments, policy: ParityPolicy, block_hash
 def check_parity(chain: Chain, snapshot: Snapshot, assessments: Assessments, accounts: Sequence[int]) -> Parity:
     """Compare the twin's integers with ``MarginEngine.assess`` at the block of the snapshot.
 
-    A call that fails says nothing about parity: the account is reported as unread.
+    A call that fails says nothing about parity: the account is reported as unread. So is one that differs once and
+    agrees when everything about it is read again: a node may answer for its head block while it is already making the
+    next one, with the state of one and the time of the other. Only a difference that stays is a mismatch.
     """
+    parity = _compare_all(chain, snapshot, assessments, accounts)
+    if not parity.mismatches:
+        return parity
+    doubtful = tuple(item.account for item in parity.mismatches)
+    second = chain.snapshot(accounts=doubtful, block=snapshot.block)
+    again = _compare_all(chain, second, assess_all(second), doubtful)
+    confirmed = {item.account for item in again.mismatches}
+    unstable = Unknown("the node's first answer was not of this block", snapshot.block.timestamp)
+    return Parity(
+        checked=tuple(account for account in parity.checked if account not in doubtful or account in confirmed),
+        mismatches=again.mismatches,
+        unread={**parity.unread, **dict.fromkeys((a for a in doubtful if a not in confirmed), unstable)},
+    )
+
+
+def _compare_all(chain: Chain, snapshot: Snapshot, assessments: Assessments, accounts: Sequence[int]) -> Parity:
     asked = [account for account in accounts if not isinstance(assessments[account], Unknown)]
     calls = [ContractCall("MarginEngine", "assess", (account,)) for account in asked]
     checked, mismatches, unread = [], [], {}

@@ -98,6 +98,26 @@ def _collateral(spec: CollateralSpec, target: ParameterSet) -> dict[str, Any]:
     return entry
 
 
+def deploy_data(target: ParameterSet, prices: dict[str, float], chain_id: int, keeper: str) -> dict[str, Any]:
+    """Deployment configuration, as TOML would give it, for the symbols of ``prices`` (USD)."""
+    specs = collateral_specs(tuple(prices))
+    return {
+        "network": {"name": "demo", "chain_id": chain_id, "allow_mocks": True},
+        "roles": {"governance": "deployer", "guardian": "deployer", "keepers": [keeper], "listers": []},
+        "cash": {"symbol": "USDC", "mock": {"decimals": 6}},
+        "underlyings": [_underlying(symbol, price, target) for symbol, price in prices.items()],
+        "collateral": [_collateral(spec, target) for spec in specs],
+        "parameters": {
+            "initial": asdict(target.global_parameters),
+            "bounds_global": _bounds(GLOBAL_BOUNDS),
+            "bounds_underlying": _bounds(UNDERLYING_BOUNDS),
+            "bounds_collateral": _bounds(COLLATERAL_BOUNDS),
+            "guards": {"max_age_s": 8 * 3_600, "min_interval_s": 3_600},
+        },
+        "fund": {"seed": "1000000"},
+    }
+
+
 def deploy_config(target: ParameterSet, prices: dict[str, float], chain_id: int, keeper: str) -> DeployConfig:
     """Deployment for the symbols of ``prices`` (USD), with the parameters of the first calibration.
 
@@ -106,22 +126,4 @@ def deploy_config(target: ParameterSet, prices: dict[str, float], chain_id: int,
     ConfigError
         When the calibration does not fit the configuration's ranges.
     """
-    specs = collateral_specs(tuple(prices))
-    return parse_config(
-        {
-            "network": {"name": "demo", "chain_id": chain_id, "allow_mocks": True},
-            "roles": {"governance": "deployer", "guardian": "deployer", "keepers": [keeper], "listers": []},
-            "cash": {"symbol": "USDC", "mock": {"decimals": 6}},
-            "underlyings": [_underlying(symbol, price, target) for symbol, price in prices.items()],
-            "collateral": [_collateral(spec, target) for spec in specs],
-            "parameters": {
-                "initial": asdict(target.global_parameters),
-                "bounds_global": _bounds(GLOBAL_BOUNDS),
-                "bounds_underlying": _bounds(UNDERLYING_BOUNDS),
-                "bounds_collateral": _bounds(COLLATERAL_BOUNDS),
-                "guards": {"max_age_s": 8 * 3_600, "min_interval_s": 3_600},
-            },
-            "fund": {"seed": "1000000"},
-        },
-        "the demonstration's configuration",
-    )
+    return parse_config(deploy_data(target, prices, chain_id, keeper), "the demonstration's configuration")

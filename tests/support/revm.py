@@ -41,7 +41,7 @@ def compiled(path: str) -> tuple[bytes, tuple[dict[str, Any], ...]]:
     return bytes.fromhex(out["bytecode"][2:]), tuple(json.loads(json.dumps(out["abi"])))
 
 
-class Reverted(Exception):
+class Reverted(Exception):  # noqa: N818 - what happened, as web3 and boa name it
     """A call reverted; the message is the reason string, or the raw data."""
 
 

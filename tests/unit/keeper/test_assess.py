@@ -23,15 +23,21 @@ BOOK = {1: account(1_000, 1), 2: account(319, 1), 3: account(100, 1), 4: account
 
 
 class Engine:
-    """Answers ``assess`` with what it is told."""
+    """Answers ``assess`` with what it is told, the second time with ``later`` where that is given."""
 
-    def __init__(self, answers: dict[int, Any]) -> None:
+    def __init__(self, answers: dict[int, Any], later: dict[int, Any] | None = None) -> None:
         self.answers = answers
+        self.later = answers if later is None else later
         self.blocks: list[object] = []
 
     def call_many(self, calls: list[ContractCall], block: object) -> list[Any]:
         self.blocks.append(block)
-        return [self.answers[call.args[0]] for call in calls]
+        answers = self.answers if len(self.blocks) == 1 else self.later
+        return [answers[call.args[0]] for call in calls]
+
+    def snapshot(self, accounts: tuple[int, ...], block: object) -> Any:
+        assert block == BLOCK
+        return snapshot({number: BOOK[number] for number in accounts})
 
 
 def as_struct(result: Any) -> tuple[Any, ...]:
@@ -106,6 +112,18 @@ def test_a_difference_of_one_wei_is_a_mismatch_and_names_the_field() -> None:
     parity = check_parity(Engine({2: as_struct(wrong)}), view, found, (2,))  # type: ignore[arg-type]
     assert [m.account for m in parity.mismatches] == [2]
     assert parity.mismatches[0].fields == (("mm", 320 * WAD, 320 * WAD + 1),)
+
+
+def test_a_difference_that_is_gone_when_read_again_is_no_mismatch_and_no_agreement() -> None:
+    view = snapshot(BOOK)
+    found = assess_all(view)
+    wrong = as_struct(found[2]._replace(flags=1))  # type: ignore[union-attr]
+    engine = Engine({1: as_struct(found[1]), 2: wrong}, later={2: as_struct(found[2])})
+    parity = check_parity(engine, view, found, (1, 2))  # type: ignore[arg-type]
+    assert parity.checked == (1,)
+    assert parity.mismatches == ()
+    assert list(parity.unread) == [2]
+    assert engine.blocks == [BLOCK, BLOCK]
 
 
 def test_a_call_that_fails_says_nothing_about_parity() -> None:
