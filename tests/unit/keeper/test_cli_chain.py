@@ -4,8 +4,15 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from http.client import HTTPConnection
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +22,7 @@ from typer.testing import CliRunner, Result
 from keeper.cli import app
 from risk.market.synthetic import warmup
 from tests.support.embedded_node import DEPLOYER_KEY, GENESIS, STRANGER_KEY, Node, deployed_node
+from tests.support.shared import ROOT
 
 HOUR = 3_600
 
@@ -246,3 +254,50 @@ def test_params_diff_shows_the_step_and_the_target(operator: Operator, prices: P
     for change in found["changes"]:
         low, high = sorted((change["now"], change["target"]))
         assert low <= change["after_push"] <= high, change
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def ask(port: int, path: str) -> tuple[int, str]:
+    """Status and body, (0, "") while nobody listens."""
+    connection = HTTPConnection("127.0.0.1", port, timeout=5)
+    try:
+        connection.request("GET", path)
+        reply = connection.getresponse()
+        return reply.status, reply.read().decode()
+    except OSError:
+        return 0, ""
+    finally:
+        connection.close()
+
+
+def test_the_daemon_runs_answers_and_ends_on_sigterm(operator: Operator) -> None:
+    port = free_port()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "keeper", "keeper", "run", "--manifest", str(operator.node.manifest_path),
+         "--rpc-url", operator.node.url],
+        env={**os.environ, **operator.env, "METRICS_PORT": str(port), "BALLAST_CYCLE_INTERVAL_S": "0.2",
+             "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        deadline = time.monotonic() + 60
+        while 'cycles_total{result="ok"}' not in ask(port, "/metrics")[1]:
+            assert process.poll() is None, process.communicate()
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        # the chain lives in the past, so by the age of head and prices this keeper must not count as healthy
+        status, body = ask(port, "/health")
+        failed = [name for name, check in json.loads(body)["checks"].items() if not check["ok"]]
+        assert (status, failed) == (503, ["head_block", "prices"])
+        process.send_signal(signal.SIGTERM)
+        _, stderr = process.communicate(timeout=30)
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode == 0, stderr

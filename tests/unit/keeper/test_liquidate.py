@@ -220,12 +220,12 @@ def test_merging_never_creates_equity(fraction_wad: int) -> None:
 def test_the_policys_largest_fraction_is_asked_first() -> None:
     small = replace(POLICY, max_fraction_wad=WAD // 4)
 
-    class Chain:
-        asked: list[int] = []
+    asked: list[int] = []
 
+    class Chain:
         def call_many(self, calls: list[ContractCall], block: object) -> list[Any]:
-            self.asked += [call.args[1] for call in calls]
+            asked.extend(call.args[1] for call in calls)
             return [Reverted("x", reason="x") for _ in calls]
 
     read_previews(Chain(), BLOCK, [SOLD], small)  # type: ignore[arg-type]
-    assert Chain.asked == [WAD // 4]
+    assert asked == [WAD // 4]
