@@ -121,9 +121,7 @@ def deploy_market(cash: Any = None) -> Market:
         accounts.address, registry.address, oracle.address, parameters.address, table.address,
     )  # fmt: skip
     fund = boa.load("contracts/InsuranceFund.vy", GOVERNANCE, accounts.address, cash.address)
-    auction = boa.load(
-        "contracts/LiquidationAuction.vy", GOVERNANCE, accounts.address, engine.address, fund.address
-    )
+    auction = boa.load("contracts/LiquidationAuction.vy", GOVERNANCE, accounts.address, engine.address, fund.address)
     feeds = {
         BTC: boa.load("contracts/testing/MockAggregator.vy", 8, 100_000 * 10**8),
         ETH: boa.load("contracts/testing/MockAggregator.vy", 8, 4_000 * 10**8),

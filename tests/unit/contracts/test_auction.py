@@ -103,8 +103,12 @@ def test_an_account_with_nothing_is_healthy(market: Market) -> None:
 
 def test_start_with_one_scenario(market: Market) -> None:
     worst, mildest = 64 + 9 + 0, 64 + 9 + 8  # base volatility; price down and up by the whole scan range
-    with boa.reverts("auction: healthy"):
-        market.auction.start_with(market.borrower, worst)
+    with boa.env.anchor():
+        market.deposit(market.borrower, 100 * USD)
+        market.set_price(BTC, 94_000)
+        assert market.engine.assess_at(market.borrower, worst) == (14_100 * WAD, 14_100 * WAD)
+        with boa.reverts("auction: healthy"):
+            market.auction.start_with(market.borrower, worst)
     market.set_price(BTC, 94_000)
     with boa.reverts("auction: healthy"):
         market.auction.start_with(market.borrower, mildest)
@@ -188,6 +192,11 @@ def test_a_slice_too_small_is_refused(auctioned: Market) -> None:
     with boa.reverts("auction: bid too small"):
         bid(auctioned, smallest - 1)
     assert bid(auctioned, smallest)[0] == smallest
+
+
+def test_the_least_slice_itself_is_enough(auctioned: Market) -> None:
+    auctioned.auction.set_settings((*DEFAULTS[:8], 141 * WAD), sender=GOVERNANCE)  # one hundredth of MM
+    assert bid(auctioned, WAD // 100)[0] == WAD // 100
 
 
 @pytest.mark.parametrize("fraction", [0, WAD + 1])

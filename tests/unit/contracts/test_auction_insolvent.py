@@ -72,6 +72,12 @@ def test_start_finds_the_phase(insolvent: Market) -> None:
     assert tuple(insolvent.auction.auction_of(insolvent.borrower)) == (2, boa.env.timestamp, 1)
 
 
+def test_no_equity_at_all_is_insolvent(market: Market) -> None:
+    market.set_price(BTC, 80_000)  # equity exactly 0
+    market.auction.start(market.borrower)
+    assert market.auction.auction_of(market.borrower).phase == 2
+
+
 @pytest.mark.parametrize(
     "elapsed_s,payout",
     [(0, 10_000), (30 * MINUTE, 15_250), (60 * MINUTE, 20_500), (20 * 3_600, 20_500)],
