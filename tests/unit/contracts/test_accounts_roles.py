@@ -97,8 +97,7 @@ def test_listing_collateral(ledger: Ledger) -> None:
     with boa.reverts("collateral: list full"):
         accounts.list_collateral(boa.load("contracts/testing/OddToken.vy", 0).address, 0, 1, sender=GOVERNANCE)
     with boa.reverts("collateral: not listed"):
-        with boa.env.anchor():
-            accounts.set_collateral_cap(16, 1, sender=GOVERNANCE)
+        accounts.set_collateral_cap(16, 1, sender=GOVERNANCE)
 
 
 # --- odd tokens ------------------------------------------------------------------------------------------------------

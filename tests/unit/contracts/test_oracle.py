@@ -49,7 +49,9 @@ def prices(deployment: Prices) -> Iterator[Prices]:
 
 def answering(*words: int) -> bytes:
     """Code that returns these words to any call."""
-    stores = b"".join(b"\x7f" + w.to_bytes(32, "big") + b"\x60" + bytes([32 * k]) + b"\x52" for k, w in enumerate(words))
+    stores = b"".join(
+        b"\x7f" + w.to_bytes(32, "big") + b"\x60" + bytes([32 * k]) + b"\x52" for k, w in enumerate(words)
+    )
     return stores + b"\x60" + bytes([32 * len(words)]) + b"\x5f\xf3"
 
 
@@ -99,7 +101,14 @@ def test_a_dead_price_is_the_last_recorded(prices: Prices) -> None:
 
 @pytest.mark.parametrize(
     ("answer", "alive"),
-    [(1, True), (0, False), (-1, False), (-(2**191), False), ((2**90 - 1) // 10**10, True), (2**90 // 10**10 + 1, False)],
+    [
+        (1, True),
+        (0, False),
+        (-1, False),
+        (-(2**191), False),
+        ((2**90 - 1) // 10**10, True),
+        (2**90 // 10**10 + 1, False),
+    ],
 )
 def test_answers_out_of_range(prices: Prices, answer: int, alive: bool) -> None:
     prices.eth.set_answer(answer)

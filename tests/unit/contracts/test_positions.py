@@ -108,7 +108,8 @@ def test_a_fill_settles_funding_first(ledger: Ledger) -> None:
 
 
 @pytest.mark.parametrize(
-    ("is_call", "price_usd", "intrinsic_usd"), [(True, 2_150, 150), (True, 1_999, 0), (False, 1_850, 150), (False, 2_001, 0)]
+    ("is_call", "price_usd", "intrinsic_usd"),
+    [(True, 2_150, 150), (True, 1_999, 0), (False, 1_850, 150), (False, 2_001, 0)],
 )
 def test_options_settle_at_intrinsic(ledger: Ledger, is_call: bool, price_usd: int, intrinsic_usd: int) -> None:
     option, expiry = ledger.list_option(ETH, 2_000, is_call=is_call)

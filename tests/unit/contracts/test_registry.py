@@ -97,9 +97,7 @@ def test_255_slots(ledger: Ledger) -> None:
         (0, 1, 2**90, "registry: strike"),
     ],
 )
-def test_options_that_make_no_sense(
-    ledger: Ledger, underlying: int, hours: int, strike_wad: int, reason: str
-) -> None:
+def test_options_that_make_no_sense(ledger: Ledger, underlying: int, hours: int, strike_wad: int, reason: str) -> None:
     with boa.reverts(reason):
         ledger.registry.list_option(underlying, next_hour(hours), strike_wad, True, sender=GOVERNANCE)
     ledger.registry.list_option(0, next_hour(), 2**90 - 1, True, sender=GOVERNANCE)
