@@ -72,6 +72,7 @@ event AuctionSet:
     auction: indexed(address)
 
 
+_NAME: constant(String[22]) = "Ballast Insurance Fund"
 _DECIMALS_OFFSET: constant(uint8) = 6
 
 
@@ -91,7 +92,7 @@ def __init__(governance: address, accounts: address, cash_token: address):
     """
     assert governance != empty(address), e.NO_GOVERNANCE
     assert accounts != empty(address), e.NO_ACCOUNTS
-    erc4626.__init__("Ballast Insurance Fund", "bIF", IERC20(cash_token), _DECIMALS_OFFSET, "Ballast Insurance Fund", "1")
+    erc4626.__init__(_NAME, "bIF", IERC20(cash_token), _DECIMALS_OFFSET, _NAME, "1")
     ownable_2step.__init__()
     ownable._transfer_ownership(governance)
     ACCOUNTS = accounts

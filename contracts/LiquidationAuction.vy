@@ -7,9 +7,9 @@
 @notice Sells a fraction of everything that an account below maintenance margin (MM) has to whoever bids first, into the
         bidder's own margin account. The price falls with time; the fraction is limited to what makes the rest healthy.
 @dev Solvent phase (equity at mark > 0): price = equity * (1 - discount(t)). Insolvent phase (equity gone, or nobody bid
-     until the discount ended): the bidder is paid, by the insurance fund and then by the lenders, what covers the negative
-     equity plus a reward rising to MM. The phase that counts is decided at every bid by the equity of that moment:
-     an account that recovers while the solvent clock runs is sold, not given away.
+     until the discount ended): the bidder is paid, by the insurance fund and then by the lenders, what covers the
+     negative equity plus a reward rising to MM. The phase that counts is decided at every bid by the equity of that
+     moment: an account that recovers while the solvent clock runs is sold, not given away.
 
      An account's clock starts again only after the account has been above MM by the end buffer, so that hovering around
      MM, or topping up by one unit, resets nothing. Anybody may bid, the owner's other accounts included: they hold
@@ -23,6 +23,7 @@ from contracts.interfaces import IInsuranceFund
 from contracts.interfaces import ILiquidationAuction
 from contracts.interfaces import IMarginAccounts
 from contracts.interfaces import IMarginEngine
+from contracts.modules import auction_states
 from contracts.modules import auction_terms
 from contracts.modules import constants as c
 from contracts.modules import errors_auction as e
@@ -36,6 +37,7 @@ implements: ILiquidationAuction
 initializes: ownable
 initializes: ownable_2step[ownable := ownable]
 initializes: auction_terms[ownable := ownable]
+initializes: auction_states
 
 exports: (
     # renouncing is left out: the settings must stay correctable
@@ -48,17 +50,6 @@ exports: (
 )
 
 
-# phase 0 none, 1 solvent, 2 insolvent; epoch counts the auctions of the account and stays when one ends
-struct State:
-    phase: uint256
-    started_at: uint256
-    insolvent_at: uint256
-    epoch: uint256
-
-
-_NONE: constant(uint256) = 0
-_SOLVENT: constant(uint256) = 1
-_INSOLVENT: constant(uint256) = 2
 # accepts any nonce of the account: see bid()
 ANY_NONCE: constant(uint256) = max_value(uint256)
 
@@ -72,9 +63,6 @@ _CASH_SCALE: immutable(uint256)
 
 # number of running auctions
 _active_count: uint256
-
-# by account
-_states: HashMap[uint256, State]
 
 
 @deploy
@@ -110,7 +98,7 @@ def start(account: uint256):
     """
     health: IMarginEngine.Assessment = self._assess(account)
     assert health.equity_mm < convert(health.mm, int256), e.HEALTHY
-    phase: uint256 = _SOLVENT if health.equity_mark > 0 else _INSOLVENT
+    phase: uint256 = auction_states.SOLVENT if health.equity_mark > 0 else auction_states.INSOLVENT
     self._start(account, phase, health.equity_mark, health.equity_mm, health.mm)
 
 
@@ -127,7 +115,7 @@ def start_with(account: uint256, scenario: uint256):
     bound: uint256 = 0
     equity_mm, bound = staticcall IMarginEngine(ENGINE).assess_at(account, scenario)
     assert equity_mm < convert(bound, int256), e.HEALTHY
-    self._start(account, _SOLVENT, equity_mm, equity_mm, bound)
+    self._start(account, auction_states.SOLVENT, equity_mm, equity_mm, bound)
 
 
 @external
@@ -136,7 +124,7 @@ def end(account: uint256):
     @notice Ends the auction of an account that is above MM by the end buffer again. Anyone.
     @param account Account number
     """
-    assert self._states[account].phase != _NONE, e.NO_AUCTION
+    assert auction_states._load(account).phase != auction_states.NO_PHASE, e.NO_AUCTION
     health: IMarginEngine.Assessment = self._assess(account)
     assert auction_terms._is_cured(health.equity_mm, health.mm), e.UNHEALTHY
     self._end(account, health)
@@ -148,12 +136,12 @@ def turn_insolvent(account: uint256):
     @notice Starts the insolvent phase when equity at mark is gone or the solvent clock has run out. Anyone.
     @param account Account number
     """
-    state: State = self._states[account]
-    assert state.phase != _NONE, e.NO_AUCTION
-    assert state.phase == _SOLVENT, e.RUNNING
+    state: auction_states.State = auction_states._load(account)
+    assert state.phase != auction_states.NO_PHASE, e.NO_AUCTION
+    assert state.phase == auction_states.SOLVENT, e.RUNNING
     health: IMarginEngine.Assessment = self._assess(account)
     assert not auction_terms._is_cured(health.equity_mm, health.mm), e.HEALTHY
-    assert self._phase_now(state, health) == _INSOLVENT, e.SOLVENT
+    assert self._phase_now(state, health) == auction_states.INSOLVENT, e.SOLVENT
     self._turn_insolvent(account)
 
 
@@ -176,7 +164,8 @@ def bid(
          protect it.
     @param account Account that is sold
     @param bidder_account Account that takes over; the caller is its owner or operator
-    @param fraction_wad Wanted, (0, 1e18]; lowered to what makes the account healthy, raised to 1e18 rather than leave dust
+    @param fraction_wad Wanted, (0, 1e18]; lowered to what makes the account healthy, raised to 1e18
+           rather than leave dust
     @param max_price_wad Most the bidder pays for what it gets, wad (negative: least it must be paid)
     @param min_health_wad Least equity_im - im of the bidder's account afterwards, wad; below zero counts as zero
     @param expected_nonce The account's nonce as seen in the preview
@@ -224,11 +213,12 @@ def preview_bid(account: uint256, fraction_wad: uint256) -> ILiquidationAuction.
 @reentrant
 def auction_of(account: uint256) -> ILiquidationAuction.Auction:
     """
-    @notice The account's auction: recorded phase, start of that phase (unix s; 0 without auction), number of its auctions
+    @notice The account's auction: recorded phase, start of that phase (unix s; 0 without auction), number of its
+            auctions so far
     @dev Reentrant: MarginAccounts may ask in the middle of a bid, while the auction it asks about still runs.
     """
-    state: State = self._states[account]
-    started_at: uint256 = state.insolvent_at if state.phase == _INSOLVENT else state.started_at
+    state: auction_states.State = auction_states._load(account)
+    started_at: uint256 = state.insolvent_at if state.phase == auction_states.INSOLVENT else state.started_at
     return ILiquidationAuction.Auction(phase=state.phase, started_at=started_at, epoch=state.epoch)
 
 
@@ -247,18 +237,17 @@ def active_count() -> uint256:
 
 @internal
 def _start(account: uint256, phase: uint256, equity_mark: int256, equity_mm: int256, mm: uint256):
-    state: State = self._states[account]
-    assert state.phase == _NONE, e.RUNNING
-    self._states[account] = State(
-        phase=phase,
-        started_at=block.timestamp,
-        insolvent_at=block.timestamp if phase == _INSOLVENT else 0,
-        epoch=state.epoch + 1,
-    )
+    state: auction_states.State = auction_states._load(account)
+    assert state.phase == auction_states.NO_PHASE, e.RUNNING
+    state.phase = phase
+    state.started_at = block.timestamp
+    state.insolvent_at = block.timestamp if phase == auction_states.INSOLVENT else 0
+    state.epoch += 1
+    auction_states._store(account, state)
     self._active_count += 1
     log ILiquidationAuction.AuctionStarted(
         account=account,
-        auction=state.epoch + 1,
+        auction=state.epoch,
         starter=msg.sender,
         phase=phase,
         equity_mark=equity_mark,
@@ -269,15 +258,20 @@ def _start(account: uint256, phase: uint256, equity_mark: int256, equity_mm: int
 
 @internal
 def _turn_insolvent(account: uint256):
-    self._states[account].phase = _INSOLVENT
-    self._states[account].insolvent_at = block.timestamp
-    log ILiquidationAuction.AuctionTurnedInsolvent(account=account, auction=self._states[account].epoch)
+    state: auction_states.State = auction_states._load(account)
+    state.phase = auction_states.INSOLVENT
+    state.insolvent_at = block.timestamp
+    auction_states._store(account, state)
+    log ILiquidationAuction.AuctionTurnedInsolvent(account=account, auction=state.epoch)
 
 
 @internal
 def _end(account: uint256, health: IMarginEngine.Assessment):
-    epoch: uint256 = self._states[account].epoch
-    self._states[account] = State(phase=_NONE, started_at=0, insolvent_at=0, epoch=epoch)
+    epoch: uint256 = auction_states._load(account).epoch
+    auction_states._store(
+        account,
+        auction_states.State(phase=auction_states.NO_PHASE, started_at=0, insolvent_at=0, epoch=epoch),
+    )
     self._active_count -= 1
     log ILiquidationAuction.AuctionEnded(account=account, auction=epoch, equity_mm=health.equity_mm, mm=health.mm)
 
@@ -300,7 +294,7 @@ def _settle(
     assert left.equity_mm - convert(left.mm, int256) >= health_before, e.HEALTH_FELL
     log ILiquidationAuction.BidMade(
         account=account,
-        auction=self._states[account].epoch,
+        auction=auction_states._load(account).epoch,
         bidder_account=bidder_account,
         fraction_wad=quote.fraction_wad,
         price_wad=quote.price_wad,
@@ -311,7 +305,7 @@ def _settle(
     )
     if auction_terms._is_cured(left.equity_mm, left.mm):
         self._end(account, left)
-    elif quote.phase == _INSOLVENT and self._states[account].phase == _SOLVENT:
+    elif quote.phase == auction_states.INSOLVENT and auction_states._load(account).phase == auction_states.SOLVENT:
         self._turn_insolvent(account)
 
 
@@ -349,13 +343,13 @@ def _assess(account: uint256) -> IMarginEngine.Assessment:
 
 @internal
 @view
-def _phase_now(state: State, health: IMarginEngine.Assessment) -> uint256:
+def _phase_now(state: auction_states.State, health: IMarginEngine.Assessment) -> uint256:
     """
     @notice Phase by the equity of this moment, whatever was recorded
     """
     if health.equity_mark > 0 and block.timestamp < state.started_at + auction_terms._solvent_s():
-        return _SOLVENT
-    return _INSOLVENT
+        return auction_states.SOLVENT
+    return auction_states.INSOLVENT
 
 
 @internal
@@ -364,8 +358,8 @@ def _quote(account: uint256, wanted_wad: uint256) -> (ILiquidationAuction.Previe
     """
     @return What a bid would do now, and the account's health (equity_mm - mm) before it
     """
-    state: State = self._states[account]
-    assert state.phase != _NONE, e.NO_AUCTION
+    state: auction_states.State = auction_states._load(account)
+    assert state.phase != auction_states.NO_PHASE, e.NO_AUCTION
     assert wanted_wad != 0 and wanted_wad <= c.WAD, e.FRACTION
     health: IMarginEngine.Assessment = self._assess(account)
     assert not auction_terms._is_cured(health.equity_mm, health.mm), e.HEALTHY
@@ -379,7 +373,7 @@ def _quote(account: uint256, wanted_wad: uint256) -> (ILiquidationAuction.Previe
         nonce=staticcall IMarginAccounts(ACCOUNTS).nonce_of(account),
     )
     amount_wad: uint256 = 0
-    if quote.phase == _SOLVENT:
+    if quote.phase == auction_states.SOLVENT:
         discount_wad: uint256 = 0
         quote.fraction_wad, amount_wad, discount_wad = auction_terms._sale(
             wanted_wad,
@@ -391,7 +385,7 @@ def _quote(account: uint256, wanted_wad: uint256) -> (ILiquidationAuction.Previe
         quote.price_wad = convert(amount_wad, int256)
         quote.discount_bps = discount_wad * c.BPS // c.WAD
     else:
-        elapsed_s: uint256 = block.timestamp - state.insolvent_at if state.phase == _INSOLVENT else 0
+        elapsed_s: uint256 = block.timestamp - state.insolvent_at if state.phase == auction_states.INSOLVENT else 0
         quote.fraction_wad, amount_wad = auction_terms._rescue(wanted_wad, health.equity_mark, health.mm, elapsed_s)
         quote.price_wad = -convert(amount_wad, int256)
     return quote, health.equity_mm - convert(health.mm, int256)

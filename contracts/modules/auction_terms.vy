@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: AGPL-3.0-only
 """
 @title Terms of the liquidation auctions
-@notice The settings, set by governance inside constant ranges, and the prices that follow from them. A change of settings
-        also applies to running auctions.
+@notice The settings, set by governance inside constant ranges, and the prices that follow from them. A change of
+        settings also applies to running auctions.
 """
 
 from contracts.modules import auction_math
@@ -69,8 +69,8 @@ def __init__():
 def set_settings(settings: Settings):
     """
     @notice Replaces the settings
-    @dev Abuse: a large start discount gives accounts away, a slow clock leaves bad debt unsold, a large slice liquidates
-         small accounts whole. The ranges are the damage.
+    @dev Abuse: a large start discount gives accounts away, a slow clock leaves bad debt unsold, a large slice
+         liquidates small accounts whole. The ranges are the damage.
     """
     ownable._check_owner()
     self._store(settings)

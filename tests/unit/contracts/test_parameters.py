@@ -94,9 +94,7 @@ def arguments(changes: list[tuple[int, int, int]], **override: int) -> dict[str,
 
 def push(params: Any, changes: list[tuple[int, int, int]], sender: str = KEEPER, **override: int) -> None:
     given = arguments(changes, **override)
-    params.push(
-        given["nonce"], given["observed_at"], given["expires_at"], MODEL, DATA, given["changes"], sender=sender
-    )
+    params.push(given["nonce"], given["observed_at"], given["expires_at"], MODEL, DATA, given["changes"], sender=sender)
 
 
 def refuse(params: Any, reason: str, changes: list[tuple[int, int, int]], **override: int) -> None:
