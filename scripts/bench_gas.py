@@ -139,10 +139,13 @@ def deploy_protocol(world: World) -> None:
 
 
 def list_markets(world: World) -> None:
-    """Four underlyings with a perpetual and a linked asset each; 255 options on the first, 16 on the second."""
+    """Four underlyings with a perpetual and a linked asset each; 255 options on the first, 16 on the second.
+
+    An asset is priced by the feed of the underlying it is linked to, which is what a deployment does by default.
+    """
     for u in range(UNDERLYINGS):
+        feed = world.deploy(f"feed {u}", "MockAggregator", 8, SPOT * 10**8)
         for kind in (0, 1):
-            feed = world.deploy(f"feed {kind} {u}", "MockAggregator", 8, SPOT * 10**8)
             world.call("oracle", "set_feed", kind, u, feed, 24 * HOUR)
             world.call("oracle", "record", kind, u)
             world.call("parameters", "initialise", kind + 1, u, pack((UNDERLYING_WORD, COLLATERAL_WORD)[kind]))
@@ -217,12 +220,14 @@ def build() -> tuple[World, dict[str, int], int]:
         "128 options": range(128),
         "16 options on two": [u << 8 | k for u in (0, 1) for k in range(8)],
         "4 perpetuals": [u << 8 | 255 for u in range(UNDERLYINGS)],
-        "no positions": [],
+        "debt": [],
     }
     accounts = {name: open_account(world) for name in books}
-    for name in ("4 perpetuals", "no positions"):
+    for name in ("4 perpetuals", "debt"):
         for u in range(UNDERLYINGS):
             world.call("accounts", "deposit", accounts[name], world.address(f"token {u}"), 10 * WAD, sender=ALICE)
+    borrowed = 30_000_000 + 20_000
+    world.call("accounts", "withdraw", accounts["debt"], world.address("cash"), borrowed * 10**6, ALICE, sender=ALICE)
     for name, instruments in books.items():
         # an account holds at most 128 positions, so each book has a maker of its own
         maker = open_account(world)
@@ -244,7 +249,7 @@ def measure() -> Iterator[tuple[str, int]]:
         yield key, world.call("engine", "assess", accounts[name], keep=False)[1]
     yield "assess_at_16opt", world.call("engine", "assess_at", accounts["16 options"], 64, keep=False)[1]
     yield "publish_255", published
-    account, token = accounts["4 perpetuals"], world.address("token 0")
+    account, token = accounts["debt"], world.address("token 0")
     yield "deposit_4coll", world.call("accounts", "deposit", account, token, WAD, sender=ALICE, keep=False)[1]
     yield "withdraw_4coll", world.call("accounts", "withdraw", account, token, WAD, ALICE, sender=ALICE, keep=False)[1]
 

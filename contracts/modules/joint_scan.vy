@@ -72,26 +72,24 @@ def _accumulate(
     @param points Live grid by price point and volatility state
     """
     totals: uint256[c.MAX_JOINT] = sums
-    # down in cells 0..9, up in 10..19
+    # down in cells 0..9, up in 10..19. -128 counts as -127: it falls into cells 0 and 10, in front of the first point,
+    # where the price does not matter
     cells: Cell[20] = empty(Cell[20])
-    for i: uint256 in range(9):
-        here: int256[3] = points[i]
-        # nothing lies beyond the last point
-        beyond: int256[3] = points[8 if i == 8 else unsafe_add(i, 1)]
-        rise: int256 = unsafe_sub(beyond[1], here[1])
+    last: int256[3] = points[0]
+    for i: uint256 in range(10):
+        next: int256[3] = points[i] if i < 9 else last
+        rise: int256 = unsafe_sub(next[1], last[1])
         cell: Cell = Cell(
-            level=self._wrap(unsafe_mul(here[1], SCALE)),
-            move=self._wrap(unsafe_mul(rise, 127)),
-            vol=self._wrap(unsafe_mul(unsafe_sub(here[1], here[0]), 127)),
-            both=self._wrap(unsafe_add(unsafe_sub(here[0], beyond[0]), rise)),
+            level=convert(convert(unsafe_mul(last[1], SCALE), bytes32), uint256),
+            move=convert(convert(unsafe_mul(rise, 127), bytes32), uint256),
+            vol=convert(convert(unsafe_mul(unsafe_sub(last[1], last[0]), 127), bytes32), uint256),
+            both=convert(convert(unsafe_add(unsafe_sub(last[0], next[0]), rise), bytes32), uint256),
         )
-        cells[unsafe_add(i, 1)] = cell
-        cell.vol = self._wrap(unsafe_mul(unsafe_sub(here[2], here[1]), 127))
-        cell.both = self._wrap(unsafe_sub(unsafe_sub(beyond[2], here[2]), rise))
-        cells[unsafe_add(i, 11)] = cell
-    # -128 counts as -127: it falls in front of the first point, where the price does not matter
-    cells[0] = Cell(level=cells[1].level, move=0, vol=cells[1].vol, both=0)
-    cells[10] = Cell(level=cells[11].level, move=0, vol=cells[11].vol, both=0)
+        cells[i] = cell
+        cell.vol = convert(convert(unsafe_mul(unsafe_sub(last[2], last[1]), 127), bytes32), uint256)
+        cell.both = convert(convert(unsafe_sub(unsafe_sub(next[2], last[2]), rise), bytes32), uint256)
+        cells[unsafe_add(i, 10)] = cell
+        last = next
 
     position: uint256 = unsafe_mul(underlying, 16)
     j: uint256 = 0
@@ -123,12 +121,13 @@ def _accumulate_flat(
     totals: uint256[c.MAX_JOINT] = sums
     # level and move of Cell; 0 is in front of the first point
     lines: uint256[2][10] = empty(uint256[2][10])
-    last: int256 = points[0][1]
-    lines[0][0] = self._wrap(unsafe_mul(last, SCALE))
-    for i: uint256 in range(1, 10):
-        level: int256 = last
-        last = points[8 if i == 9 else i][1]
-        lines[i] = [self._wrap(unsafe_mul(level, SCALE)), self._wrap(unsafe_mul(unsafe_sub(last, level), 127))]
+    last: uint256 = convert(convert(points[0][1], bytes32), uint256)
+    for i: uint256 in range(10):
+        next: uint256 = last
+        if i < 9:
+            next = convert(convert(points[i][1], bytes32), uint256)
+        lines[i] = [unsafe_mul(last, 16129), unsafe_mul(unsafe_sub(next, last), 127)]
+        last = next
 
     position: uint256 = unsafe_mul(underlying, 16)
     j: uint256 = 0
@@ -138,12 +137,6 @@ def _accumulate_flat(
         totals[j] = unsafe_add(totals[j], unsafe_add(line[0], unsafe_mul(k % 127, line[1])))
         j = unsafe_add(j, 1)
     return totals
-
-
-@internal
-@pure
-def _wrap(number: int256) -> uint256:
-    return convert(convert(number, bytes32), uint256)
 
 
 @internal

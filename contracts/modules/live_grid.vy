@@ -117,7 +117,8 @@ def _evaluate(nodes: uint256[3][15], terms: Terms) -> Live:
         a: uint256 = 0
         b: uint256 = 0
         d: uint256 = 0
-        if y >= 42 * E9 and y <= 48 * E9:
+        # between 42e9 and 48e9: below the former, the difference wraps
+        if unsafe_sub(y, 42 * E9) <= 6 * E9:
             # nodes 4..10 are one step apart; b keeps a neighbour on both sides. 415e8 is the middle between 3 and 4
             b = unsafe_add(unsafe_div(unsafe_sub(y, 415 * 10**8), E9), 4)
             if b < 5:
