@@ -23,6 +23,7 @@ from contracts.modules import fixed_math
 from contracts.modules import haircut
 from contracts.modules import joint_scan
 from contracts.modules import row_sum
+from contracts.modules import state_words
 from contracts.modules import underlying_risk
 from contracts.modules import what_if
 
@@ -35,34 +36,16 @@ PARAMETERS: public(immutable(address))
 TABLE: public(immutable(address))
 
 LANE: constant(uint256) = 2**16 - 1
-PERP_SHIFT: constant(uint256) = 128
-COLLATERAL_SHIFT: constant(uint256) = 144
-LINKED_SHIFT: constant(uint256) = 152
 ALL_COLUMNS: constant(uint256) = 2**9 - 1
 # the price points one quarter of the scan range below and above the live price, which give the net delta
 DELTA_COLUMNS: constant(uint256) = 2**3 + 2**5
+# asks the table for pages only
+WITHOUT_JOINT: constant(uint256) = 2**16
 # scenarios of assess_at from here on are points of the scan
 FIRST_POINT: constant(uint256) = 64
 POINTS: constant(uint256) = 27
 EVERY: constant(uint256) = FIRST_POINT + POINTS
 NOTHING: constant(uint256) = 16
-
-
-# what the words are about, one bit an underlying, and the index of the first word after the collateral
-struct Shape:
-    active: uint256
-    active_count: uint256
-    optioned: uint256
-    perps: uint256
-    collaterals: uint256
-    cursor: uint256
-
-
-struct Collateral:
-    value_wad: uint256
-    im_wad: uint256
-    mm_wad: uint256
-    linked_wad: uint256[16]
 
 
 # what the underlyings come to
@@ -187,23 +170,25 @@ def _run(words: DynArray[uint256, c.MAX_WORDS], scenario: uint256, shown: uint25
     @param shown Underlying whose live grid to return, or NOTHING
     """
     run: Run = empty(Run)
-    shape: Shape = self._shape(words)
+    shape: state_words.Shape = state_words._shape(words)
     prices: DynArray[uint256, 32] = staticcall IPriceOracle(ORACLE).read(shape.active, shape.collaterals)
     parameters: DynArray[uint256, 33] = staticcall IRiskParameters(PARAMETERS).words(shape.active, shape.collaterals)
     funding: DynArray[uint256, 16] = []
     if shape.perps != 0:
         funding = staticcall IInstrumentRegistry(REGISTRY).funding(shape.perps)
     table: DynArray[uint256, 33] = []
-    if shape.optioned != 0 or shape.active_count >= 2:
+    if shape.active_count >= 2:
         table = staticcall IRiskTable(TABLE).read(shape.optioned)
+    elif shape.optioned != 0:
+        table = staticcall IRiskTable(TABLE).read(shape.optioned | WITHOUT_JOINT)
 
     for price: uint256 in prices:
         if (price >> 128) & 255 == c.PRICE_DEAD:
             run.result.flags = c.FLAG_PRICE_DEAD
             break
-    collateral: Collateral = empty(Collateral)
+    collateral: haircut.Collateral = empty(haircut.Collateral)
     if shape.collaterals != 0:
-        collateral = self._collateral(words, shape.cursor, prices, parameters, shape.active_count)
+        collateral = haircut._collateral(words, shape.cursor, prices, parameters, shape.active_count)
     scenarios: DynArray[uint256, c.MAX_JOINT] = []
     if shape.active_count >= 2:
         scenarios = joint_scan._load(table[0])
@@ -224,7 +209,6 @@ def _run(words: DynArray[uint256, c.MAX_WORDS], scenario: uint256, shown: uint25
         if (shape.active >> u) & 1 == 0:
             continue
         holding: underlying_risk.Holding = empty(underlying_risk.Holding)
-        rows: row_sum.RowSum = empty(row_sum.RowSum)
         holding.price_wad = prices[index] & (2**128 - 1)
         index += 1
         holding.parameters = parameters[index]
@@ -241,17 +225,23 @@ def _run(words: DynArray[uint256, c.MAX_WORDS], scenario: uint256, shown: uint25
             holding.page_1 = table[page_index]
             holding.page_2 = table[page_index + 1]
             page_index += 2
-            rows = row_sum._sum_rows(
-                words, cursor, count, convert(holding.page_1 & (2**160 - 1), address), holding.price_wad
-            )
-            cursor += (count + 3) >> 2
         if scenario < FIRST_POINT:
             place = joint_scan._place(scenarios[scenario], u)
             holding.columns = DELTA_COLUMNS | (3 << place.cell)
         elif scenario < EVERY:
             holding.columns = DELTA_COLUMNS | (1 << ((scenario - FIRST_POINT) % 9))
 
-        part: underlying_risk.Part = underlying_risk._part(holding, rows)
+        part: underlying_risk.Part = empty(underlying_risk.Part)
+        if count == 0:
+            part = underlying_risk._part(holding, empty(row_sum.RowSum))
+        else:
+            part = underlying_risk._part(
+                holding,
+                row_sum._sum_rows(
+                    words, cursor, count, convert(holding.page_1 & (2**160 - 1), address), holding.price_wad
+                ),
+            )
+            cursor += (count + 3) >> 2
         sums.equity_wad += part.equity_wad
         sums.charges_wad += part.charge_wad
         sums.drift_wad += part.drift_wad
@@ -260,18 +250,18 @@ def _run(words: DynArray[uint256, c.MAX_WORDS], scenario: uint256, shown: uint25
         run.result.scans.append(part.scan_wad)
         run.result.flags |= part.flags
         if u == shown:
-            run.points = part.points
+            run.points = part.live.points
         if scenario < FIRST_POINT:
-            joint_sum += joint_scan._at(part.points, place)
+            joint_sum += joint_scan._at(part.live.points, place)
         elif scenario < EVERY:
             # `_check_scenario`: there is exactly one underlying
             point: uint256 = scenario - FIRST_POINT
-            sums.loss_wad = convert(max(-part.points[point % 9][point // 9], 0), uint256)
+            sums.loss_wad = convert(max(-part.live.points[point % 9][point // 9], 0), uint256)
         elif len(scenarios) != 0:
             if count == 0:
-                totals = joint_scan._accumulate_flat(totals, scenarios, part.points, u)
+                totals = joint_scan._accumulate_flat(totals, scenarios, part.live.points, u)
             else:
-                totals = joint_scan._accumulate(totals, scenarios, part.points, u)
+                totals = joint_scan._accumulate(totals, scenarios, part.live.points, u)
 
     run.result.worst_joint = joint_scan.NO_SCENARIO
     if scenario < FIRST_POINT:
@@ -298,74 +288,6 @@ def _run(words: DynArray[uint256, c.MAX_WORDS], scenario: uint256, shown: uint25
     )
     run.result.mm = self._scaled(sums.loss_wad, parameters[0] >> 16) + sums.charges_wad
     return run
-
-
-@internal
-@pure
-def _shape(words: DynArray[uint256, c.MAX_WORDS]) -> Shape:
-    """
-    @notice What an account has: section 2 and the active underlyings of section 3.
-    """
-    head: uint256 = words[0]
-    shape: Shape = empty(Shape)
-    shape.perps = (head >> PERP_SHIFT) & LANE
-    shape.collaterals = (head >> COLLATERAL_SHIFT) & LANE
-    shape.cursor = 2
-    counts: uint256 = head & (2**128 - 1)
-    for u: uint256 in range(c.MAX_UNDERLYINGS):
-        if counts == 0:
-            break
-        if counts & 255 != 0:
-            shape.optioned |= 1 << u
-        counts = counts >> 8
-    shape.active = shape.optioned | shape.perps
-    held: uint256 = shape.collaterals
-    for k: uint256 in range(c.MAX_COLLATERALS):
-        if held == 0:
-            break
-        if held & 1 == 1:
-            word: uint256 = words[shape.cursor]
-            shape.cursor += 1
-            linked: uint256 = (word >> LINKED_SHIFT) & 255
-            if linked != 0 and word & (2**128 - 1) != 0:
-                shape.active |= 1 << (linked - 1)
-        held = held >> 1
-    bits: uint256 = shape.active
-    for u: uint256 in range(c.MAX_UNDERLYINGS):
-        if bits == 0:
-            break
-        shape.active_count += bits & 1
-        bits = bits >> 1
-    return shape
-
-
-@internal
-@pure
-def _collateral(
-    words: DynArray[uint256, c.MAX_WORDS],
-    beyond: uint256,
-    prices: DynArray[uint256, 32],
-    parameters: DynArray[uint256, 33],
-    active_count: uint256,
-) -> Collateral:
-    """
-    @notice Section 6: the sums over all collateral.
-    @param words State words, collateral from 2 to before `beyond`
-    @param prices Prices of the active underlyings and then of the collateral
-    @param parameters The global word, then the same order
-    """
-    total: Collateral = empty(Collateral)
-    index: uint256 = active_count
-    for i: uint256 in range(2, beyond, bound=c.MAX_COLLATERALS):
-        counted: haircut.Counted = haircut._count(words[i], prices[index], parameters[index + 1])
-        index += 1
-        total.value_wad += counted.value_wad
-        total.im_wad += counted.im_wad
-        total.mm_wad += counted.mm_wad
-        linked: uint256 = (words[i] >> LINKED_SHIFT) & 255
-        if linked != 0:
-            total.linked_wad[linked - 1] += counted.value_wad
-    return total
 
 
 @internal

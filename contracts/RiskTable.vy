@@ -48,6 +48,7 @@ exports: (
 
 _MAX_ROW_BYTES: constant(uint256) = c.MAX_ROWS * c.ROW_BYTES
 _JOINT_BYTES: constant(uint256) = c.MAX_JOINT * 32
+_WITHOUT_JOINT: constant(uint256) = 2**16
 _MASK_32: constant(uint256) = 2**32 - 1
 _MASK_160: constant(uint256) = 2**160 - 1
 # copies what follows it to the new contract's code: PUSH2 length DUP1 PUSH1 10 PUSH0 CODECOPY PUSH0 RETURN; the first byte
@@ -199,16 +200,21 @@ def check_publish(underlying: uint256, header: IRiskTable.Header, row_count: uin
 @reentrant
 def read(optioned: uint256) -> DynArray[uint256, 33]:
     """
-    @notice Joint word, then two page words for each set bit of `optioned`, ascending
+    @notice Joint word, then two page words for each set bit of `optioned` (0..15), ascending
+    @param optioned Bitmap; bit 16 leaves the joint word 0, for accounts with one underlying
     @dev Reentrant: each epoch is switched by one write, after which nothing foreign is called.
     """
-    words: DynArray[uint256, 33] = [self._joint]
+    words: DynArray[uint256, 33] = [0]
+    if optioned & _WITHOUT_JOINT == 0:
+        words[0] = self._joint
+    bits: uint256 = optioned & (_WITHOUT_JOINT - 1)
     for u: uint256 in range(c.MAX_UNDERLYINGS):
-        if optioned >> u == 0:
+        if bits == 0:
             break
-        if (optioned >> u) & 1 == 1:
+        if bits & 1 == 1:
             words.append(self._pages[u][0])
             words.append(self._pages[u][1])
+        bits = bits >> 1
     return words
 
 

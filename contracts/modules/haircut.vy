@@ -13,14 +13,52 @@ from contracts.modules import constants as c
 LANE: constant(uint256) = 2**16 - 1
 # the size unit of the parameter lanes: 10,000 USD
 MONEY_UNIT: constant(uint256) = 10**22
+LINKED_SHIFT: constant(uint256) = 152
 # above it, any size haircut takes everything
 MAX_SIZED: constant(uint256) = 2**112
+
+
+# sums over all collateral, and the value linked to each underlying
+struct Collateral:
+    value_wad: uint256
+    im_wad: uint256
+    mm_wad: uint256
+    linked_wad: uint256[16]
 
 
 struct Counted:
     value_wad: uint256
     im_wad: uint256
     mm_wad: uint256
+
+
+@internal
+@pure
+def _collateral(
+    words: DynArray[uint256, c.MAX_WORDS],
+    beyond: uint256,
+    prices: DynArray[uint256, 32],
+    parameters: DynArray[uint256, 33],
+    active_count: uint256,
+) -> Collateral:
+    """
+    @notice Section 6: the sums over all collateral.
+    @param words State words, collateral from 2 to before `beyond`
+    @param prices Prices of the active underlyings and then of the collateral
+    @param parameters The global word, then the same order
+    """
+    total: Collateral = empty(Collateral)
+    index: uint256 = active_count
+    for i: uint256 in range(2, beyond, bound=c.MAX_COLLATERALS):
+        counted: Counted = self._count(words[i], prices[index], parameters[index + 1])
+        index += 1
+        total.value_wad += counted.value_wad
+        total.im_wad += counted.im_wad
+        total.mm_wad += counted.mm_wad
+        linked: uint256 = (words[i] >> LINKED_SHIFT) & 255
+        if linked != 0:
+            total.linked_wad[linked - 1] += counted.value_wad
+    return total
 
 
 @internal

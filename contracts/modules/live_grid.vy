@@ -42,8 +42,7 @@ struct Terms:
     scan_bps: uint256
     # which of the nine price points to compute, one bit each
     columns: uint256
-    # without rows, the rest is 0
-    has_rows: bool
+    # of options only
     price_wad: uint256
     reference_wad: uint256
     step_e9: uint256
@@ -62,9 +61,31 @@ struct Live:
 
 @internal
 @pure
+def _linear(terms: Terms) -> Live:
+    """
+    @notice Fills the live grid of holdings without options, which are the same in every volatility state.
+    """
+    live: Live = empty(Live)
+    low: uint256 = unsafe_mul(convert(convert(terms.delta_low_wad, bytes32), uint256), terms.scan_bps)
+    high: uint256 = unsafe_mul(convert(convert(terms.delta_high_wad, bytes32), uint256), terms.scan_bps)
+    for n: uint256 in range(9):
+        if (terms.columns >> n) & 1 == 0:
+            continue
+        moved: uint256 = unsafe_add(
+            unsafe_mul(low if n >= 4 else high, unsafe_sub(n, 4)), DELTA_FLOOR * STEPS
+        )
+        point: int256 = convert(convert(unsafe_sub(unsafe_div(moved, STEPS), DELTA_FLOOR), bytes32), int256)
+        live.points[n] = [point, point, point]
+        if point < live.lowest_wad:
+            live.lowest_wad = point
+    return live
+
+
+@internal
+@pure
 def _evaluate(nodes: uint256[3][15], terms: Terms) -> Live:
     """
-    @notice Fills the live grid.
+    @notice Fills the live grid of holdings with options.
     @param nodes Biased sums of lots x lanes by price node and volatility state
     @param terms Everything else of the underlying
     @return Live grid, its lowest value (at most 0) and the value of the options now, rounded against the account
@@ -72,51 +93,37 @@ def _evaluate(nodes: uint256[3][15], terms: Terms) -> Live:
     live: Live = empty(Live)
     low: uint256 = unsafe_mul(convert(convert(terms.delta_low_wad, bytes32), uint256), terms.scan_bps)
     high: uint256 = unsafe_mul(convert(convert(terms.delta_high_wad, bytes32), uint256), terms.scan_bps)
-    x: uint256 = 0
-    if terms.has_rows:
-        x = unsafe_div(unsafe_mul(terms.price_wad, WAD), terms.reference_wad)
+    x: uint256 = unsafe_div(unsafe_mul(terms.price_wad, WAD), terms.reference_wad)
     lowest_shock: uint256 = unsafe_sub(STEPS, unsafe_mul(4, terms.scan_bps))
     origin: uint256 = unsafe_mul(ORIGIN, terms.step_e9)
     # what makes a product of sums and unit positive, and what the quotient must lose again, slack included
     lift: uint256 = unsafe_sub(NUM_FLOOR * NUM_SCALE, unsafe_mul(NUM_BIAS, terms.unit_wad))
     sunk: uint256 = unsafe_add(NUM_FLOOR, terms.slack_wad)
-    moved: uint256 = 0
-    down: uint256 = 0
-    base: uint256 = 0
-    up: uint256 = 0
-    n: uint256 = 4
-    point: int256[3] = empty(int256[3])
-    lowest: int256 = 0
-
+    has_delta: bool = low | high != 0
     # the first pass values the options at the live price, the others fill one column each
+    columns: uint256 = (terms.columns << 1) | 1
+    n: uint256 = 4
     for k: uint256 in range(10):
+        if (columns >> k) & 1 == 0:
+            continue
         if k != 0:
             n = unsafe_sub(k, 1)
-            if (terms.columns >> n) & 1 == 0:
-                continue
-            moved = unsafe_mul(low if n >= 4 else high, unsafe_sub(n, 4))
-            moved = unsafe_sub(unsafe_div(unsafe_add(moved, DELTA_FLOOR * STEPS), STEPS), DELTA_FLOOR)
-            if not terms.has_rows:
-                point[0] = convert(convert(moved, bytes32), int256)
-                live.points[n] = [point[0], point[0], point[0]]
-                if point[0] < lowest:
-                    lowest = point[0]
-                continue
-        elif not terms.has_rows:
-            continue
 
         # coordinate of the shocked price, from -45e9
         y: uint256 = unsafe_add(
             unsafe_div(unsafe_mul(x, unsafe_add(lowest_shock, unsafe_mul(terms.scan_bps, n))), STEPS), origin
         )
-        y = 0 if y < WAD else unsafe_div(unsafe_sub(y, WAD), terms.step_e9)
-        if y > 2 * ORIGIN:
-            y = 2 * ORIGIN
+        if y < WAD:
+            y = 0
+        else:
+            y = unsafe_div(unsafe_sub(y, WAD), terms.step_e9)
+            if y > 2 * ORIGIN:
+                y = 2 * ORIGIN
         # quadratic through the three nearest nodes a, b, d of one tier; t is the distance from b
-        t: uint256 = 0
         a: uint256 = 0
         b: uint256 = 0
         d: uint256 = 0
+        t: uint256 = 0
         # between 42e9 and 48e9: below the former, the difference wraps
         if unsafe_sub(y, 42 * E9) <= 6 * E9:
             # nodes 4..10 are one step apart; b keeps a neighbour on both sides. 415e8 is the middle between 3 and 4
@@ -146,44 +153,38 @@ def _evaluate(nodes: uint256[3][15], terms: Terms) -> Live:
         at_a: uint256[3] = nodes[a]
         at_b: uint256[3] = nodes[b]
         at_d: uint256[3] = nodes[d]
+        # weights x 2e18, times the lane unit
         a = unsafe_mul(t, t)
-        b = unsafe_sub(2 * 10**18, unsafe_add(a, a))
         t = unsafe_mul(t, E9)
-        d = unsafe_add(a, t)
-        a = unsafe_sub(a, t)
-        base = unsafe_mul(
-            unsafe_add(unsafe_add(unsafe_mul(a, at_a[1]), unsafe_mul(b, at_b[1])), unsafe_mul(d, at_d[1])),
-            terms.unit_wad,
-        )
+        d = unsafe_mul(unsafe_add(a, t), terms.unit_wad)
+        b = unsafe_mul(unsafe_sub(2 * 10**18, unsafe_add(a, a)), terms.unit_wad)
+        a = unsafe_mul(unsafe_sub(a, t), terms.unit_wad)
+        t = unsafe_add(unsafe_add(unsafe_mul(a, at_a[1]), unsafe_mul(b, at_b[1])), unsafe_mul(d, at_d[1]))
         if k == 0:
             live.option_value_wad = convert(
-                convert(unsafe_sub(unsafe_div(unsafe_add(base, lift), NUM_SCALE), sunk), bytes32), int256
+                convert(unsafe_sub(unsafe_div(unsafe_add(t, lift), NUM_SCALE), sunk), bytes32), int256
             )
             live.away_e9 = unsafe_sub(y, ORIGIN) if y > ORIGIN else unsafe_sub(ORIGIN, y)
             # from here on, values are counted from the present one
-            lift = unsafe_sub(NUM_FLOOR * NUM_SCALE, base)
+            lift = unsafe_sub(NUM_FLOOR * NUM_SCALE, t)
             continue
 
-        moved = unsafe_sub(moved, sunk)
-        down = unsafe_mul(
-            unsafe_add(unsafe_add(unsafe_mul(a, at_a[0]), unsafe_mul(b, at_b[0])), unsafe_mul(d, at_d[0])),
-            terms.unit_wad,
-        )
-        up = unsafe_mul(
-            unsafe_add(unsafe_add(unsafe_mul(a, at_a[2]), unsafe_mul(b, at_b[2])), unsafe_mul(d, at_d[2])),
-            terms.unit_wad,
-        )
-        point = [
-            convert(convert(unsafe_add(unsafe_div(unsafe_add(down, lift), NUM_SCALE), moved), bytes32), int256),
-            convert(convert(unsafe_add(unsafe_div(unsafe_add(base, lift), NUM_SCALE), moved), bytes32), int256),
-            convert(convert(unsafe_add(unsafe_div(unsafe_add(up, lift), NUM_SCALE), moved), bytes32), int256),
-        ]
-        live.points[n] = point
-        if point[0] < lowest:
-            lowest = point[0]
-        if point[1] < lowest:
-            lowest = point[1]
-        if point[2] < lowest:
-            lowest = point[2]
-    live.lowest_wad = lowest
+        moved: uint256 = unsafe_sub(0, sunk)
+        if has_delta:
+            y = unsafe_mul(low if n >= 4 else high, unsafe_sub(n, 4))
+            moved = unsafe_sub(
+                unsafe_div(unsafe_add(y, DELTA_FLOOR * STEPS), STEPS), unsafe_add(sunk, DELTA_FLOOR)
+            )
+        base: int256 = convert(convert(unsafe_add(unsafe_div(unsafe_add(t, lift), NUM_SCALE), moved), bytes32), int256)
+        t = unsafe_add(unsafe_add(unsafe_mul(a, at_a[0]), unsafe_mul(b, at_b[0])), unsafe_mul(d, at_d[0]))
+        down: int256 = convert(convert(unsafe_add(unsafe_div(unsafe_add(t, lift), NUM_SCALE), moved), bytes32), int256)
+        t = unsafe_add(unsafe_add(unsafe_mul(a, at_a[2]), unsafe_mul(b, at_b[2])), unsafe_mul(d, at_d[2]))
+        up: int256 = convert(convert(unsafe_add(unsafe_div(unsafe_add(t, lift), NUM_SCALE), moved), bytes32), int256)
+        live.points[n] = [down, base, up]
+        if down < live.lowest_wad:
+            live.lowest_wad = down
+        if base < live.lowest_wad:
+            live.lowest_wad = base
+        if up < live.lowest_wad:
+            live.lowest_wad = up
     return live

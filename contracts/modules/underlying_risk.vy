@@ -36,8 +36,8 @@ struct Holding:
 struct Part:
     # perpetual's profit and value of the options
     equity_wad: int256
-    # live grid by price point and volatility state, and its greatest loss
-    points: int256[3][9]
+    live: live_grid.Live
+    # greatest loss in the live grid
     scan_wad: uint256
     charge_wad: uint256
     drift_wad: uint256
@@ -71,10 +71,10 @@ def _part(holding: Holding, rows: row_sum.RowSum) -> Part:
 
     if rows.missing:
         part.flags = c.FLAG_ROW_MISSING
-    if holding.page_1 & (2**160 - 1) != 0:
+    has_rows: bool = holding.page_1 & (2**160 - 1) != 0
+    if has_rows:
         if block.timestamp > holding.page_1 >> 224:
             part.flags |= c.FLAG_TABLE_EXPIRED
-        terms.has_rows = True
         terms.price_wad = holding.price_wad
         terms.reference_wad = holding.page_2 & (2**112 - 1)
         terms.step_e9 = holding.page_2 >> 208
@@ -84,21 +84,21 @@ def _part(holding: Holding, rows: row_sum.RowSum) -> Part:
             unsafe_add(unsafe_mul(unsafe_mul(rows.gross_lots, terms.unit_wad), 5), 8 * c.LOTS_PER_UNIT - 1),
             8 * c.LOTS_PER_UNIT,
         )
-
-    live: live_grid.Live = live_grid._evaluate(rows.nodes, terms)
-    part.points = live.points
-    part.equity_wad = unsafe_add(part.equity_wad, live.option_value_wad)
-    part.scan_wad = convert(unsafe_sub(0, live.lowest_wad), uint256)
+        part.live = live_grid._evaluate(rows.nodes, terms)
+    else:
+        part.live = live_grid._linear(terms)
+    part.equity_wad = unsafe_add(part.equity_wad, part.live.option_value_wad)
+    part.scan_wad = convert(unsafe_sub(0, part.live.lowest_wad), uint256)
 
     # all charges up, against the account. Value of the net delta: the base volatility's slope round the live price
-    spread: uint256 = convert(abs(unsafe_sub(live.points[5][1], live.points[3][1])), uint256)
+    spread: uint256 = convert(abs(unsafe_sub(part.live.points[5][1], part.live.points[3][1])), uint256)
     net: uint256 = min(
         unsafe_div(unsafe_add(unsafe_mul(spread, 20_000), unsafe_sub(terms.scan_bps, 1)), terms.scan_bps), MAX_CHARGED
     )
     gross: uint256 = convert(max(abs(terms.delta_low_wad), abs(terms.delta_high_wad)), uint256)
     depth: uint256 = unsafe_mul(max((holding.parameters >> 128) & LANE, 1), MONEY_UNIT)
     part.charge_wad = self._impact(net, (holding.parameters >> 64) & LANE, depth)
-    if terms.has_rows:
+    if has_rows:
         notional: uint256 = min(self._lots_up(rows.gross_lots, holding.price_wad), MAX_CHARGED)
         gross = unsafe_add(gross, self._lots_up(rows.gross_delta, terms.unit_wad))
         part.charge_wad = unsafe_add(
@@ -108,13 +108,13 @@ def _part(holding: Holding, rows: row_sum.RowSum) -> Part:
         part.drift_wad = unsafe_div(
             unsafe_add(
                 unsafe_mul(
-                    unsafe_mul(notional, (holding.parameters >> 112) & LANE), min(live.away_e9, live_grid.OFF_GRID)
+                    unsafe_mul(notional, (holding.parameters >> 112) & LANE), min(part.live.away_e9, live_grid.OFF_GRID)
                 ),
                 10**13 - 1,
             ),
             10**13,
         )
-        if live.away_e9 > live_grid.OFF_GRID:
+        if part.live.away_e9 > live_grid.OFF_GRID:
             part.flags |= c.FLAG_OFF_GRID
     if gross > net:
         basis: uint256 = unsafe_mul(unsafe_div(unsafe_sub(gross, net), 2), (holding.parameters >> 96) & LANE)

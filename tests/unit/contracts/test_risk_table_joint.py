@@ -29,6 +29,7 @@ def test_scenarios_are_stored_padded_to_sixty_four(world: TableWorld) -> None:
     publish(world, ONE * 3)
     word = world.table.call("read", 0)[0]
     assert word >> 160 == 1 | 3 << 32 | (NOW + HOUR) << 40
+    assert world.table.call("read", 2**16) == (0,)
     assert world.code(word)[:2049] == b"\0" + ONE * 3 + bytes(32 * 61)
 
 
