@@ -86,11 +86,15 @@ def _trade_perp(
 
     section: DynArray[uint256, 34] = []
     head: uint256 = words[0] & ~bit
-    if lots != 0 or quote != 0:
+    if lots != 0:
         head |= bit
         section.append((self._unsigned(quote) << 64) | (self._unsigned(lots) & (2**64 - 1)))
         section.append(self._unsigned(funding_wad))
-    return self._splice(words, head, first, beyond, section)
+    result: DynArray[uint256, c.MAX_WORDS] = self._splice(words, head, first, beyond, section)
+    if lots == 0:
+        # closed: the profit becomes cash, down, against the account
+        result[1] = self._add_cash(result[1], fixed_math._floor_div(quote, LOTS))
+    return result
 
 
 @internal

@@ -83,10 +83,16 @@ def test_closing_a_perpetual_at_its_price_leaves_nothing(world: EngineWorld) -> 
     assert world.after(0, (PERP_3, -UNIT, 100 * WAD)) == stated(world, words(cash=WAD))
 
 
-def test_closing_a_perpetual_at_another_price_leaves_the_profit(world: EngineWorld) -> None:
+@pytest.mark.parametrize(("price", "profit"), [(130 * WAD, 30 * WAD), (70 * WAD, -30 * WAD), (100 * WAD - 1, -1)])
+def test_closing_a_perpetual_turns_its_profit_into_cash(world: EngineWorld, price: int, profit: int) -> None:
     world.set(words(perps={3: Perp(UNIT, -100 * UNIT * WAD)}))
-    got = world.after(0, (PERP_3, -UNIT, 130 * WAD))
-    assert (got.equity_mark, got.market_risk) == (30 * WAD, 0)
+    assert world.after(0, (PERP_3, -UNIT, price)) == stated(world, words(cash=profit))
+
+
+def test_a_loss_of_less_than_a_wad_is_a_wad(world: EngineWorld) -> None:
+    world.set(words(perps={3: Perp(1, -WAD)}))
+    assert world.after(0, (PERP_3, -1, WAD - 1)) == stated(world, words(cash=-1))
+    assert world.after(0, (PERP_3, -1, WAD + 1)) == stated(world, words(cash=0))
 
 
 @pytest.mark.parametrize(
