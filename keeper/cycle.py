@@ -180,7 +180,7 @@ class Cycle:
     def _announce(self, decision: Decision) -> None:
         for note in decision.notes:
             if note.alarm:
-                self.alerts.fire(note.name, note.text, self.clock.now())
+                self.alerts.fire(note.name, note.text, self.clock.now(), note.key)
             else:
                 structlog.get_logger("decision").info(note.text, note=note.name)
 

@@ -11,12 +11,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from keeper.actions import Action, Bid, EndAuction, RecordPrice, SettleOptions, TurnInsolvent
+from keeper.actions import Action, Bid, EndAuction, RecordPrice, SettleExpiry, SettleOptions, TurnInsolvent
 from keeper.assess import Assessments
 from keeper.domain import AuctionState, Phase, Price, Snapshot, Unknown
 from keeper.liquidate.candidates import starts
 from keeper.liquidate.sizing import BidPolicy, Preview, best, bid, offers
-from keeper.publish.parameters import PushPlan, PushPolicy, plan_push
+from keeper.publish.parameters import IDLE, PushPlan, PushPolicy, plan_push
 from keeper.publish.tables import plan_joint, plan_pages
 from keeper.publish.triggers import PagePolicy
 from risk.onchain import Assessment
@@ -32,7 +32,7 @@ class Policy:
     """What the operator allows. A part set to None, or named in ``halted``, does nothing.
 
     ``starts_per_cycle`` bounds the auctions one cycle starts; ``record_interval_s`` how far apart fall-back prices are
-    recorded.
+    recorded; ``settle_alarm_s`` how long after an expiry it alarms that no round settles it.
     """
 
     liquidate: bool = False
@@ -43,6 +43,7 @@ class Policy:
     settle: bool = True
     starts_per_cycle: int = 16
     record_interval_s: int = 6 * 3600
+    settle_alarm_s: int = 2 * 3600
     halted: frozenset[str] = frozenset()
 
 
@@ -53,7 +54,8 @@ class Situation:
     ``previews`` are the bids possible on each running auction; ``end_buffer_bps`` the health, as a share of the
     maintenance requirement, at which the contract ends one; ``solvent_s`` the length of its solvent phase;
     ``mega_gas_wad`` the cost of a million units of gas in USD wad; ``vol_steps_bps`` the largest steps
-    of a page's volatility up and down; ``recorded`` the time of each price last recorded.
+    of a page's volatility up and down; ``rounds`` the oracle round that settles each open (underlying, expiry);
+    ``recorded`` the time of each price last recorded.
     """
 
     snapshot: Snapshot
@@ -63,6 +65,7 @@ class Situation:
     solvent_s: int | Unknown = NOT_READ
     mega_gas_wad: int | Unknown = NOT_READ
     vol_steps_bps: tuple[int, int] | Unknown = NOT_READ
+    rounds: Mapping[tuple[int, int], int | Unknown] = field(default_factory=dict)
     recorded: Mapping[tuple[int, int], int] = field(default_factory=dict)
     target: ParameterSet | None = None
     collateral_names: Mapping[int, str] = field(default_factory=dict)
@@ -70,11 +73,15 @@ class Situation:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """Something a person should know; ``alarm`` when it should wake one."""
+    """Something a person should know; ``alarm`` when it should wake one.
+
+    Two alarms of one name and ``key`` are the same trouble, whatever numbers their texts give; None: only equal texts.
+    """
 
     name: str
     text: str
     alarm: bool = False
+    key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +108,7 @@ def decide(situation: Situation, policy: Policy) -> Decision:
         actions += [plan.action] if plan.action is not None else []
         notes += _push_notes(plan)
     if policy.settle:
+        actions += _expiries(situation, policy.settle_alarm_s, notes)
         actions += _settlements(situation.snapshot)
         actions += _records(situation, policy.record_interval_s)
     return Decision(tuple(actions), tuple(notes))
@@ -204,14 +212,28 @@ def push_plan(situation: Situation, target: ParameterSet, policy: PushPolicy, ap
 
 def _push_notes(plan: PushPlan) -> list[Note]:
     if plan.refused is not None:
-        return [Note("push_refused", plan.refused, True)]
+        return [Note("push_refused", plan.refused, True, plan.refusal)]
     if plan.action is not None and plan.impact is not None:
+        part = f" at 1/{2**plan.halvings} of the step" if plan.halvings else ""
         text = (
-            f"push {plan.action.nonce}: {len(plan.changes)} words, "
+            f"push {plan.action.nonce}: {len(plan.changes)} words{part}, "
             f"{len(plan.impact.newly_liquidatable)} accounts newly liquidatable"
         )
         return [Note("push_due", text)]
-    return [Note("push_waiting", plan.waiting)] if plan.waiting and plan.changes else []
+    return [Note("push_waiting", plan.waiting)] if plan.waiting not in {None, IDLE} else []
+
+
+def _expiries(situation: Situation, alarm_s: int, notes: list[Note]) -> list[SettleExpiry]:
+    """Settlement of every expiry for which a round is proven; one without is named, and alarms when it is late."""
+    found = []
+    for (underlying, expiry), number in sorted(situation.rounds.items()):
+        if isinstance(number, Unknown):
+            late = situation.snapshot.block.timestamp >= expiry + alarm_s
+            text = f"underlying {underlying}, expiry {expiry} is not settled: {number.reason}"
+            notes.append(Note("expiry_unsettled", text, late, f"{underlying}:{expiry}"))
+        else:
+            found.append(SettleExpiry(underlying, expiry, number))
+    return found
 
 
 def _settlements(snapshot: Snapshot) -> list[SettleOptions]:

@@ -76,13 +76,14 @@ class Price:
 
 @dataclass(frozen=True, slots=True)
 class ParameterStatus:
-    """``RiskParameters.status``; times in unix seconds."""
+    """``RiskParameters.status`` with the oldest observation ``guards`` lets a push carry; times in unix seconds."""
 
     nonce: int
     pushed_at: int
     observed_at: int
     valid_until: int
     min_interval_s: int
+    max_age_s: int
 
 
 @dataclass(frozen=True, slots=True)

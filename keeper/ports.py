@@ -53,6 +53,9 @@ class Chain(Protocol):
     def call_many(self, calls: Sequence[ContractCall], block: Block) -> list[Any]:
         """Run many calls at one block; each result is the decoded value or a ``KeeperError``."""
 
+    def read(self, to: str, data: bytes, block: Block, what: str) -> bytes:
+        """Return data of a call at a block, also of contracts that the manifest does not name."""
+
     def encode(self, call: ContractCall) -> tuple[str, bytes]:
         """Return (address, call data)."""
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Observe: everything a decision needs, read at one block.
 
-The snapshot holds the chain's state; this adds what only running auctions and bids need: the auction's settings, the
-bids possible on each one, the price of gas.
+The snapshot holds the chain's state; this adds what only running auctions, bids and expiries need: the auction's
+settings, the bids possible on each one, the price of gas, the oracle rounds that settle.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from keeper.domain import Block, ContractCall, Phase, Snapshot, Unknown
 from keeper.errors import KeeperError
 from keeper.liquidate.sizing import BidPolicy, Preview, fractions
 from keeper.ports import Chain
+from keeper.settlement import find_rounds
 from risk.types import ParameterSet
 
 WAD = 10**18
@@ -91,6 +92,7 @@ def observe(
         solvent_s=solvent_s,
         mega_gas_wad=mega_gas_wad,
         vol_steps_bps=vol_steps,
+        rounds=find_rounds(chain, snapshot) if policy.settle else {},
         recorded=recorded,
         target=target,
         collateral_names=collateral_names,

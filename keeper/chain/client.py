@@ -78,6 +78,10 @@ class ChainClient:
         """Call many functions at a block; each result is the decoded value or a ``KeeperError``."""
         return self._reader.fetch(calls, block)
 
+    def read(self, to: str, data: bytes, block: Block, what: str) -> bytes:
+        """Return data of a call at a block, also of contracts that the manifest does not name."""
+        return self.rpc.call(to, data, block.number, what=what)
+
     def encode(self, call: ContractCall) -> tuple[str, bytes]:
         """Return (address, call data)."""
         return self.contracts.encode(call)

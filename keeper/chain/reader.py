@@ -104,6 +104,7 @@ class SnapshotReader:
         reads.add("global", ContractCall("RiskParameters", "word", (0, 0)))
         reads.add("table", ContractCall("RiskTable", "read", (u_bits,)))
         reads.add("status", ContractCall("RiskParameters", "status"))
+        reads.add("guards", ContractCall("RiskParameters", "guards"))
         for kind in range(3):
             reads.add(f"bounds {kind}", ContractCall("RiskParameters", "bounds", (kind,)))
         for u in u_ids:
@@ -129,7 +130,7 @@ class SnapshotReader:
             accounts={a: reads.get(f"account {a}", tuple) for a in listed},
             auctions={a: reads.get(f"auction {a}", lambda v: AuctionState(Phase(v[0]), v[1], v[2])) for a in listed},
             prices=prices,
-            parameters=reads.get("status", lambda v: ParameterStatus(*v)),
+            parameters=self._parameters(reads),
             parameter_words=self._parameter_words(reads, len(u_ids), len(c_ids)),
             parameter_bounds=reads.all((k, f"bounds {k}", lambda v: ParameterBounds(*v)) for k in range(3)),
             table=self._table(reads, u_ids),
@@ -171,6 +172,12 @@ class SnapshotReader:
                 raise Transient(f"data contract {address} has no code at block {block}; it will be read again")
             self._blobs[address] = code[STOP:]
         return self._blobs[address]
+
+    def _parameters(self, reads: _Reads) -> ParameterStatus | Unknown:
+        max_age_s: int | Unknown = reads.get("guards", lambda v: v[0])
+        if isinstance(max_age_s, Unknown):
+            return max_age_s
+        return reads.get("status", lambda v: ParameterStatus(*(*v, max_age_s)))
 
     def _parameter_words(self, reads: _Reads, u_count: int, c_count: int) -> Mapping[tuple[int, int], int] | Unknown:
         """Stored words; the global one may differ from the one in force when the parameters have lapsed."""

@@ -21,21 +21,28 @@ class Alerts:
     metrics
         Counts every raised alert, repeated or not.
     repeat_s
-        The same text under the same name is logged again only after so many seconds.
+        The same trouble under the same name is logged again only after so many seconds.
     """
 
     def __init__(self, metrics: Metrics, repeat_s: int = REPEAT_S) -> None:
         self._metrics = metrics
         self._repeat_s = repeat_s
-        self._last: dict[str, tuple[str, float]] = {}
+        self._logged: dict[tuple[str, str], float] = {}
         self._log = structlog.get_logger("alert")
 
-    def fire(self, name: str, text: str, now: float) -> bool:
-        """Raise an alert; returns whether it was logged (False: a repetition)."""
+    def fire(self, name: str, text: str, now: float, key: str | None = None) -> bool:
+        """Raise an alert; returns whether it was logged (False: a repetition).
+
+        Parameters
+        ----------
+        key
+            What makes two alerts of a name the same trouble; None: their text.
+        """
         self._metrics.alerts_total.labels(name).inc()
-        said, at = self._last.get(name, ("", float("-inf")))
-        if said == text and now - at < self._repeat_s:
+        self._logged = {known: at for known, at in self._logged.items() if now - at < self._repeat_s}
+        trouble = (name, text if key is None else key)
+        if trouble in self._logged:
             return False
-        self._last[name] = (text, now)
+        self._logged[trouble] = now
         self._log.error(text, alert=name)
         return True

@@ -76,6 +76,13 @@ def _legal(kind: int, old: Sequence[int], bounds: ParameterBounds) -> list[tuple
     return spans
 
 
+def halfway(current: int, new: int) -> int:
+    """Word whose every lane has moved half as far, rounded towards where it is now."""
+    pairs = zip(unpack_lanes(current), unpack_lanes(new), strict=True)
+    return pack_lanes([before + (after - before) // 2 if after >= before else before - (before - after) // 2
+                       for before, after in pairs])  # fmt: skip
+
+
 def outside_deadband(current: int, new: int, deadband_bps: int) -> bool:
     """Whether some lane moves by more than ``deadband_bps`` of its present value."""
     return any(

@@ -115,7 +115,7 @@ def snapshot(
         accounts=accounts or {},
         auctions=auctions or {},
         prices={(0, ETH): Price(price_wad, 0, NOW - 60), (1, 0): Price(price_wad, 0, NOW - 60)},
-        parameters=ParameterStatus(5, NOW - 86_400, NOW - 86_500, NOW + 86_400, 3_600),
+        parameters=ParameterStatus(5, NOW - 86_400, NOW - 86_500, NOW + 86_400, 3_600, 3_600),
         parameter_words=dict(WORDS),
         parameter_bounds=BOUNDS,
         table=TableStatus(JointStatus(None, 0, 0, 0), {ETH: page_status()}),

@@ -4,10 +4,21 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from keeper.actions import EndAuction, PushParameters, RecordPrice, SettleOptions, StartAuction, TurnInsolvent
+import pytest
+
+from keeper.actions import (
+    EndAuction,
+    PushParameters,
+    RecordPrice,
+    SettleExpiry,
+    SettleOptions,
+    StartAuction,
+    TurnInsolvent,
+)
 from keeper.assess import assess_all
-from keeper.decide import LIQUIDATION, Policy, Situation, decide
+from keeper.decide import LIQUIDATION, NOT_READ, Policy, Situation, decide
 from keeper.domain import AuctionState, OptionInfo, Phase, Snapshot, Unknown
+from keeper.liquidate.sizing import BidPolicy
 from keeper.publish.parameters import PushPolicy
 from keeper.publish.triggers import PagePolicy
 from risk.onchain_words import AccountState, OptionPosition, build_words
@@ -136,9 +147,52 @@ def test_the_same_situation_gives_the_same_decision() -> None:
 
 
 def test_a_refused_push_is_a_note_that_wakes_somebody() -> None:
-    view = snapshot({2: account(350, 1)})
+    view = snapshot({2: account(321, 1)})
     policy = Policy(push=PushPolicy(100, 86_400, 0, 0), settle=False)
     wanted = target(underlyings={"ETH": replace(ETH_LANES, scan_bps=2_300)})
     decision = decide(situation(view, target=wanted), policy)
     assert not any(isinstance(a, PushParameters) for a in decision.actions)
-    assert [(n.name, n.alarm) for n in decision.notes] == [("push_refused", True)]
+    assert [(n.name, n.alarm, n.key) for n in decision.notes] == [("push_refused", True, "impact")]
+
+
+def test_a_push_of_old_data_waits_and_wakes_nobody() -> None:
+    policy = Policy(push=PushPolicy(100, 86_400, 0, 0), settle=False)
+    wanted = target(underlyings={"ETH": replace(ETH_LANES, scan_bps=2_300)})
+    old = replace(wanted, provenance=replace(wanted.provenance, observed_at=NOW - 3_601))
+    decision = decide(situation(snapshot(), target=old), policy)
+    assert decision.actions == ()
+    assert [(n.name, n.alarm) for n in decision.notes] == [("push_waiting", False)]
+
+
+def test_nothing_to_push_is_not_worth_a_note() -> None:
+    policy = Policy(push=PushPolicy(100, 7 * 86_400, 0, 0), settle=False)
+    assert decide(situation(snapshot(), target=target()), policy).notes == ()
+
+
+def test_no_word_about_gas_while_no_auction_runs() -> None:
+    policy = replace(LIQUIDATE, bids=BidPolicy(bidder_account=1, min_profit_wad=0, warehouse_bps=0))
+    view = snapshot({1: account(9_000), 2: account(400, 1, entry_usd=2_500)}, {1: IDLE, 2: SOLVENT})
+    lost = {"mega_gas_wad": NOT_READ}
+    assert [n.name for n in decide(situation(view, **lost), policy).notes] == ["gas_price_unknown"]
+    quiet = replace(view, auctions={1: IDLE, 2: IDLE})
+    assert decide(situation(quiet, **lost), policy).notes == ()
+
+
+def test_a_proven_round_settles_its_expiry_before_the_accounts() -> None:
+    words = build_words(AccountState(cash=WAD, nonce=7, options={0: (OptionPosition(0, 5),)}))
+    settled = {0: OptionInfo(0, NOW - 10, 2_000 * WAD, True, 2_100 * WAD)}
+    found = decide(situation(snapshot({3: words}, options=settled), rounds={(0, NOW - 5): 77}), Policy(settle=True))
+    assert [a for a in found.actions if a.kind.startswith("settle")] == [
+        SettleExpiry(0, NOW - 5, 77), SettleOptions(3, 0, 7),
+    ]  # fmt: skip
+    assert not any(a.kind == "settle_expiry" for a in decide(
+        situation(snapshot(), rounds={(0, NOW - 5): 77}), Policy(settle=False)).actions)  # fmt: skip
+
+
+@pytest.mark.parametrize(("age_s", "alarm"), [(7_199, False), (7_200, True)])
+def test_an_expiry_without_a_round_is_named_and_alarms_when_it_is_late(age_s: int, alarm: bool) -> None:
+    rounds = {(0, NOW - age_s): Unknown("no round yet", NOW)}
+    decision = decide(situation(snapshot(), rounds=rounds), Policy(settle=True))
+    assert not any(a.kind == "settle_expiry" for a in decision.actions)
+    assert [(n.name, n.alarm, n.key) for n in decision.notes] == [("expiry_unsettled", alarm, f"0:{NOW - age_s}")]
+    assert "no round yet" in decision.notes[0].text

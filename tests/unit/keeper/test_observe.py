@@ -115,3 +115,18 @@ def test_an_alert_is_not_repeated_while_nothing_changes() -> None:
     assert alerts.fire("push_refused", "3 accounts", 1_099)
     assert alerts.fire("push_refused", "3 accounts", 1_199)
     assert metrics.alerts_total.labels("push_refused")._value.get() == 4
+
+
+def test_the_same_trouble_in_other_numbers_is_a_repetition() -> None:
+    alerts = Alerts(Metrics("1.0", 5), repeat_s=100)
+    assert alerts.fire("push_refused", "2 accounts", 1_000, "impact")
+    assert not alerts.fire("push_refused", "3 accounts", 1_099, "impact")
+    assert alerts.fire("push_refused", "7 words wait", 1_099, "approval")
+    assert not alerts.fire("push_refused", "8 words wait", 1_100, "approval")
+    assert alerts.fire("push_refused", "4 accounts", 1_100, "impact")
+
+
+def test_two_troubles_of_one_name_do_not_make_each_other_new() -> None:
+    alerts = Alerts(Metrics("1.0", 5), repeat_s=100)
+    said = [alerts.fire("page_refused", text, 1_000 + turn) for turn in range(3) for text in ("ETH", "BTC")]
+    assert said == [True, True, False, False, False, False]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from keeper.assess import assess_all
 from keeper.domain import ParameterBounds, ParameterStatus, Snapshot, Unknown
-from keeper.publish.parameters import PushPlan, PushPolicy, plan_push
+from keeper.publish.parameters import PushPlan, PushPolicy, _halves, plan_push
 from keeper.publish.words import COLLATERAL, GLOBAL, UNDERLYING, Stuck, outside_deadband, step_towards
 from risk.types import CollateralParameters, ParameterSet
 from risk.units import pack_collateral, pack_global, pack_lanes, pack_underlying, unpack_lanes
@@ -127,21 +127,50 @@ def test_a_change_beyond_the_deadband_is_pushed_in_one_batch() -> None:
 
 
 def test_a_push_that_would_liquidate_somebody_is_refused() -> None:
-    # 1 ETH long: MM rises from 320 to 368 USD when the scan range goes from 20 to 23 %
-    view = snapshot({1: account(9_000, 1), 2: account(350, 1)})
+    # 1 ETH long: MM rises from 320 to 368 USD when the scan range goes from 20 to 23 %, and to 325.92 after three
+    # halvings (2,037); the fourth (2,018) is inside the deadband of 20
+    view = snapshot({1: account(9_000, 1), 2: account(325, 1)})
     found = plan(view, wider_scan(2_300))
-    assert found.action is None
+    assert found.action is None and found.refusal == "impact"
     assert found.impact is not None and found.impact.newly_liquidatable == (2,)
-    assert found.impact.equity_wad == 350 * WAD
+    assert found.impact.equity_wad == 325 * WAD
     assert found.refused is not None and "1 accounts would become liquidatable" in found.refused
 
 
+# MM is 320 + 0.16 a basis point: 2,300 -> 368, 2,150 -> 344, 2,075 -> 332, 2,037 -> 325.92
+@pytest.mark.parametrize(
+    ("cash", "scan_bps", "halvings"),
+    [(368, 2_300, 0), (367, 2_150, 1), (344, 2_150, 1), (343, 2_075, 2), (331, 2_037, 3), (326, 2_037, 3)],
+)
+def test_a_push_with_too_much_impact_goes_as_far_as_it_may(cash: int, scan_bps: int, halvings: int) -> None:
+    found = plan(snapshot({1: account(9_000, 1), 2: account(cash, 1)}), wider_scan(2_300))
+    assert found.action is not None and found.refused is None
+    assert found.action.changes == ((UNDERLYING, 0, pack_underlying(replace(ETH_LANES, scan_bps=scan_bps))),)
+    assert found.halvings == halvings
+    assert found.impact is not None and found.impact.newly_liquidatable == ()
+
+
+def test_every_smaller_step_is_legal_too() -> None:
+    # the floor of the collateral haircut was raised to 10.6 %: from 10 %, half a step to 13 % would be 11.5 %, a
+    # quarter 10.75 %, an eighth 10.37 %, below the floor
+    narrowed = {**BOUNDS, COLLATERAL: replace(BOUNDS[COLLATERAL], low=pack_lanes([1_060, 0, 0, 1]))}
+    lanes = CollateralParameters(1_300, 500, 0, 1_000, 0)
+    halves = list(_halves(((COLLATERAL, 0, pack_collateral(lanes)),), WORDS, narrowed, 100))
+    found = [unpack_lanes(word)[0] for ((_, _, word),) in halves]
+    assert found == [1_150, 1_075, 1_060]
+
+
+def test_accounts_that_nobody_can_judge_are_not_helped_by_a_smaller_step() -> None:
+    found = plan(snapshot({2: Unknown("not read", 1)}), wider_scan(2_300))
+    assert (found.refusal, found.halvings) == ("impact", 0)
+
+
 def test_the_same_push_goes_out_within_limits_or_with_approval() -> None:
-    view = snapshot({1: account(9_000, 1), 2: account(350, 1)})
-    lenient = replace(POLICY, max_newly_liquidatable=1, max_newly_liquidatable_wad=350 * WAD)
-    assert plan(view, wider_scan(2_300), lenient).action is not None
-    assert plan(view, wider_scan(2_300), replace(lenient, max_newly_liquidatable_wad=349 * WAD)).action is None
-    assert plan(view, wider_scan(2_300), approved=True).action is not None
+    view = snapshot({1: account(9_000, 1), 2: account(325, 1)})
+    lenient = replace(POLICY, max_newly_liquidatable=1, max_newly_liquidatable_wad=325 * WAD)
+    for found in (plan(view, wider_scan(2_300), lenient), plan(view, wider_scan(2_300), approved=True)):
+        assert found.action is not None and found.halvings == 0
+    assert plan(view, wider_scan(2_300), replace(lenient, max_newly_liquidatable_wad=324 * WAD)).action is None
 
 
 def test_an_account_nobody_can_judge_counts_as_harmed() -> None:
@@ -156,13 +185,21 @@ def test_require_approval_holds_every_push() -> None:
 
 
 def test_a_push_waits_for_the_interval_and_for_newer_data() -> None:
-    early = snapshot(parameters=ParameterStatus(5, NOW - 3_599, NOW - 3_600, NOW + 86_400, 3_600))
+    early = snapshot(parameters=ParameterStatus(5, NOW - 3_599, NOW - 3_600, NOW + 86_400, 3_600, 3_600))
     found = plan(early, wider_scan(2_300))
     assert found.action is None and found.refused is None
     assert found.waiting == "the last push is 3599 s old, the interval is 3600 s"
-    stale = snapshot(parameters=ParameterStatus(5, NOW - 7_200, NOW - 10, NOW + 86_400, 3_600))
+    stale = snapshot(parameters=ParameterStatus(5, NOW - 7_200, NOW - 10, NOW + 86_400, 3_600, 3_600))
     found = plan(stale, wider_scan(2_300))
     assert found.waiting is not None and "not newer" in found.waiting
+
+
+def test_data_older_than_the_contract_takes_wait_for_the_next_calibration() -> None:
+    wanted = wider_scan(2_300)
+    for age_s, goes in ((3_600, True), (3_601, False)):
+        found = plan(snapshot(), replace(wanted, provenance=replace(wanted.provenance, observed_at=NOW - age_s)))
+        assert (found.action is not None) == goes and found.refused is None
+    assert found.waiting is not None and "3601 s old, the contract takes 3600 s" in found.waiting
 
 
 @pytest.mark.parametrize("field", ["parameters", "parameter_words", "parameter_bounds"])
