@@ -16,11 +16,9 @@ from risk.errors import BadInput
 from risk.factors.fhs import Moves
 from risk.market.history import FloatArray, IntArray
 from risk.pricing import black76
+from risk.table import MIN_VOLATILITY, tenor_scale
 
 DAYS_A_YEAR = 365.0
-# The vol shock is quoted at this tenor and scaled (30 / days)^power for others, as on Deribit, Derive and Paradex.
-SHOCK_TENOR_DAYS = 30.0
-MIN_VOL_MULTIPLE = 0.05
 GRID_POINTS = 9
 
 
@@ -77,11 +75,11 @@ class Universe:
             out[:, linear] = price[:, u, None]
             if option.size == 0:
                 continue
-            tenor = (SHOCK_TENOR_DAYS / np.maximum(self.tau[option] * DAYS_A_YEAR, 1.0)) ** power[u]
-            multiple = np.maximum(1.0 + vol[:, u, None] * tenor, MIN_VOL_MULTIPLE)
+            scale = tenor_scale(self.tau[option] * DAYS_A_YEAR, float(power[u]))
+            shocked = np.maximum(self.vol[option] * (1.0 + vol[:, u, None] * scale), MIN_VOLATILITY)
             spot = np.maximum(1.0 + price[:, u, None], 1e-6)
             out[:, option] = black76.price(
-                spot, self.strike[option], self.vol[option] * multiple, self.tau[option], 1.0, self.is_call[option]
+                spot, self.strike[option], shocked, self.tau[option], 1.0, self.is_call[option]
             )
         return out
 

@@ -66,7 +66,8 @@ def calibrate(
     previous : ParameterSet, optional
         The set in force: ranges fall slowly from it, and its scenarios are kept while they still do.
     vol_history : PriceHistory, optional
-        Implied volatility level per underlying as ``close`` (per year or in percent).
+        Implied volatility level per underlying as ``close`` (per year or in percent). Of this and `peg_history` only
+        bars that had closed at the observation time count.
     progress : callable, optional
         Called with a sentence before each step.
     peg_history : PriceHistory, optional
@@ -102,6 +103,7 @@ def calibrate(
     symbols = _underlyings(history, config)
     prices = history.select(symbols)
     observed_at = int(history.ts[-1]) + history.interval_s if now is None else now
+    vol_history, peg_history = _closed_by(vol_history, observed_at), _closed_by(peg_history, observed_at)
     fhs = _fhs_config(prices, config)
     say(f"volatility and joint residuals of {', '.join(symbols)} over {prices.ts.size:,} bars")
     factors = _factors(prices, config, vol_history)
@@ -176,6 +178,13 @@ def _underlyings(history: PriceHistory, config: CalibrationConfig) -> tuple[str,
     if not chosen:
         raise BadInput("no underlying to calibrate; name them or hand over prices that are not of collateral assets")
     return chosen
+
+
+def _closed_by(series: PriceHistory | None, time: int) -> PriceHistory | None:
+    """The bars of a series that had closed at a time (epoch s); None when there is none."""
+    if series is None or int(series.ts[0]) + series.interval_s > time:
+        return None
+    return series.window(end=time - series.interval_s + 1)
 
 
 def _factors(prices: PriceHistory, config: CalibrationConfig, vol_history: PriceHistory | None) -> FactorHistory:

@@ -102,10 +102,11 @@ class CalibrationConfig:
     depths_usd: tuple[tuple[str, float], ...] = ()
 
     def __post_init__(self) -> None:
-        if not 0 < self.mm_scale <= self.im_scale <= 6.5 or not 0 <= self.im_charge_scale <= 6.5:
+        # The contract's own limits: IM >= MM, and up to a scale of 2 the slack outweighs what packing hides.
+        if not 0 < self.mm_scale <= self.im_scale <= 2 or not 1 <= self.im_charge_scale <= 6.5:
             raise BadInput(
                 f"scales im {self.im_scale}, mm {self.mm_scale}, charges {self.im_charge_scale}: "
-                "need 0 < mm <= im <= 6.5"
+                "need 0 < mm <= im <= 2 and 1 <= charges <= 6.5"
             )
         if min(self.n_train, self.n_books) < 50 or self.n_sims < 1_000:
             raise BadInput(

@@ -343,7 +343,7 @@ def underlying_result(book: Book, index: int, live: LiveUnderlying, linked: Floa
     active = optioned | (units != 0.0) | (book.perp_quote[:, index] != 0.0) | (linked > 0.0)
     flags = np.where(missing > 0.0, FLAG_ROW_MISSING, 0).astype(np.int64)
     flags |= np.where(optioned & live.expired, FLAG_TABLE_EXPIRED, 0)
-    flags |= np.where((gross > 0.0) & (abs(live.coordinate) > _GRID_EDGE), FLAG_OFF_GRID, 0)
+    flags |= np.where(optioned & (abs(live.coordinate) > _GRID_EDGE), FLAG_OFF_GRID, 0)
     flags |= np.where(active & item.dead, FLAG_PRICE_DEAD, 0)
     scan = np.maximum(-grid.min(axis=1), 0.0)
     value = signed[:, SCAN_POINTS] - slack

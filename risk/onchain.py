@@ -120,7 +120,8 @@ def _collateral(state: AccountState, market: ChainMarket) -> dict[int, _Collater
         extra = ceil_div(lane(word, 2) * min(value, VALUE_CAP), unit) + ceil_div(lane(word, 4) * item.use_bps, BPS)
         counted = [value - ceil_div(value * min(BPS, lane(word, k) + extra), BPS) for k in (0, 1)]
         dead = price.state == DEAD
-        result[item.asset] = _Collateral(value, 0 if dead else counted[0], counted[1], item.linked, dead)
+        linked = item.linked if item.amount else 0
+        result[item.asset] = _Collateral(value, 0 if dead else counted[0], counted[1], linked, dead)
     return result
 
 

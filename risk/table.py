@@ -90,6 +90,17 @@ def node_prices(reference_price: float, step: float) -> FloatArray:
     return reference_price * np.maximum(1.0 + np.asarray(NODES, dtype=np.float64) * step, 0.0)
 
 
+def tenor_scale(dte: FloatArray, power: float) -> FloatArray:
+    """Multiple of the 30-day volatility shock at days to expiry of any shape: ``(30/max(DTE,1))^power``.
+
+    Examples
+    --------
+    >>> tenor_scale(np.array([30.0, 0.1]), 0.5).round(4).tolist()
+    [1.0, 5.4772]
+    """
+    return np.asarray((_REFERENCE_DTE / np.maximum(dte, _MIN_DTE)) ** power, dtype=np.float64)
+
+
 def shocked_volatilities(base: FloatArray, dte: FloatArray, up: float, down: float, power: float) -> FloatArray:
     """Volatilities of the three states, shape (n, 3), from base volatilities and days to expiry of shape (n,).
 
@@ -104,7 +115,7 @@ def shocked_volatilities(base: FloatArray, dte: FloatArray, up: float, down: flo
     >>> shocked_volatilities(np.array([0.5]), np.array([30.0]), 0.5, 0.25, 0.3).tolist()
     [[0.375, 0.5, 0.75]]
     """
-    scale = (_REFERENCE_DTE / np.maximum(dte, _MIN_DTE)) ** power
+    scale = tenor_scale(dte, power)
     states = np.stack([base * (1.0 - down * scale), base, base * (1.0 + up * scale)], axis=-1)
     return np.maximum(states, MIN_VOLATILITY)
 

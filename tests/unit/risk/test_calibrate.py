@@ -129,6 +129,36 @@ def test_pegs_come_from_where_they_are_known(past: PriceHistory) -> None:
     assert calibrate(past, config, np.random.default_rng(2)).collaterals["DAI"].haircut_im_bps == 5_000
 
 
+def test_nothing_observed_later_is_used(past: PriceHistory) -> None:
+    spec = (CollateralSpec("DAI", slippage=0.0, floor=0.0),)
+    config = CalibrationConfig.quick(collaterals=spec)
+    end = int(past.ts[-1]) + past.interval_s
+    days = np.arange(end - 90 * 86_400, end + 30 * 86_400, 86_400, dtype=np.int64)
+    calm = days + 86_400 <= end
+    dvol = PriceHistory(("BTC",), days, np.where(calm, 50.0, 90.0)[:, None], np.zeros((days.size, 1)), 86_400)
+    pegs = PriceHistory(("DAI",), days, np.where(calm, 1.0, 0.5)[:, None], np.zeros((days.size, 1)), 86_400)
+    known = calibrate(past, config, np.random.default_rng(2), vol_history=dvol, peg_history=pegs)
+    assert known.surfaces["BTC"].short_vol == pytest.approx(0.50)
+    assert known.collaterals["DAI"].haircut_im_bps == 0
+    cut = calibrate(
+        past, config, np.random.default_rng(2), vol_history=dvol.window(end=end), peg_history=pegs.window(end=end)
+    )
+    assert cut.content_hash() == known.content_hash()
+
+
+def test_series_that_only_begin_later_count_as_absent(past: PriceHistory) -> None:
+    days = np.arange(END + 86_400, END + 30 * 86_400, 86_400, dtype=np.int64)
+    dvol = PriceHistory(("BTC",), days, np.full((days.size, 1), 90.0), np.zeros((days.size, 1)), 86_400)
+    later = calibrate(past, CONFIG, np.random.default_rng(2), vol_history=dvol, peg_history=dvol)
+    assert later.content_hash() == calibrate(past, CONFIG, np.random.default_rng(2)).content_hash()
+
+
+def test_scales_the_contract_refuses_are_refused_here() -> None:
+    for wrong in ({"im_scale": 2.01}, {"im_charge_scale": 0.99}, {"mm_scale": 1.01}):
+        with pytest.raises(BadInput, match="need 0 < mm <= im <= 2 and 1 <= charges"):
+            CalibrationConfig(**wrong)
+
+
 def test_gates_refuse_and_name_themselves(past: PriceHistory, result: ParameterSet) -> None:
     strict = replace(CONFIG, gates=Gates(max_efficiency=1.01))
     with pytest.raises(GateFailed, match=r"fails 1 gates: efficiency is 1\.\d+, limit 1.01; keep the set in force"):

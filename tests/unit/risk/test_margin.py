@@ -192,6 +192,17 @@ def test_expired_page_and_off_grid_price_are_flagged() -> None:
     assert margin(empty_book(1, 1, slots=1), Market(SCALES, (stale,), now=10)).flags[0] == 0
 
 
+def test_off_grid_is_flagged_though_no_option_has_a_row() -> None:
+    plain = empty_book(1, 1)
+    options = sparse.csr_array((np.array([1.0]), ([0], [4])), shape=(1, 5))
+    book = Book(plain.cash, plain.perp_units, plain.perp_quote, plain.perp_funding, plain.collateral,
+                plain.collateral_use, (options,))  # fmt: skip
+    market = Market(SCALES, (UnderlyingMarket("ETH", 130.0, PLAIN, spot_rows()),))
+    assert margin(book, market).flags[0] == FLAG_ROW_MISSING | FLAG_OFF_GRID
+    without = Market(SCALES, (UnderlyingMarket("ETH", 130.0, PLAIN),))
+    assert margin(book, without).flags[0] == FLAG_ROW_MISSING
+
+
 def test_shapes_that_do_not_fit_are_refused() -> None:
     market = Market(SCALES, (UnderlyingMarket("ETH", 100.0, PLAIN),))
     with pytest.raises(BadInput, match="perp_units"):

@@ -24,7 +24,8 @@ from risk.scenarios import (
     ratios,
     select,
 )
-from risk.types import Certificate, JointScenarios
+from risk.table import node_values
+from risk.types import Certificate, JointScenarios, OptionSpec, SurfaceSlice, SviSlice
 
 SHOCKS = Shocks(np.array([0.16, 0.18]), np.array([0.5, 0.4]), np.array([0.25, 0.25]), np.array([0.3, 0.3]))
 
@@ -53,6 +54,19 @@ def book(universe: Universe, **amounts: float) -> np.ndarray:
     for name, amount in amounts.items():
         out[0, universe.perp(universe.symbols.index(name))] = amount
     return out
+
+
+@pytest.mark.parametrize(("days", "vol", "down"), [(1, 0.6, 0.6), (1, 0.1, 0.3), (7, 0.6, 0.6), (90, 0.8, 0.25)])
+def test_the_books_shock_volatility_as_the_table_does(days: int, vol: float, down: float) -> None:
+    # With one day left a down shock of 60 % times 30^0.3 is beyond zero: both must stop at the table's floor.
+    lattice = build_universe(["BTC"], np.array([vol]), tenors_days=(float(days),))
+    shocks = Shocks(np.array([0.12]), np.array([0.5]), np.array([down]), np.array([0.3]))
+    expiry = days * 86_400
+    options = [OptionSpec(i, expiry, float(lattice.strike[i]), bool(lattice.is_call[i])) for i in range(1, 11)]
+    flat = SurfaceSlice(expiry, 1.0, 1.0, SviSlice(vol * vol * days / 365, 0.0, 0.0, 0.0, 0.1))
+    nodes = node_values(options, 1.0, 0.01, [flat], 0, 5_000, round(down * 1e4), 3_000)
+    quarters = nodes[:, :, [1, 2, 3, 4, 7, 10, 11, 12, 13]]
+    np.testing.assert_allclose(lattice.grid(shocks)[1:], quarters - nodes[:, 1:2, 7:8], atol=1e-12)
 
 
 def joint_of(*rows: tuple[int, int, int, int]) -> JointScenarios:
