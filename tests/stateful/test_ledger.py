@@ -50,7 +50,8 @@ def unless_refused() -> Iterator[None]:
     try:
         yield
     except boa.BoaError as error:
-        if not any(reason in str(error) for reason in REFUSED):
+        # not str(error): boa fails to print a trace with a call that returns an array
+        if error.stack_trace.last_frame.pretty_vm_reason not in REFUSED:
             raise
 
 
@@ -72,9 +73,13 @@ class LedgerMachine(RuleBasedStateMachine):
         self.slots = {name: layout[name]["slot"] for name in ("_indices", "_totals")}
         self.expiries: dict[int, int] = {}
         self.calls = 1
+        self.slack = Fraction(0)
         for account, owner in OWNERS.items():
             self.ledger.deposit(account, self.ledger.cash, 100_000 * USD, owner)
             self.ledger.deposit(account, self.ledger.weth, WAD, owner)
+        # debt and odd indices from the first step on: at an index of one nothing rounds
+        self.ledger.accounts.withdraw(3, self.ledger.cash.address, 250_000 * USD, CAROL, sender=CAROL)
+        self.pass_time(12_345)
 
     # --- what people do
 
@@ -205,13 +210,17 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @invariant()
     def cash_is_backed_to_the_last_wad(self) -> None:
-        """Exact: cash at index + quotes + settled options + dust + cover not yet used <= tokens booked."""
+        """Exact: cash at index + quotes + settled options + dust + cover not yet used <= tokens booked.
+
+        Stronger: no step ever eats what earlier roundings left over.
+        """
         book_raw, dust, credit = self.ledger.accounts.cash_book()
         assert book_raw <= self.ledger.cash.balanceOf(self.ledger.accounts.address)
         owed = self.cash_at_index() * 10**6 + dust + credit * 10**6 + self.unsettled()
         slack = book_raw * 10**18 - owed
         self.calls += 1
-        assert slack >= 0
+        assert slack >= self.slack
+        self.slack = slack
         # each step drops a few wads by rounding, plus what a lower supply index drops
         assert slack <= 10**6 * 10**6 * self.calls
 
@@ -238,8 +247,10 @@ class LedgerMachine(RuleBasedStateMachine):
         return max(0, (price - info[1]) * (1 if info[2] else -1)) if price else 0
 
 
-deployed()  # outside of any run, so that no rollback takes it away
-TestLedger = LedgerMachine.TestCase
-TestLedger.settings = settings(
-    max_examples=8, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
-)
+class TestLedger(LedgerMachine.TestCase):  # type: ignore[misc,name-defined]
+    settings = settings(max_examples=8, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck))
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        """Outside of any run, so that no rollback takes the contracts away."""
+        deployed()
