@@ -1,0 +1,22 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Shared by all tests: hypothesis profiles, and no logger that outlives the stream of another test."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+import structlog
+from hypothesis import HealthCheck, settings
+
+settings.register_profile("quick", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("deep", parent=settings.get_profile("quick"), max_examples=2_000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
+
+
+@pytest.fixture(autouse=True)
+def fresh_logging() -> Iterator[None]:
+    """A command under test configures logging for its own captured stream; the next test must not write there."""
+    yield
+    structlog.reset_defaults()
