@@ -23,7 +23,7 @@ from risk.types import (
     SurfaceSlice,
     SviSlice,
 )
-from risk.units import bps_nearest, float_from_wad, unpack_underlying, wad_nearest
+from risk.units import bps_nearest, float_from_wad, step_e9_from_scan, unpack_underlying, wad_nearest
 
 BPS = 10_000
 ATM_TENOR_S = 30 * SECONDS_PER_DAY
@@ -127,7 +127,13 @@ def _plan(
     smile = target.surfaces.get(info.symbol)
     if smile is None:
         return PagePlan(info.id, refused=f"the calibration has no volatility surface for {info.symbol}; add it")
-    trigger = page_trigger(page, price, atm_vol_bps(smile), snapshot.block.timestamp, policy)
+    words = snapshot.parameter_words
+    step_e9 = (
+        None
+        if isinstance(words, Unknown)
+        else step_e9_from_scan(unpack_underlying(words[UNDERLYING, info.id]).scan_bps)
+    )
+    trigger = page_trigger(page, price, atm_vol_bps(smile), snapshot.block.timestamp, policy, step_e9=step_e9)
     if trigger is None:
         return PagePlan(info.id)
     try:
@@ -136,6 +142,13 @@ def _plan(
     except RiskError as error:
         return PagePlan(info.id, trigger=trigger, refused=f"page of {info.symbol} cannot be built: {error}")
     return PagePlan(info.id, action, trigger)
+
+
+def _step_in_force(snapshot: Snapshot, underlying: int) -> int | None:
+    """Grid step (1e-9) of the scan range on chain; None while it is unknown or was never set."""
+    words = snapshot.parameter_words
+    word = 0 if isinstance(words, Unknown) else words.get((UNDERLYING, underlying), 0)
+    return step_e9_from_scan(unpack_underlying(word).scan_bps) if word else None
 
 
 def build(

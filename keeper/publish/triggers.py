@@ -35,7 +35,15 @@ def drift_steps(page: PageStatus, price_wad: int) -> float:
     return (price_wad / page.reference_price_wad - 1) * E9 / page.step_e9
 
 
-def page_trigger(page: PageStatus | None, price: Price, atm_vol_bps: int, now: int, policy: PagePolicy) -> str | None:
+def page_trigger(
+    page: PageStatus | None,
+    price: Price,
+    atm_vol_bps: int,
+    now: int,
+    policy: PagePolicy,
+    *,
+    step_e9: int | None = None,
+) -> str | None:
     """Why the page must be published now, None when it need not.
 
     Parameters
@@ -46,11 +54,16 @@ def page_trigger(page: PageStatus | None, price: Price, atm_vol_bps: int, now: i
         At-the-money volatility that a new page would have.
     now
         Unix seconds.
+    step_e9
+        Grid step of the scan range in force, None while unknown. The engine scans with the range in force over the
+        page's own steps: once the range has grown by a quarter, its ends lie beyond the grid.
     """
     if page is None or page.address is None:
         return "there is no page"
     if page.rows < page.rows_wanted:
         return f"the page has {page.rows} rows, {page.rows_wanted} options are listed"
+    if step_e9 is not None and step_e9 != page.step_e9:
+        return f"the page has grid step {page.step_e9}e-9, the scan range asks for {step_e9}e-9"
     if page.expires_at - now < (page.expires_at - page.observed_at) // 4:
         return f"the page expires in {page.expires_at - now} s"
     move = abs(price.price_wad - page.reference_price_wad)

@@ -19,6 +19,7 @@ from keeper.publish.tables import (
     within_step,
 )
 from keeper.publish.triggers import PagePolicy, page_trigger
+from keeper.publish.words import UNDERLYING
 from risk.onchain_words import JointSet, Page
 from risk.pricing import black76
 from risk.pricing.svi import slices_from_smile
@@ -132,6 +133,21 @@ def test_a_dead_price_publishes_nothing() -> None:
 def test_a_missing_surface_is_refused_by_name() -> None:
     (plan,) = plan_pages(snapshot(), target(surfaces={}), POLICY, STEPS)
     assert plan.refused == "the calibration has no volatility surface for ETH; add it"
+
+
+def test_a_push_of_the_scan_range_replaces_the_page() -> None:
+    # 20 % to 30 % over steps made for 20 %: the ends of the scan lie at 18 steps, beyond the grid's 15.
+    view = snapshot()
+    assert not isinstance(view.parameter_words, Unknown)
+    (plan,) = plan_pages(view, target(), POLICY, STEPS)
+    assert plan.action is None
+    word = view.parameter_words[UNDERLYING, ETH]
+    pushed = {**view.parameter_words, (UNDERLYING, ETH): word - 2_000 + 3_000}
+    (plan,) = plan_pages(replace(view, parameter_words=pushed), target(), POLICY, STEPS)
+    assert plan.trigger == "the page has grid step 16666666e-9, the scan range asks for 25000000e-9"
+    assert plan.action is not None and plan.action.header.step_e9 == 25_000_000
+    (plan,) = plan_pages(replace(view, parameter_words=Unknown("lost", 1)), target(), POLICY, STEPS)
+    assert plan.trigger is None
 
 
 def test_an_unread_table_plans_nothing() -> None:
