@@ -76,7 +76,7 @@ def _figure(draw: Callable[[Axes], None], height: float, caption: str) -> str:
     ax.patch.set_alpha(0)
     draw(ax)
     out = io.StringIO()
-    figure.savefig(out, format="svg", transparent=True)
+    figure.savefig(out, format="svg", transparent=True, metadata={"Date": None})
     plt.close(figure)
     svg = out.getvalue()
     return f"<figure>{svg[svg.index('<svg') :]}<figcaption>{html.escape(caption)}</figcaption></figure>"

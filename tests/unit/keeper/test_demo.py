@@ -31,7 +31,9 @@ def test_the_demonstration_liquidates_and_conserves(tmp_path: Path) -> None:
     assert totals.epochs > 6 and totals.pushes >= 1
     assert totals.bad_debt_wad == 0
     page = report.read_text()
-    assert page.count("<svg") == 5 and "<script" not in page and "http" not in page.replace("http://www.w3.org", "")
+    assert page.count("<svg") == 5
+    for loads in ("<script", "<link", "<img", "src=", 'href="http', "url(http", "@import"):
+        assert loads not in page, loads
     for person in population(("BTC", "ETH", "SOL")):
         assert person.name in page
     assert len(said) >= CRASH_HOURS
@@ -51,7 +53,7 @@ def test_the_simulated_market_is_the_same_for_a_seed() -> None:
     one, two, other = (synthetic_path(seed, 1_893_456_000) for seed in (5, 5, 6))
     assert one.hours.content_hash == two.hours.content_hash != other.hours.content_hash
     assert one.past.ts[-1] + 3_600 == one.hours.ts[0]
-    assert (one.hours.close.min(axis=0) < 0.75 * one.hours.close[0]).all()
+    assert (one.hours.close.min(axis=0) < 0.8 * one.hours.close[0]).all()
 
 
 @pytest.fixture(scope="module")
