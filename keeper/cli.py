@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from keeper import __version__
-from keeper.commands import accounts, chain, daemon, params, risk, tables
+from keeper.commands import accounts, chain, daemon, demonstration, params, risk, tables, transactions
 from keeper.commands.common import Friendly
 
 app = typer.Typer(
@@ -36,12 +36,12 @@ def root(
 app.add_typer(daemon.app, name="keeper")
 app.add_typer(params.app, name="params")
 app.add_typer(tables.app, name="table")
-app.add_typer(chain.tx_app, name="tx")
+app.add_typer(transactions.app, name="tx")
 app.add_typer(chain.db_app, name="db")
 app.add_typer(chain.config_app, name="config")
 app.add_typer(risk.app, name="risk")
 app.command()(chain.deploy)
-app.command()(chain.demo)
+app.command()(demonstration.demo)
 app.command()(chain.doctor)
 app.command("accounts")(accounts.accounts)
 app.command("explain")(accounts.explain)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``ballast deploy | demo | doctor | tx | db | config``."""
+"""``ballast deploy | doctor | db | config``."""
 
 from __future__ import annotations
 
@@ -27,10 +27,8 @@ from keeper.errors import ConfigError, Permanent
 from keeper.logging import redact_text
 from keeper.settings import load_settings
 from keeper.store import open_store
-from keeper.tx.journal import Journal
 from keeper.tx.signer import load_signer
 
-tx_app = typer.Typer(no_args_is_help=True, help="The journal of transactions.")
 db_app = typer.Typer(no_args_is_help=True, help="The keeper's database.")
 config_app = typer.Typer(no_args_is_help=True, help="The settings.")
 HIDDEN = "[hidden]"
@@ -72,33 +70,6 @@ def deploy(
     typer.echo(f"deployed {len(result.contracts)} contracts; manifest {path}", err=True)
 
 
-def demo(
-    data: Annotated[Path | None, typer.Option("--data", help="Folder of hourly price files to replay.")] = None,
-    report: Annotated[Path | None, typer.Option("--report", help="Where to write the HTML report.")] = None,
-    as_json: JsonOption = False,
-) -> None:
-    """The main job end to end on an embedded chain: deploy, trade, live through a crash, liquidate."""
-    from keeper.demo import run_demo
-    from keeper.logging import configure
-
-    configure("WARNING")
-    totals = run_demo(data, report, progress=_progress)
-    if as_json:
-        print_json(totals.to_dict())
-        return
-    made = table("demonstration", "what", "value", right=("value",))
-    for name, value in totals.to_dict().items():
-        made.add_row(name.replace("_", " "), f"{value:,.1f}" if isinstance(value, float) else str(value))
-    out = console()
-    out.print(made)
-    if report is not None:
-        out.print(f"report: {report}", markup=False)
-
-
-def _progress(text: str, share: float) -> None:
-    typer.echo(f"{share:4.0%} {text}", err=True)
-
-
 def doctor(
     config: ConfigOption = None,
     network: NetworkOption = None,
@@ -118,46 +89,6 @@ def doctor(
     wrong = [item.name for item in found if not item.ok]
     if wrong:
         raise Permanent(f"not ready: {', '.join(wrong)}; the table says what to do")
-
-
-@tx_app.callback()
-def _tx() -> None:
-    """The journal of transactions."""
-
-
-@tx_app.command("list")
-def tx_list(
-    config: ConfigOption = None,
-    network: NetworkOption = None,
-    manifest: ManifestOption = None,
-    limit: Annotated[int, typer.Option(min=1, help="Rows to show.")] = 50,
-    as_json: JsonOption = False,
-) -> None:
-    """Newest intents with their state, nonce and transaction."""
-    settings = settings_from(config, network, None, manifest)
-    store = open_store(settings.database_url.get_secret_value())
-    intents = Journal(store, settings.expected_chain_id, "").latest(limit)
-    store.close()
-    rows: list[dict[str, Any]] = [
-        {
-            "id": i.id,
-            "kind": i.kind,
-            "subject": i.subject,
-            "epoch": i.epoch,
-            "state": str(i.state),
-            "nonce": i.nonce,
-            "tx": "" if i.tx_hash is None else "0x" + i.tx_hash.hex(),
-            "error": i.error or "",
-        }
-        for i in intents
-    ]
-    if as_json:
-        print_json(rows)
-        return
-    made = table("journal", "id", "kind", "subject", "epoch", "state", "nonce", "tx", "error")
-    for row in rows:
-        made.add_row(*("" if value is None else str(value) for value in row.values()))
-    console().print(made)
 
 
 @db_app.callback()
