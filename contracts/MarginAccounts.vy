@@ -215,7 +215,8 @@ def withdraw(account: uint256, token_: address, amount_raw: uint256, receiver: a
 @external
 def apply_fill(fill: IMarginAccounts.Fill):
     """
-    @notice Books a matched trade; both sides must hold initial margin after or reduce their risk
+    @notice Books a matched trade; both sides must hold initial margin after, or reduce their risk and pay no more
+            equity for that than the part of it that the requirement falls by
     @dev Venues only. Lots 1e-6 units, prices and fees wad; fees go to account 0.
     """
     if not wiring.is_venue[msg.sender]:
@@ -361,8 +362,9 @@ def _is_authorised(account: uint256, who: address) -> bool:
 @view
 def _check_fill(account: uint256, before: DynArray[uint256, 128]):
     """
-    @dev Initial margin after; else (or while new risk is paused or data is dead) the requirement must not have risen
-         and health must not have fallen. The state before is assessed only when that is asked.
+    @dev Initial margin after; else (or while new risk is paused or data is dead) the requirement must not have risen,
+         health must not have fallen, and equity at most with the requirement, below zero not at all: what a reduction
+         frees must not pay a friend. The state before is assessed only when that is asked.
     """
     health: int256 = 0
     im: uint256 = 0
@@ -374,4 +376,9 @@ def _check_fill(account: uint256, before: DynArray[uint256, 128]):
     im_before: uint256 = 0
     health_before, im_before = margin_gate._assess_state(wiring.engine.address, before)
     if im > im_before or health < health_before:
+        err._fail(err.BELOW_IM)
+    equity_before: int256 = health_before + convert(im_before, int256)
+    # amounts of money: far below 2^127 each, and a fill may revert
+    kept: int256 = equity_before * convert(im, int256) // convert(max(im_before, 1), int256)
+    if health + convert(im, int256) < min(equity_before, kept):
         err._fail(err.BELOW_IM)

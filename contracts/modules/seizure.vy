@@ -75,7 +75,9 @@ def _move_collateral(account: uint256, bidder: uint256, bitmap: uint256, fractio
 @internal
 def _move_perps(account: uint256, bidder: uint256, bitmap: uint256, fraction_wad: uint256) -> (int256, int256):
     """
-    @notice Moves lots and the same share of the quote, so profit moves with the lots whatever the price
+    @notice Moves the fraction of the lots and the fraction of the quote, each by itself
+    @dev Not the quote by the lots that moved: one lot may carry any profit or loss, and none of it would move with
+         a slice whose price counts its share. Between the two roundings lies less than the value of one lot.
     @return Quotes of the perpetuals that this closed, of the account and of the bidder (lot x wad)
     """
     account_closed: int256 = 0
@@ -87,11 +89,9 @@ def _move_perps(account: uint256, bidder: uint256, bitmap: uint256, fraction_wad
         held: int256 = 0
         quote: int256 = 0
         held, quote = positions._funded_perp(account, underlying, funding_index)
+        # a whole moves exactly; a share that closes nothing of the account's leaves the bidder without lots: then cash
         lots: int256 = self._share(held, fraction_wad)
-        if lots == 0:
-            continue
-        # lots < 2^55 and quote < 2^192: no overflow; exact when all lots move
-        quote = quote * lots // held
+        quote = self._share(quote, fraction_wad)
         resulting: int256 = 0
         closed: int256 = 0
         resulting, closed = positions._change_perp(account, underlying, -lots, -quote, funding_index)

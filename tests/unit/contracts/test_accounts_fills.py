@@ -131,11 +131,18 @@ def test_both_sides_are_checked(ledger: Ledger, side: str) -> None:
 @pytest.mark.parametrize(
     ("before", "after", "allowed"),
     [
-        ((0, 100), (0, 100), True),  # nothing changes
-        ((0, 100), (-10, 90), True),  # pays for what it gets rid of
-        ((0, 100), (-11, 90), False),  # health falls by one
+        ((50, 100), (50, 100), True),  # nothing changes
+        ((50, 100), (45, 90), True),  # pays for what it gets rid of, in proportion
+        ((50, 100), (44, 90), False),
+        ((50, 100), (0, 0), True),
+        ((50, 100), (-1, 0), False),  # health would still rise
+        ((0, 100), (0, 100), True),
+        ((0, 100), (0, 90), True),
+        ((0, 100), (-1, 90), False),  # nothing is left to pay with
+        ((-5, 100), (-5, 90), True),
+        ((-5, 100), (-6, 90), False),
+        ((99, 100), (88, 90), False),  # health falls by one
         ((0, 100), (50, 101), False),  # health rises, but so does the requirement
-        ((0, 100), (-1, 99), True),
         ((200, 100), (99, 100), False),  # was healthy, is not
     ],
 )

@@ -94,8 +94,10 @@ def test_a_third_of_everything(ledger: Ledger) -> None:
     assert amounts == [[7, 3], [201, 99]]
     assert ledger.options(ledger.alice, ETH) == [(0, 7)]
     assert ledger.options(ledger.bob, ETH) == [(0, 3)]
-    assert ledger.perp(ledger.alice, ETH) == (-7, 7 * 2_000 * WAD, 0)
-    assert ledger.perp(ledger.bob, ETH) == (-3, 3 * 2_000 * WAD, 0)
+    # lots and quote each by themselves: a quote may hold more than its lots
+    quote = 10 * 2_000 * WAD * third // WAD
+    assert ledger.perp(ledger.alice, ETH) == (-7, 10 * 2_000 * WAD - quote, 0)
+    assert ledger.perp(ledger.bob, ETH) == (-3, quote, 0)
 
 
 def test_the_event(ledger: Ledger) -> None:

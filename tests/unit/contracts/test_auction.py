@@ -133,9 +133,9 @@ def test_bid_in_numbers(auctioned: Market) -> None:
     assert (made.account, made.auction, made.bidder_account) == (auctioned.borrower, 1, auctioned.bidder)
     assert (made.fraction_wad, made.price_wad, made.covered_wad, made.lost_wad) == (fraction, price, 0, 0)
     assert made.mm == left_mm
-    # value is kept: what the borrower loses is the discount of the slice, up to one lot's profit of 6,000e-6
+    # value is kept: what the borrower loses is the discount of the slice, up to one lot's value of 94,000e-6
     given_up = Fraction(14_000 * fraction) - price
-    assert abs(14_000 * WAD - given_up - made.equity_mm) <= 6 * WAD // 1_000
+    assert abs(14_000 * WAD - given_up - made.equity_mm) <= 94 * WAD // 1_000
     # the target is reached to a lot, so the auction is over
     assert abs(made.equity_mm - left_mm * 115 // 100) <= 94_000 * WAD // LOTS
     assert auctioned.auction.active_count() == 0
