@@ -207,5 +207,7 @@ def _lines(one: Book, market: Market, index: int, live: LiveUnderlying, points: 
     for slot, units in zip(options.indices.tolist(), options.data.tolist(), strict=True):
         profit = units * float(live.signed[slot, :SCAN_POINTS] @ points)
         slack = abs(units) * float(live.absolute[slot, 0]) * live.slack
+        if units < 0.0:
+            profit -= units * float(live.absolute[slot, 4]) * float(live.tail_pnl @ points)
         lines.append(Contribution(f"{item.name} option {slot}", profit - slack))
     return lines

@@ -19,7 +19,8 @@ FloatArray = NDArray[np.float64]
 
 SCAN_POINTS = 27
 MOVES: FloatArray = np.arange(-4, 5) / 4.0
-MAX_COORDINATE = 45.0
+MAX_COORDINATE = 1_500.0
+GRID_EDGE = 15.0
 _OUTER = np.array([0, 1, 2, 3, 4, 7, 10, 11, 12, 13, 14])
 _INNER_REACH = 3.0
 _BYTE = 127
@@ -28,20 +29,22 @@ _BYTE = 127
 class LiveGrid(NamedTuple):
     """Rows at a live price: ``value`` (n,) and ``pnl`` (n, 27) in USD per unit; ``coordinate`` of the price, in steps.
 
-    Column ``9*v + i`` of ``pnl`` is volatility state ``v`` (down, base, up) and price move ``MOVES[i]`` scan
+    ``beyond`` (10,) is how far the price and its nine moves lie beyond the grid, in steps: a short option is worth its
+    tail times that less. Column ``9*v + i`` of ``pnl`` is volatility state ``v`` (down, base, up) and price move ``MOVES[i]`` scan
     ranges.
     """
 
     value: FloatArray
     pnl: FloatArray
     coordinate: float
+    beyond: FloatArray
 
 
 def interpolation_weights(coordinates: ArrayLike) -> FloatArray:
     """Weights of the 15 nodes at grid coordinates of shape (m,), in steps from the reference; shape (m, 15).
 
     Quadratic through the three nearest nodes of the inner tier (|y| <= 3, one step apart) or the outer one (three
-    apart), extrapolating the last triple.
+    apart); beyond the grid the line through the two outer nodes.
 
     References
     ----------
@@ -62,12 +65,16 @@ def interpolation_weights(coordinates: ArrayLike) -> FloatArray:
     nodes = np.where(inner[:, None], first_near, first_far)
     out = np.zeros((y.size, len(NODES)))
     shares = np.stack([0.5 * t * (t - 1.0), 1.0 - t * t, 0.5 * t * (t + 1.0)], axis=-1)
-    np.put_along_axis(out, nodes, shares, axis=1)
+    s = (np.abs(y) - 12.0) / 3.0
+    outside = np.where((y > 0.0)[:, None], np.array([12, 13, 14]), np.array([2, 1, 0]))
+    off = (np.abs(y) > GRID_EDGE)[:, None]
+    lines = np.stack([np.zeros_like(s), 1.0 - s, s], axis=-1)
+    np.put_along_axis(out, np.where(off, outside, nodes), np.where(off, lines, shares), axis=1)
     return out
 
 
 def grid_coordinates(price: float, reference_price: float, step: float, scan: float) -> FloatArray:
-    """Coordinates in steps, clamped to +-45, of the price itself and of its nine scan moves; shape (10,).
+    """Coordinates in steps, clamped to +-1,500, of the price itself and of its nine scan moves; shape (10,).
 
     ``scan`` is the scan range as a fraction.
 
@@ -82,12 +89,12 @@ def grid_coordinates(price: float, reference_price: float, step: float, scan: fl
 
 
 def live_grid(rows: RiskRows, price: float, scan: float) -> LiveGrid:
-    """Slide the rows to a live price (USD) and evaluate the 27 scan points; no packing slack is taken here.
+    """Slide the rows to a live price (USD) and evaluate the 27 scan points; no slack and no tail is taken here.
 
     Examples
     --------
     >>> spot = np.broadcast_to(100.0 * (1.0 + 0.01 * np.array(NODES)), (1, 3, 15))
-    >>> grid = live_grid(RiskRows(spot, np.zeros(1), np.zeros(1), 100.0, 0.01), 102.0, 0.12)
+    >>> grid = live_grid(RiskRows(spot, np.zeros(1), np.zeros(1), np.zeros(1), 100.0, 0.01), 102.0, 0.12)
     >>> round(float(grid.value[0]), 9), round(float(grid.pnl[0, 0]), 9)
     (102.0, -12.24)
     """
@@ -96,7 +103,7 @@ def live_grid(rows: RiskRows, price: float, scan: float) -> LiveGrid:
     values = rows.values @ weights.T
     base = values[:, VOL_BASE, 0]
     pnl = (values[:, :, 1:] - base[:, None, None]).reshape(-1, SCAN_POINTS)
-    return LiveGrid(base, pnl, float(y[0]))
+    return LiveGrid(base, pnl, float(y[0]), np.maximum(np.abs(y) - GRID_EDGE, 0.0))
 
 
 def joint_weights(joint: JointScenarios, column: int) -> FloatArray:

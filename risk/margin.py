@@ -144,6 +144,7 @@ class LiveUnderlying(NamedTuple):
 
     ``signed`` and ``absolute`` multiply signed and absolute units; ``joint_rows`` (slots, scenarios) is the first 27
     columns of ``signed`` sent through the joint scenarios, ``joint_moves`` (scenarios,) their price moves as fractions.
+    ``tail_pnl`` (27,), ``tail_now`` and ``joint_tails`` (scenarios,) are what a unit of tail of the shorts changes.
     """
 
     market: UnderlyingMarket
@@ -154,19 +155,24 @@ class LiveUnderlying(NamedTuple):
     coordinate: float
     joint_rows: FloatArray
     joint_moves: FloatArray
+    tail_pnl: FloatArray
+    tail_now: float
+    joint_tails: FloatArray
     expired: bool
 
 
 class UnderlyingResult(NamedTuple):
     """Section 4 of the rule for a block of accounts: ``grid`` (A, 27), the rest (A,).
 
-    ``delta_one`` is the USD value of perpetual and linked collateral, ``slack`` what packing may hide.
+    ``delta_one`` is the USD value of perpetual and linked collateral, ``slack`` what packing may hide, ``short_tail`` the
+    tails of the shorts.
     """
 
     perp_pnl: FloatArray
     option_value: FloatArray
     delta_one: FloatArray
     slack: FloatArray
+    short_tail: FloatArray
     grid: FloatArray
     scan: FloatArray
     charge: FloatArray
@@ -245,9 +251,9 @@ def live_underlyings(book: Book, market: Market) -> tuple[LiveUnderlying, ...]:
 def _live(index: int, slots: int, market: Market) -> LiveUnderlying:
     item = market.underlyings[index]
     scan = fraction_from_bps(item.parameters.scan_bps)
-    # Columns: 27 scan profits, value, short minimum, missing row | present row, |delta|, short minimum, missing row.
-    signed, absolute = np.zeros((slots, SCAN_POINTS + 3)), np.zeros((slots, 4))
-    coordinate, slack, count = 0.0, 0.0, 0
+    # Columns: 27 scan profits, value, short minimum, missing row, tail | present row, |delta| and the last three again.
+    signed, absolute = np.zeros((slots, SCAN_POINTS + 4)), np.zeros((slots, 5))
+    coordinate, slack, count, beyond = 0.0, 0.0, 0, np.zeros(10)
     if item.rows is not None:
         grid = live_grid(item.rows, item.price, scan)
         coordinate, slack, count = grid.coordinate, item.rows.lane_unit * _SLACK_LANES, min(len(grid.value), slots)
@@ -256,11 +262,17 @@ def _live(index: int, slots: int, market: Market) -> LiveUnderlying:
         absolute[:count, 0] = 1.0
         absolute[:count, 1] = item.rows.absolute_delta[:count]
         signed[:count, SCAN_POINTS + 1] = absolute[:count, 2] = item.rows.short_minimum[:count]
+        signed[:count, SCAN_POINTS + 3] = absolute[:count, 4] = item.rows.tail[:count]
+        beyond = grid.beyond
     signed[count:, SCAN_POINTS + 2] = absolute[count:, 3] = 1.0
     weights = np.zeros((SCAN_POINTS, 0)) if market.joint is None else joint_weights(market.joint, index)
     joint_rows, joint_moves = signed[:, :SCAN_POINTS] @ weights, scan * (np.tile(MOVES, 3) @ weights)
+    tail_pnl = np.tile(beyond[0] - beyond[1:], 3)
     expired = item.rows is not None and item.rows_expire_at < market.now
-    return LiveUnderlying(item, scan, signed, absolute, slack, coordinate, joint_rows, joint_moves, expired)
+    return LiveUnderlying(
+        item, scan, signed, absolute, slack, coordinate, joint_rows, joint_moves,
+        tail_pnl, -float(beyond[0]), tail_pnl @ weights, expired,
+    )  # fmt: skip
 
 
 def margin_block(book: Book, market: Market, live: tuple[LiveUnderlying, ...]) -> MarginResult:
@@ -295,15 +307,23 @@ def collateral_values(book: Book, market: Market) -> CollateralResult:
     for k, item in enumerate(market.collaterals):
         lanes = item.parameters
         value[:, k] = book.collateral[:, k] * item.price
-        size = value[:, k] / (max(1, lanes.size_unit) * _USD_PER_DEPTH)
-        extra = _whole_bps(lanes.size_haircut_bps * size)
-        extra += _whole_bps(lanes.use_haircut_bps * book.collateral_use[:, k])
-        mm[:, k] = value[:, k] * (1.0 - np.minimum(1.0, (lanes.haircut_mm_bps + extra) / BPS))
+        extra = _whole_bps(lanes.use_haircut_bps * book.collateral_use[:, k])
+        mm[:, k] = _counted(value[:, k], BPS - lanes.haircut_mm_bps - extra, lanes)
         if item.dead:
             flags |= np.where(book.collateral[:, k] > 0.0, FLAG_PRICE_DEAD, 0)
         else:
-            im[:, k] = value[:, k] * (1.0 - np.minimum(1.0, (lanes.haircut_im_bps + extra) / BPS))
+            im[:, k] = _counted(value[:, k], BPS - lanes.haircut_im_bps - extra, lanes)
     return CollateralResult(value, im, mm, flags)
+
+
+def _counted(value: FloatArray, kept_bps: FloatArray, lanes: CollateralParameters) -> FloatArray:
+    """What holdings (A,) count for: a parabola in their size up to its peak, constant beyond."""
+    kept = np.maximum(kept_bps, 0.0) / BPS
+    if lanes.size_haircut_bps == 0:
+        return np.asarray(value * kept)
+    slope = fraction_from_bps(lanes.size_haircut_bps) / (max(1, lanes.size_unit) * _USD_PER_DEPTH)
+    sized = np.minimum(value, kept / (2.0 * slope))
+    return np.asarray(np.maximum(sized * (kept - slope * sized), 0.0))
 
 
 def _whole_bps(value: FloatArray) -> FloatArray:
@@ -322,14 +342,17 @@ def underlying_result(book: Book, index: int, live: LiveUnderlying, linked: Floa
     item, lanes = live.market, live.market.parameters
     units, options = book.perp_units[:, index], book.options[index]
     signed = options @ live.signed
-    gross, delta, minimum, missing = (abs(options) @ live.absolute).T
+    gross, delta, minimum, missing, tail = (abs(options) @ live.absolute).T
     # |q| and q together give the shorts: (|q| - q) / 2.
     short_minimum = np.maximum(0.5 * (minimum - signed[:, SCAN_POINTS + 1]), 0.0)
     short_missing = np.maximum(0.5 * (missing - signed[:, SCAN_POINTS + 2]), 0.0)
+    short_tail = np.maximum(0.5 * (tail - signed[:, SCAN_POINTS + 3]), 0.0)
     slack = gross * live.slack
     dollars = units * item.price + linked
     grid = signed[:, :SCAN_POINTS]
     grid += np.multiply.outer(dollars * live.scan, np.tile(MOVES, 3)) - slack[:, None]
+    if live.tail_pnl.any():
+        grid += np.multiply.outer(short_tail, live.tail_pnl)
     net = np.abs(grid[:, 14] - grid[:, 12]) * (2.0 / live.scan)
     notional = gross * item.price
     depth = max(1, lanes.depth) * _USD_PER_DEPTH
@@ -346,8 +369,8 @@ def underlying_result(book: Book, index: int, live: LiveUnderlying, linked: Floa
     flags |= np.where(optioned & (abs(live.coordinate) > _GRID_EDGE), FLAG_OFF_GRID, 0)
     flags |= np.where(active & item.dead, FLAG_PRICE_DEAD, 0)
     scan = np.maximum(-grid.min(axis=1), 0.0)
-    value = signed[:, SCAN_POINTS] - slack
-    return UnderlyingResult(perp_pnl, value, dollars, slack, grid, scan, charge, drift, active, flags)
+    value = signed[:, SCAN_POINTS] + short_tail * live.tail_now - slack
+    return UnderlyingResult(perp_pnl, value, dollars, slack, short_tail, grid, scan, charge, drift, active, flags)
 
 
 def _market_risk(
@@ -385,9 +408,11 @@ def _joint_losses(
     """
     delta_one = np.stack([item.delta_one for item in results], axis=1)
     profit = delta_one @ np.stack([item.joint_moves for item in live])
-    for options, item in zip(book.options, live, strict=True):
+    for options, item, result in zip(book.options, live, results, strict=True):
         if options.nnz:
             profit += options @ item.joint_rows
+            if item.joint_tails.any():
+                profit += np.multiply.outer(result.short_tail, item.joint_tails)
     index = profit.argmin(axis=1)
     lowest = np.take_along_axis(profit, index[:, None], axis=1)[:, 0] - np.sum([item.slack for item in results], axis=0)
     # A perfect hedge loses nothing but the last bits of its sums: that is no scenario's loss.

@@ -19,7 +19,8 @@ WAD = 10**18
 E9 = 10**9
 BPS = 10_000
 VALUE_CAP = 2**112
-Y_MAX = 45 * E9
+EDGE = 15 * E9
+Y_MAX = 1_500 * E9
 JOINT_DENOMINATOR = 127 * 127
 PNL_DENOMINATOR = 2 * 10**24  # weights carry 2e18, lots 1e6
 OUTER = (0, 1, 2, 3, 4, 7, 10, 11, 12, 13, 14)
@@ -116,17 +117,36 @@ def _collateral(state: AccountState, market: ChainMarket) -> dict[int, _Collater
         price = market.collateral_prices[item.asset]
         word = market.collateral_words[item.asset]
         value = item.amount * price.price // 10**item.decimals
-        unit = max(1, lane(word, 3)) * 10**22
-        extra = ceil_div(lane(word, 2) * min(value, VALUE_CAP), unit) + ceil_div(lane(word, 4) * item.use_bps, BPS)
-        counted = [value - ceil_div(value * min(BPS, lane(word, k) + extra), BPS) for k in (0, 1)]
+        counted = [_counted(value, lane(word, k), item.use_bps, word) for k in (0, 1)]
         dead = price.state == DEAD
         linked = item.linked if item.amount else 0
         result[item.asset] = _Collateral(value, 0 if dead else counted[0], counted[1], linked, dead)
     return result
 
 
-def _interpolation(y: int) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
-    """Nodes and weights (sum 2e18) of the quadratic at coordinate ``y`` (section 4)."""
+def _counted(value: int, haircut_bps: int, use_bps: int, word: int) -> int:
+    """What a holding counts for: a parabola in its size up to the peak, constant beyond."""
+    size_bps, unit = lane(word, 2), max(1, lane(word, 3)) * 10**22
+    kept = max(0, BPS - haircut_bps - ceil_div(lane(word, 4) * use_bps, BPS))
+    sized = min(value, VALUE_CAP)
+    if size_bps > 0:
+        sized = min(sized, unit * kept // (2 * size_bps))
+    return max(0, sized * kept // BPS - ceil_div(size_bps * sized * sized, unit * BPS))
+
+
+class _Place(NamedTuple):
+    """Nodes, their weights (sum 2e18), and how far beyond the grid's edge (1e-9 of a step, 0 inside)."""
+
+    nodes: tuple[int, ...]
+    weights: tuple[int, ...]
+    beyond: int
+
+
+def _interpolation(y: int) -> _Place:
+    """Where ``num_v(y)`` of section 4 is read from."""
+    if abs(y) > EDGE:
+        s = (abs(y) - 12 * E9) // 3
+        return _Place((13, 14) if y > 0 else (1, 0), (2 * E9 * (E9 - s), 2 * E9 * s), abs(y) - EDGE)
     if -3 * E9 <= y <= 3 * E9:
         c = _clamp((y + E9 // 2) // E9, -2, 2)
         t = y - c * E9
@@ -135,11 +155,11 @@ def _interpolation(y: int) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
         m = _clamp((y + 3 * E9 // 2) // (3 * E9), -4, 4)
         t = (y - m * 3 * E9) // 3
         nodes = (OUTER[m + 4], OUTER[m + 5], OUTER[m + 6])
-    return nodes, (t * (t - E9), 2 * (WAD - t * t), t * (t + E9))
+    return _Place(nodes, (t * (t - E9), 2 * (WAD - t * t), t * (t + E9)), 0)
 
 
-def _value(values: Sequence[int], nodes: Sequence[int], weights: Sequence[int]) -> int:
-    return sum(w * values[n] for n, w in zip(nodes, weights, strict=True))
+def _value(values: Sequence[int], place: _Place, tail: int) -> int:
+    return sum(w * values[n] for n, w in zip(place.nodes, place.weights, strict=True)) - 2 * E9 * tail * place.beyond
 
 
 class _Options(NamedTuple):
@@ -149,13 +169,14 @@ class _Options(NamedTuple):
     gross: int
     short: int
     delta: int
+    tail: int
     missing_charge: int
     missing: bool
 
 
 def _sum_options(options: Sequence[OptionPosition], page: Page | None, price: int) -> _Options:
     totals = [[0] * 15 for _ in range(3)]
-    gross = short = delta = missing_charge = 0
+    gross = short = delta = tail = missing_charge = 0
     missing = False
     for option in options:
         row = page.row(option.slot) if page is not None else None
@@ -168,10 +189,11 @@ def _sum_options(options: Sequence[OptionPosition], page: Page | None, price: in
         delta += abs(option.lots) * row.absolute_delta
         if option.lots < 0:
             short -= option.lots * row.short_minimum
+            tail -= option.lots * row.tail
         for total, lanes in zip(totals, row.lanes, strict=True):
             for n in range(15):
                 total[n] += option.lots * lanes[n]
-    return _Options(tuple(map(tuple, totals)), gross, short, delta, missing_charge, missing)
+    return _Options(tuple(map(tuple, totals)), gross, short, delta, tail, missing_charge, missing)
 
 
 def _coordinate(x: int, factor: int, step_e9: int) -> int:
@@ -190,12 +212,12 @@ def _option_grid(options: _Options, page: Page, price: int, scan_bps: int) -> _O
     x = price * WAD // page.reference_price
     slack = ceil_div(options.gross * page.lane_unit * 5, 8 * 10**6)
     y0 = _coordinate(x, 40_000, page.step_e9)
-    base = _value(options.values[1], *_interpolation(y0))
+    base = _value(options.values[1], _interpolation(y0), options.tail)
     points = [_interpolation(_coordinate(x, 40_000 + scan_bps * i, page.step_e9)) for i in range(-4, 5)]
     pnl = tuple(
         tuple(
-            (_value(values, nodes, weights) - base) * page.lane_unit // PNL_DENOMINATOR - slack
-            for nodes, weights in points
+            (_value(values, place, options.tail) - base) * page.lane_unit // PNL_DENOMINATOR - slack
+            for place in points
         )
         for values in options.values
     )
@@ -238,12 +260,12 @@ def _underlying(state: AccountState, u: int, market: ChainMarket, linked_value: 
         unit = page.lane_unit
         option_value, pnl, y0 = _option_grid(options, page, price, scan_bps)
         result = tuple(tuple(d + o for d, o in zip(delta, row, strict=True)) for row in pnl)
-        flags |= FLAG_OFF_GRID if abs(y0) > 15 * E9 else 0
+        flags |= FLAG_OFF_GRID if abs(y0) > EDGE else 0
 
     net_delta = min(ceil_div(abs(result[1][5] - result[1][3]) * 20_000, scan_bps), VALUE_CAP)
     gross_delta = max(abs(delta_low), abs(delta_high)) + ceil_div(options.delta * unit, 10**6)
     charge, notional = _charge(word, price, net_delta, gross_delta, options, unit)
-    drift = ceil_div(notional * lane(word, 7) * min(abs(y0), 15 * E9), 10**13)
+    drift = ceil_div(notional * lane(word, 7) * min(abs(y0), EDGE), 10**13)
     scan = max(0, -min(map(min, result)))
     return UnderlyingResult(u, perp_pnl, option_value, result, scan, charge, drift, flags)
 

@@ -39,18 +39,19 @@ class PriceWord(NamedTuple):
 
 
 class Row(NamedTuple):
-    """One instrument's risk array: ``lanes[v][n]``, and the two headers, in lane units."""
+    """One instrument's risk array: ``lanes[v][n]``, and the three headers, in lane units."""
 
     lanes: tuple[tuple[int, ...], ...]
     short_minimum: int
     absolute_delta: int
+    tail: int
 
 
 @lru_cache(maxsize=65_536)
 def _row(data: bytes) -> Row:
     words = [int.from_bytes(data[32 * v : 32 * v + 32], "big") for v in range(3)]
     lanes = tuple(tuple((word >> (16 * n)) & 0xFFFF for n in range(NODES)) for word in words)
-    return Row(lanes, words[0] >> 240, words[1] >> 240)
+    return Row(lanes, words[0] >> 240, words[1] >> 240, words[2] >> 240)
 
 
 @dataclass(frozen=True, slots=True)

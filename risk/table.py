@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from risk.errors import BadInput
 from risk.pricing import black76, instruments, svi
-from risk.types import SECONDS_PER_DAY, SECONDS_PER_YEAR, OptionSpec, SurfaceSlice, UnderlyingParameters
+from risk.types import LANE_MAX, SECONDS_PER_DAY, SECONDS_PER_YEAR, OptionSpec, SurfaceSlice, UnderlyingParameters
 from risk.units import (
     E9,
     float_from_wad,
@@ -52,13 +52,14 @@ class RiskRows:
     """Rows of one underlying in floats, row number = slot.
 
     ``values`` (n, 3, 15), ``short_minimum`` (n,) and ``absolute_delta`` (n,) in USD per unit; the latter is |delta| x
-    reference price. ``reference_price`` and ``lane_unit`` in USD, ``step`` a fraction; ``lane_unit`` is 0 when the rows
+    reference price. ``tail`` (n,) as :func:`tails`. ``reference_price`` and ``lane_unit`` in USD, ``step`` a fraction; ``lane_unit`` is 0 when the rows
     never went through packing.
     """
 
     values: FloatArray
     short_minimum: FloatArray
     absolute_delta: FloatArray
+    tail: FloatArray
     reference_price: float
     step: float
     lane_unit: float = 0.0
@@ -234,6 +235,39 @@ def absolute_deltas(
     return out
 
 
+def tails(
+    options: Sequence[OptionSpec],
+    values: FloatArray,
+    reference_price: float,
+    step: float,
+    slices: Sequence[SurfaceSlice],
+    now: int,
+) -> FloatArray:
+    """The most each option gains on its straight continuation beyond the grid; shape (n,), USD per unit and grid step.
+
+    A value is convex in the price: its slope runs from 0 to that of the discounted forward (a put's from minus that to
+    0). What it may gain, beyond an edge, on the line through the two outer nodes ``values[:, :, 13:15]`` or
+    ``values[:, :, 1::-1]`` is therefore at most the difference of two slopes a step; the tail is the greatest over both
+    edges and the three volatility states (docs/adr/0006-straight-tails.md).
+
+    Raises
+    ------
+    BadInput
+        When an unsettled, unexpired option has no slice.
+    """
+    out = np.zeros(len(options))
+    alive = [index for index, option in enumerate(options) if option.settled_price is None]
+    if alive:
+        data = _living([options[index] for index in alive], reference_price, slices, now)
+        steepest = (data.ratio * data.discount * reference_price * step)[:, None]
+        above = (values[alive, :, 14] - values[alive, :, 13]) / 3.0
+        below = (values[alive, :, 0] - values[alive, :, 1]) / 3.0
+        call = data.is_call[:, None]
+        gain = np.maximum(np.where(call, steepest, 0.0) - above, np.where(call, 0.0, steepest) - below)
+        out[alive] = np.maximum(gain.max(axis=1), 0.0)
+    return out
+
+
 def risk_rows(
     options: Sequence[OptionSpec],
     reference_price: float,
@@ -254,7 +288,7 @@ def risk_rows(
         raise BadInput(f"slots {slots} must be distinct and below {row_count} <= {MAX_ROWS} rows; check the registry")
     step = step_e9_from_scan(parameters.scan_bps) / E9
     values = np.zeros((row_count, 3, len(NODES)))
-    minimum, delta = np.zeros(row_count), np.zeros(row_count)
+    minimum, delta, tail = (np.zeros(row_count) for _ in range(3))
     values[slots] = node_values(
         options, reference_price, step, slices, now,
         parameters.vol_up_bps, parameters.vol_down_bps, parameters.vol_power_bps,
@@ -262,11 +296,14 @@ def risk_rows(
     delta[slots] = absolute_deltas(options, reference_price, slices, now)
     charge = fraction_from_bps(parameters.short_min_bps) * reference_price
     minimum[slots] = [0.0 if option.settled_price is not None else charge for option in options]
-    return RiskRows(values, minimum, delta, reference_price, step)
+    tail[slots] = tails(options, values[slots], reference_price, step, slices, now)
+    return RiskRows(values, minimum, delta, tail, reference_price, step)
 
 
 def pack_page(rows: RiskRows) -> PackedPage:
-    """Rows as page bytes: values to the nearest lane, both header lanes rounded up, one lane unit for the page.
+    """Rows as page bytes: values to the nearest lane, header lanes rounded up, one lane unit for the page.
+
+    A tail that is not zero gets one lane more, for what the rounding of the outer nodes may tilt its line.
 
     Raises
     ------
@@ -275,19 +312,22 @@ def pack_page(rows: RiskRows) -> PackedPage:
 
     Examples
     --------
-    >>> page = pack_page(RiskRows(np.ones((1, 3, 15)), np.zeros(1), np.zeros(1), 100.0, 0.01))
+    >>> page = pack_page(RiskRows(np.ones((1, 3, 15)), np.zeros(1), np.zeros(1), np.zeros(1), 100.0, 0.01))
     >>> page.row_count, page.step_e9
     (1, 10000000)
     """
     count = rows.values.shape[0]
     if rows.values.shape != (count, 3, len(NODES)) or count > MAX_ROWS:
         raise BadInput(f"rows of shape {rows.values.shape} must be (n <= {MAX_ROWS}, 3, {len(NODES)})")
-    largest = max(float(part.max(initial=0.0)) for part in (rows.values, rows.short_minimum, rows.absolute_delta))
+    headers = (rows.short_minimum, rows.absolute_delta, rows.tail)
+    largest = max(float(part.max(initial=0.0)) for part in (rows.values, *headers))
     unit = lane_unit_wad(largest)
     lanes = np.zeros((count, 3, 16), dtype=np.uint16)
     lanes[:, :, :15] = lanes_nearest(rows.values, unit)
-    lanes[:, 0, 15] = lanes_up(rows.short_minimum, unit)
-    lanes[:, 1, 15] = lanes_up(rows.absolute_delta, unit)
+    for word, header in enumerate(headers):
+        lanes[:, word, 15] = lanes_up(header, unit)
+    tail = lanes[:, 2, 15]
+    lanes[:, 2, 15] = np.where((rows.tail > 0.0) & (tail < LANE_MAX), tail + 1, tail)
     # Lane 0 holds the lowest bits of a big-endian word, so lanes run backwards through its bytes.
     data = lanes[:, :, ::-1].astype(">u2").tobytes()
     return PackedPage(data, wad_nearest(rows.reference_price), unit, round(rows.step * E9))
@@ -309,6 +349,7 @@ def unpack_page(page: PackedPage) -> RiskRows:
         values=values[:, :, :15],
         short_minimum=values[:, 0, 15],
         absolute_delta=values[:, 1, 15],
+        tail=values[:, 2, 15],
         reference_price=float_from_wad(page.reference_price_wad),
         step=page.step_e9 / E9,
         lane_unit=float_from_wad(page.lane_unit_wad),

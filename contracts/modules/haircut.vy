@@ -14,7 +14,7 @@ LANE: constant(uint256) = 2**16 - 1
 # the size unit of the parameter lanes: 10,000 USD
 MONEY_UNIT: constant(uint256) = 10**22
 LINKED_SHIFT: constant(uint256) = 152
-# above it, any size haircut takes everything
+# far above any holding; keeps the square in range
 MAX_SIZED: constant(uint256) = 2**112
 
 
@@ -76,32 +76,37 @@ def _count(state_word: uint256, price_word: uint256, parameters: uint256) -> Cou
         unsafe_mul(amount, price_word & (2**128 - 1)), pow_mod256(10, (state_word >> 144) & 255)
     )
     # up, against the account
+    use_bps: uint256 = unsafe_div(
+        unsafe_add(unsafe_mul((parameters >> 64) & LANE, (state_word >> 128) & LANE), c.BPS - 1), c.BPS
+    )
     size: uint256 = unsafe_mul(max((parameters >> 48) & LANE, 1), MONEY_UNIT)
-    extra: uint256 = unsafe_div(
-        unsafe_add(unsafe_mul((parameters >> 32) & LANE, min(value, MAX_SIZED)), unsafe_sub(size, 1)), size
-    )
-    extra = unsafe_add(
-        extra,
-        unsafe_div(
-            unsafe_add(unsafe_mul((parameters >> 64) & LANE, (state_word >> 128) & LANE), c.BPS - 1), c.BPS
-        ),
-    )
+    size_bps: uint256 = (parameters >> 32) & LANE
     im: uint256 = 0
     if (price_word >> 128) & 255 != c.PRICE_DEAD:
-        im = self._less(value, unsafe_add(parameters & LANE, extra))
+        im = self._sized(value, unsafe_add(parameters & LANE, use_bps), size_bps, size)
     return Counted(
         value_wad=value,
         im_wad=im,
-        mm_wad=self._less(value, unsafe_add((parameters >> 16) & LANE, extra)),
+        mm_wad=self._sized(value, unsafe_add((parameters >> 16) & LANE, use_bps), size_bps, size),
     )
 
 
 @internal
 @pure
-def _less(value_wad: uint256, haircut_bps: uint256) -> uint256:
+def _sized(value_wad: uint256, haircut_bps: uint256, size_bps: uint256, size_wad: uint256) -> uint256:
     """
-    @notice value - ceil(value * haircut / 1e4), at least 0: the haircut is rounded up, against the account.
+    @notice What a holding counts for (wad): a parabola in its size up to the peak, constant beyond, so that more never
+            counts less. The haircuts are rounded up, against the account.
+    @dev The value is at most 2^112, so its square times a lane is below 2^240; size_wad < 2^90.
     """
     kept: uint256 = unsafe_sub(c.BPS, min(haircut_bps, c.BPS))
-    # value - ceil(value * h / b) = floor(value * (b - h) / b), as value is a whole number
-    return unsafe_div(unsafe_mul(value_wad, kept), c.BPS)
+    sized: uint256 = min(value_wad, MAX_SIZED)
+    if size_bps == 0:
+        return unsafe_div(unsafe_mul(sized, kept), c.BPS)
+    sized = min(sized, unsafe_div(unsafe_mul(size_wad, kept), unsafe_mul(2, size_bps)))
+    scale: uint256 = unsafe_mul(size_wad, c.BPS)
+    taken: uint256 = unsafe_div(
+        unsafe_add(unsafe_mul(unsafe_mul(size_bps, sized), sized), unsafe_sub(scale, 1)), scale
+    )
+    counted: uint256 = unsafe_div(unsafe_mul(sized, kept), c.BPS)
+    return unsafe_sub(counted, min(counted, taken))

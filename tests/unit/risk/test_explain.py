@@ -44,7 +44,7 @@ def test_joint_scenario_in_words_and_contributions_that_add_up() -> None:
 def test_single_underlying_is_explained_by_its_scan_point() -> None:
     line = 100.0 * (1.0 + np.array(NODES) / 60.0)
     values = np.stack([line - 5.0, line, line + 5.0])[None]
-    rows = RiskRows(values, np.zeros(1), np.zeros(1), 100.0, 1.0 / 60.0, 0.008)
+    rows = RiskRows(values, np.zeros(1), np.zeros(1), np.zeros(1), 100.0, 1.0 / 60.0, 0.008)
     market = Market(SCALES, (UnderlyingMarket("ETH", 100.0, PLAIN, rows),))
     one = np.zeros((1, 1))
     short = Book(np.zeros(1), one, one, one, np.zeros((1, 0)), np.zeros((1, 0)),

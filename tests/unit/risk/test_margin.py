@@ -63,7 +63,7 @@ def spot_rows(lane_unit: float = 0.0) -> RiskRows:
     """One instrument worth exactly spot at every node and state: an option that is a perpetual."""
     line = 100.0 * (1.0 + np.array(NODES) / 60.0)
     values = np.broadcast_to(line, (1, 3, 15)).copy()
-    return RiskRows(values, np.array([1.5]), np.array([100.0]), 100.0, 1.0 / 60.0, lane_unit)
+    return RiskRows(values, np.array([1.5]), np.array([100.0]), np.zeros(1), 100.0, 1.0 / 60.0, lane_unit)
 
 
 def test_short_perp_needs_the_scan_range() -> None:

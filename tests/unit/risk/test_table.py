@@ -76,7 +76,7 @@ def test_header_amounts_are_minimum_and_dollar_delta() -> None:
 
 def test_page_bytes_sit_where_the_rule_says() -> None:
     values = np.arange(90, dtype=float).reshape(2, 3, 15)
-    rows = table.RiskRows(values, np.array([3.0, 4.5]), np.array([500.0, 65_535.0]), 100.0, 0.015)
+    rows = table.RiskRows(values, np.array([3.0, 4.5]), np.array([500.0, 65_535.0]), np.zeros(2), 100.0, 0.015)
     page = table.pack_page(rows)
     assert (page.lane_unit_wad, page.reference_price_wad, page.step_e9) == (10**18, 10**20, 15_000_000)
     assert page.row_count == 2
@@ -89,7 +89,7 @@ def test_page_bytes_sit_where_the_rule_says() -> None:
 
 
 def test_largest_value_sets_a_lane_unit_that_uses_the_whole_lane() -> None:
-    rows = table.RiskRows(np.full((1, 3, 15), 123.456), np.zeros(1), np.zeros(1), 100.0, 0.015)
+    rows = table.RiskRows(np.full((1, 3, 15), 123.456), np.zeros(1), np.zeros(1), np.zeros(1), 100.0, 0.015)
     page = table.pack_page(rows)
     assert page.rows[30:32] == b"\xff\xff"
     assert page.lane_unit_wad == -(-123_456 * 10**15 // 65_535)
@@ -103,7 +103,7 @@ amounts = st.floats(0.0, 1e6)
 def test_unpacking_is_within_half_a_lane_and_headers_never_below(
     values: list[float], minimum: float, delta: float
 ) -> None:
-    rows = table.RiskRows(np.reshape(values, (1, 3, 15)), np.array([minimum]), np.array([delta]), 100.0, 0.015)
+    rows = table.RiskRows(np.reshape(values, (1, 3, 15)), np.array([minimum]), np.array([delta]), np.zeros(1), 100.0, 0.015)
     page = table.pack_page(rows)
     back = table.unpack_page(page)
     hair = 1e-9 * (1.0 + max(values))
