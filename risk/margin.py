@@ -297,11 +297,12 @@ def collateral_values(book: Book, market: Market) -> CollateralResult:
         value[:, k] = book.collateral[:, k] * item.price
         size = value[:, k] / (max(1, lanes.size_unit) * _USD_PER_DEPTH)
         extra = _whole_bps(lanes.size_haircut_bps * size)
-        extra += _whole_bps(lanes.use_haircut_bps * book.collateral_use[:, k])
         mm[:, k] = value[:, k] * (1.0 - np.minimum(1.0, (lanes.haircut_mm_bps + extra) / BPS))
         if item.dead:
             flags |= np.where(book.collateral[:, k] > 0.0, FLAG_PRICE_DEAD, 0)
         else:
+            # other people's deposits count against initial margin only
+            extra = extra + _whole_bps(lanes.use_haircut_bps * book.collateral_use[:, k])
             im[:, k] = value[:, k] * (1.0 - np.minimum(1.0, (lanes.haircut_im_bps + extra) / BPS))
     return CollateralResult(value, im, mm, flags)
 

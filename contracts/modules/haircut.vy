@@ -80,15 +80,13 @@ def _count(state_word: uint256, price_word: uint256, parameters: uint256) -> Cou
     extra: uint256 = unsafe_div(
         unsafe_add(unsafe_mul((parameters >> 32) & LANE, min(value, MAX_SIZED)), unsafe_sub(size, 1)), size
     )
-    extra = unsafe_add(
-        extra,
-        unsafe_div(
-            unsafe_add(unsafe_mul((parameters >> 64) & LANE, (state_word >> 128) & LANE), c.BPS - 1), c.BPS
-        ),
-    )
     im: uint256 = 0
     if (price_word >> 128) & 255 != c.PRICE_DEAD:
-        im = self._less(value, unsafe_add(parameters & LANE, extra))
+        # initial margin only: others' deposits, even for one transaction, must not push anybody below maintenance margin
+        use: uint256 = unsafe_div(
+            unsafe_add(unsafe_mul((parameters >> 64) & LANE, (state_word >> 128) & LANE), c.BPS - 1), c.BPS
+        )
+        im = self._less(value, unsafe_add(unsafe_add(parameters & LANE, extra), use))
     return Counted(
         value_wad=value,
         im_wad=im,
