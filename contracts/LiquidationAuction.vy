@@ -107,7 +107,7 @@ def start_with(account: uint256, scenario: uint256):
     """
     @notice Starts the auction of an account that one scenario proves to be below MM; much cheaper than start(). Anyone.
     @dev The event carries what the proof shows: equity for MM in place of equity at mark, the bound in place of MM. An
-         account whose equity is gone is found insolvent by its first bid. A dead price is not seen here; it stops bids.
+         account whose equity is gone is found insolvent by its first bid.
     @param account Account number
     @param scenario As in IMarginEngine.assess_at
     """

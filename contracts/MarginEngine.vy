@@ -130,7 +130,7 @@ def assess_after(
 def assess_at(account: uint256, scenario: uint256) -> (int256, uint256):
     """
     @notice One scenario as a cheap proof: when the first number is below the second, so is maintenance margin's health
-            below zero.
+            below zero. Reverts when a price that it takes is dead.
     @param account Account number
     @param scenario < 64: joint scenario (two or more active underlyings); 64 + 9 * v + n: scan point (exactly one)
     @return Equity for maintenance margin and a lower bound of the requirement, wad
@@ -139,6 +139,8 @@ def assess_at(account: uint256, scenario: uint256) -> (int256, uint256):
     result: IMarginEngine.Assessment = self._run(
         staticcall IMarginAccounts(ACCOUNTS).state(account), scenario, NOTHING
     ).result
+    # the last recorded price may be of any age
+    assert result.flags & c.FLAG_PRICE_DEAD == 0, errors.PRICE_DEAD
     return result.equity_mm, result.mm
 
 

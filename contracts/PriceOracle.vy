@@ -126,15 +126,7 @@ def read(underlyings: uint256, collaterals: uint256) -> DynArray[uint256, 32]:
             price wad (0..127) | state (128..135: 0 fresh, 2 dead) | updated at (136..199)
     @dev Never reverts, whatever a feed does, given 155,000 gas for each feed that fails.
     """
-    words: DynArray[uint256, 32] = []
-    bits: uint256 = (underlyings & 65535) | ((collaterals & 65535) << 16)
-    for index: uint256 in range(32):
-        if bits == 0:
-            break
-        if bits & 1 != 0:
-            words.append(feeds._read(index))
-        bits >>= 1
-    return words
+    return feeds._read_all((underlyings & 65535) | ((collaterals & 65535) << 16))
 
 
 @external

@@ -36,6 +36,7 @@ OVERTAKEN = frozenset(
         "auction: nonce",
         "auction: price above limit",
         "auction: price dead",
+        "engine: price dead",
         "params: nonce",
         "params: too soon",
         "params: observed not newer",

@@ -254,7 +254,9 @@ def build_keeper(connection: Connection, execute: bool) -> Keeper:
         cycle.outbox = SenderOutbox(sender, journal, clock, lease)
     start = settings.index.start_block if settings.index.start_block is not None else connection.manifest.start_block
     indexer = Indexer(chain, store, start_block=start, block_range=settings.index.block_range)
-    book = None if settings.prices_dir is None else PriceBook.open(settings.prices_dir, _symbols(chain))
+    book = None
+    if settings.prices_dir is not None:
+        book = PriceBook.open(settings.prices_dir, settings.observed_file, _symbols(chain))
     return Keeper(connection, store, clock, metrics, health, indexer, cycle, lease, book)
 
 

@@ -185,6 +185,7 @@ class Settings(BaseSettings):
     metrics_port: int | None = Field(default=9464, ge=0, le=65_535)
     confirmations: int | None = Field(default=None, ge=0)
     prices_dir: Path | None = None
+    observed_prices: Path | None = None
     fees: Fees = Field(default_factory=Fees)
     budget: Budget = Field(default_factory=Budget)
     liquidator: Liquidator = Field(default_factory=Liquidator)
@@ -255,6 +256,16 @@ class Settings(BaseSettings):
         network = self.networks.get(self.network)
         chosen = self.manifest or (network.manifest if network else None)
         return chosen or Path("deployments", str(self.expected_chain_id), f"{self.network}.json")
+
+    @property
+    def observed_file(self) -> Path:
+        """Where prices seen on chain are kept: as set, else beside the SQLite file, else in the working folder."""
+        if self.observed_prices is not None:
+            return self.observed_prices
+        url = self.database_url.get_secret_value().partition("?")[0]
+        file = url.partition(":///")[2] if url.startswith("sqlite") else ""
+        base = Path(file) if file not in {"", ":memory:"} else Path("ballast-keeper")
+        return base.with_name(f"{base.stem}-{self.expected_chain_id}-observed.csv")
 
     @property
     def final_after(self) -> int:

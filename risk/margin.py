@@ -307,16 +307,17 @@ def collateral_values(book: Book, market: Market) -> CollateralResult:
     for k, item in enumerate(market.collaterals):
         lanes = item.parameters
         value[:, k] = book.collateral[:, k] * item.price
-        extra = _whole_bps(lanes.use_haircut_bps * book.collateral_use[:, k])
-        mm[:, k] = _counted(value[:, k], BPS - lanes.haircut_mm_bps - extra, lanes)
+        mm[:, k] = _counted(value[:, k], np.float64(BPS - lanes.haircut_mm_bps), lanes)
         if item.dead:
             flags |= np.where(book.collateral[:, k] > 0.0, FLAG_PRICE_DEAD, 0)
         else:
-            im[:, k] = _counted(value[:, k], BPS - lanes.haircut_im_bps - extra, lanes)
+            # other people's deposits count against initial margin only
+            use = _whole_bps(lanes.use_haircut_bps * book.collateral_use[:, k])
+            im[:, k] = _counted(value[:, k], BPS - lanes.haircut_im_bps - use, lanes)
     return CollateralResult(value, im, mm, flags)
 
 
-def _counted(value: FloatArray, kept_bps: FloatArray, lanes: CollateralParameters) -> FloatArray:
+def _counted(value: FloatArray, kept_bps: FloatArray | np.float64, lanes: CollateralParameters) -> FloatArray:
     """What holdings (A,) count for: a parabola in their size up to its peak, constant beyond."""
     kept = np.maximum(kept_bps, 0.0) / BPS
     if lanes.size_haircut_bps == 0:

@@ -117,17 +117,19 @@ def _collateral(state: AccountState, market: ChainMarket) -> dict[int, _Collater
         price = market.collateral_prices[item.asset]
         word = market.collateral_words[item.asset]
         value = item.amount * price.price // 10**item.decimals
-        counted = [_counted(value, lane(word, k), item.use_bps, word) for k in (0, 1)]
+        # other people's deposits count against initial margin only
+        use = ceil_div(lane(word, 4) * item.use_bps, BPS)
+        counted = [_counted(value, lane(word, k) + extra, word) for k, extra in ((0, use), (1, 0))]
         dead = price.state == DEAD
         linked = item.linked if item.amount else 0
         result[item.asset] = _Collateral(value, 0 if dead else counted[0], counted[1], linked, dead)
     return result
 
 
-def _counted(value: int, haircut_bps: int, use_bps: int, word: int) -> int:
+def _counted(value: int, haircut_bps: int, word: int) -> int:
     """What a holding counts for: a parabola in its size up to the peak, constant beyond."""
     size_bps, unit = lane(word, 2), max(1, lane(word, 3)) * 10**22
-    kept = max(0, BPS - haircut_bps - ceil_div(lane(word, 4) * use_bps, BPS))
+    kept = max(0, BPS - haircut_bps)
     sized = min(value, VALUE_CAP)
     if size_bps > 0:
         sized = min(sized, unit * kept // (2 * size_bps))
@@ -326,6 +328,14 @@ def _parts(words: Sequence[int], market: ChainMarket) -> _Parts:
     return _Parts(state, collateral, [_underlying(state, u, market, linked.get(u, 0)) for u in active])
 
 
+def _has_dead_price(
+    collateral: Mapping[int, _Collateral], results: Sequence[UnderlyingResult], market: ChainMarket
+) -> bool:
+    return any(item.dead for item in collateral.values()) or any(
+        market.prices[item.underlying].state == DEAD for item in results
+    )
+
+
 def assess_words(words: Sequence[int], market: ChainMarket) -> Assessment:
     """Assess an account from the words of ``MarginAccounts.state``.
 
@@ -340,9 +350,7 @@ def assess_words(words: Sequence[int], market: ChainMarket) -> Assessment:
     risk, worst, flags = _market_risk(results, market)
     for item in results:
         flags |= item.flags
-        if market.prices[item.underlying].state == DEAD:
-            flags |= FLAG_PRICE_DEAD
-    if any(item.dead for item in collateral.values()):
+    if _has_dead_price(collateral, results, market):
         flags |= FLAG_PRICE_DEAD
     charges = sum(item.charge for item in results)
     common = state.cash + sum(item.perp_pnl + item.option_value for item in results)
@@ -372,9 +380,11 @@ def assess_at(words: Sequence[int], market: ChainMarket, scenario: int) -> tuple
     Raises
     ------
     ValueError
-        when the scenario is not one that the account may be judged by (section 7).
+        when the scenario is not one that the account may be judged by, or a price is dead (section 7).
     """
     state, collateral, results = _parts(words, market)
+    if _has_dead_price(collateral, results, market):
+        raise ValueError("a dead price proves nothing; wait for its feed")
     if scenario < 64:
         if len(results) < 2 or market.joint is None or scenario >= market.joint.count:
             raise ValueError(f"joint scenario {scenario} needs two active underlyings and an existing scenario")

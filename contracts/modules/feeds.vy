@@ -18,6 +18,8 @@ CALL_GAS: constant(uint256) = 150_000
 # Rates are bounded in units of 1e-9 (48 bits each).
 E9: constant(uint256) = 10**9
 
+ADDRESS: constant(uint256) = 2**160 - 1
+
 RATE_NONE: constant(uint256) = 0
 RATE_STETH_PER_TOKEN: constant(uint256) = 1
 RATE_CONVERT_TO_ASSETS: constant(uint256) = 2
@@ -47,40 +49,93 @@ def _read(index: uint256) -> uint256:
     @dev A dead price is the recorded one, which may be 0.
     """
     config: uint256 = self._configs[index]
-    price_wad: uint256 = 0
+    return self._word(index, config, self._latest(config))
+
+
+@internal
+@view
+def _read_all(bitmap: uint256) -> DynArray[uint256, 32]:
+    """
+    @notice The words of all set bits of a 32-bit bitmap of indices, ascending
+    @dev A feed that several prices share is asked once: its answer cannot change within one static call.
+    """
+    words: DynArray[uint256, 32] = []
+    # feeds asked so far, and what each answered
+    asked: DynArray[uint256, 32] = []
+    answers: DynArray[uint256, 32] = []
+    bits: uint256 = bitmap
+    for index: uint256 in range(32):
+        if bits == 0:
+            break
+        if bits & 1 != 0:
+            config: uint256 = self._configs[index]
+            feed: uint256 = config & ADDRESS
+            answer: uint256 = 0
+            known: bool = False
+            # at most as far as the shorter of two arrays of one length
+            for k: uint256 in range(len(asked), bound=32):
+                if asked[k] == feed:
+                    answer = answers[k]
+                    known = True
+                    break
+            if not known:
+                answer = self._latest(config)
+                asked.append(feed)
+                answers.append(answer)
+            words.append(self._word(index, config, answer))
+        bits >>= 1
+    return words
+
+
+@internal
+@view
+def _latest(config: uint256) -> uint256:
+    """
+    @notice Last round of a feed: answer (0..127) | updated at (128..191); 0 if it is unusable or there is no feed
+    """
+    if config == 0:
+        return 0
+    answer: uint256 = 0
     updated_at: uint256 = 0
-    if config != 0:
-        price_wad, updated_at = self._live(config, self._rates[index] if config >> 200 != 0 else 0)
-    if price_wad != 0:
-        return price_wad | (c.PRICE_FRESH << 128) | (updated_at << 136)
+    answer, updated_at = self._round(convert(config & ADDRESS, address), method_id("latestRoundData()"), True)
+    return answer | (updated_at << 128)
+
+
+@internal
+@view
+def _word(index: uint256, config: uint256, latest: uint256) -> uint256:
+    """
+    @notice Word of one price from the last round of its feed
+    """
+    if latest != 0:
+        price_wad: uint256 = self._live(index, config, latest & (2**128 - 1), latest >> 128)
+        if price_wad != 0:
+            return price_wad | (c.PRICE_FRESH << 128) | ((latest >> 128) << 136)
     recorded: uint256 = self._records[index]
     return (recorded & (2**128 - 1)) | (c.PRICE_DEAD << 128) | ((recorded >> 128) << 136)
 
 
 @internal
 @view
-def _live(config: uint256, rate: uint256) -> (uint256, uint256):
+def _live(index: uint256, config: uint256, answer: uint256, updated_at: uint256) -> uint256:
     """
-    @notice (price wad, updated at) of a feed that passes every check, else (0, 0)
+    @notice Price (wad) of a round that passes every check, else 0
     """
-    answer: uint256 = 0
-    updated_at: uint256 = 0
-    feed: address = convert(config & (2**160 - 1), address)
-    answer, updated_at = self._round(feed, method_id("latestRoundData()"), True)
-    if answer == 0 or updated_at > block.timestamp:
-        return 0, 0
+    if updated_at > block.timestamp:
+        return 0
     if block.timestamp - updated_at > (config >> 160) & (2**32 - 1):
-        return 0, 0
+        return 0
     # answer < 2^90 and the scale <= 1e18: no overflow
     price_wad: uint256 = answer * 10 ** (18 - ((config >> 192) & 255))
     if price_wad > c.MAX_PRICE_WAD:
-        return 0, 0
-    if rate != 0:
+        return 0
+    rate_kind: uint256 = config >> 200
+    if rate_kind != RATE_NONE:
         # price < 2^90 and a rate inside its bounds < 2^48 * 1e9 < 2^78; rounds down, against whoever holds the asset
-        price_wad = fixed_math._mul_div_down(price_wad, self._rate(rate, config >> 200), c.WAD)
+        price_wad = fixed_math._mul_div_down(price_wad, self._rate(self._rates[index], rate_kind), c.WAD)
         if price_wad > c.MAX_PRICE_WAD:
-            return 0, 0
-    return price_wad, updated_at
+            return 0
+    return price_wad
 
 
 @internal
@@ -115,7 +170,7 @@ def _rate(rate: uint256, rate_kind: uint256) -> uint256:
     call_data: Bytes[36] = method_id("stEthPerToken()")
     if rate_kind == RATE_CONVERT_TO_ASSETS:
         call_data = abi_encode(c.WAD, method_id=method_id("convertToAssets(uint256)"))
-    success, data = self._static_call(convert(rate & (2**160 - 1), address), call_data)
+    success, data = self._static_call(convert(rate & ADDRESS, address), call_data)
     if not success or len(data) < 32:
         return 0
     value: uint256 = extract32(data, 0, output_type=uint256)
@@ -150,7 +205,7 @@ def _price_at(index: uint256, round_id: uint256, at: uint256) -> uint256:
          source has no history of rates, so the caller must not use one.
     """
     config: uint256 = self._configs[index]
-    feed: address = convert(config & (2**160 - 1), address)
+    feed: address = convert(config & ADDRESS, address)
     answer: uint256 = 0
     updated_at: uint256 = 0
     answer, updated_at = self._round_at(feed, round_id)

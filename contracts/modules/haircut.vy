@@ -75,19 +75,20 @@ def _count(state_word: uint256, price_word: uint256, parameters: uint256) -> Cou
     value: uint256 = unsafe_div(
         unsafe_mul(amount, price_word & (2**128 - 1)), pow_mod256(10, (state_word >> 144) & 255)
     )
-    # up, against the account
-    use_bps: uint256 = unsafe_div(
-        unsafe_add(unsafe_mul((parameters >> 64) & LANE, (state_word >> 128) & LANE), c.BPS - 1), c.BPS
-    )
     size: uint256 = unsafe_mul(max((parameters >> 48) & LANE, 1), MONEY_UNIT)
     size_bps: uint256 = (parameters >> 32) & LANE
     im: uint256 = 0
     if (price_word >> 128) & 255 != c.PRICE_DEAD:
+        # initial margin only: others' deposits, even for one transaction, must not push anybody below maintenance margin;
+        # up, against the account
+        use_bps: uint256 = unsafe_div(
+            unsafe_add(unsafe_mul((parameters >> 64) & LANE, (state_word >> 128) & LANE), c.BPS - 1), c.BPS
+        )
         im = self._sized(value, unsafe_add(parameters & LANE, use_bps), size_bps, size)
     return Counted(
         value_wad=value,
         im_wad=im,
-        mm_wad=self._sized(value, unsafe_add((parameters >> 16) & LANE, use_bps), size_bps, size),
+        mm_wad=self._sized(value, (parameters >> 16) & LANE, size_bps, size),
     )
 
 

@@ -17,12 +17,13 @@ event AnswerUpdated:
     roundId: indexed(uint256)
     updatedAt: uint256
 
+ROUND_MASK: constant(uint256) = 2**128 - 1
+
 decimals: public(immutable(uint8))
 owner: public(immutable(address))
 phase: public(uint256)
-last_round: public(uint256)
-# how many rounds ago latestRoundData says it was answered; more than 0 = an incomplete round
-answered_lag: public(uint256)
+# last round (0..127) | how many rounds ago latestRoundData says it was answered; more than 0 = incomplete (128..255)
+_latest: uint256
 _rounds: HashMap[uint256, uint256]
 
 
@@ -31,7 +32,7 @@ def __init__(decimals_: uint8, answer: int256):
     decimals = decimals_
     owner = msg.sender
     self.phase = 1
-    self.last_round = 1 << 64
+    self._latest = 1 << 64
     self._write(answer, block.timestamp)
 
 
@@ -50,7 +51,7 @@ def set_answered_lag(lag: uint256):
     @notice Makes latestRoundData report an answer of `lag` rounds ago
     """
     assert msg.sender == owner, "feed: not owner"
-    self.answered_lag = lag
+    self._latest = (self._latest & ROUND_MASK) | (lag << 128)
 
 
 @external
@@ -60,7 +61,16 @@ def start_phase():
     """
     assert msg.sender == owner, "feed: not owner"
     self.phase += 1
-    self.last_round = self.phase << 64
+    self._latest = (self._latest & ~ROUND_MASK) | (self.phase << 64)
+
+
+@external
+@view
+def last_round() -> uint256:
+    """
+    @notice Number of the last round, phase << 64 | round
+    """
+    return self._latest & ROUND_MASK
 
 
 @external
@@ -69,7 +79,8 @@ def latestRoundData() -> (uint80, int256, uint256, uint256, uint80):
     """
     @notice (round, answer, started at, updated at, answered in round) of the last round
     """
-    return self._round(self.last_round, self.answered_lag)
+    latest: uint256 = self._latest
+    return self._round(latest & ROUND_MASK, latest >> 128)
 
 
 @external
@@ -84,10 +95,11 @@ def getRoundData(round_id: uint80) -> (uint80, int256, uint256, uint256, uint80)
 @internal
 def _write(answer: int256, updated_at: uint256):
     assert answer < 2**191 and answer >= -(2**191), "feed: answer"
-    self.last_round += 1
+    latest: uint256 = self._latest + 1
+    self._latest = latest
     low: uint256 = convert(convert(answer, bytes32), uint256) & (2**192 - 1)
-    self._rounds[self.last_round] = low | (updated_at << 192)
-    log AnswerUpdated(current=answer, roundId=self.last_round, updatedAt=updated_at)
+    self._rounds[latest & ROUND_MASK] = low | (updated_at << 192)
+    log AnswerUpdated(current=answer, roundId=latest & ROUND_MASK, updatedAt=updated_at)
 
 
 @internal

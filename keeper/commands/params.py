@@ -170,7 +170,8 @@ def read_target(connection: Connection, snapshot: Snapshot, params: Path | None,
         raise ConfigError("there is no target to compare with; give --params FILE or --prices DIR, or set prices_dir")
     if isinstance(snapshot.underlyings, Unknown):
         raise Transient(f"underlyings cannot be read ({snapshot.underlyings.reason}); run again")
-    book = PriceBook.open(folder, [info.symbol for _, info in sorted(snapshot.underlyings.items())])
+    symbols = [info.symbol for _, info in sorted(snapshot.underlyings.items())]
+    book = PriceBook.open(folder, connection.settings.observed_file, symbols)
     specs = collateral_specs(connection.collateral_names(snapshot), snapshot)
     return recalibrate(book.history, specs, None, snapshot.block.timestamp)
 

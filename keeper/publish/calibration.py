@@ -33,7 +33,8 @@ class PriceBook:
     history
         What is known so far; `PriceHistory.ts` is the opening time of a bar.
     file
-        Where observed bars are appended, so that a restart does not lose them; None keeps them in memory.
+        Where observed bars are appended, so that a restart does not lose them; None keeps them in memory. Never in the
+        folder of price files, which may be read-only or shared.
     """
 
     history: PriceHistory
@@ -46,8 +47,15 @@ class PriceBook:
         self._volume = tuple(float(v) for v in self.history.volume[-bars:].mean(axis=0))
 
     @classmethod
-    def open(cls, folder: Path, symbols: Sequence[str] | None = None, interval: str = "1h") -> PriceBook:
-        """Load the files of a folder and the bars observed by earlier runs.
+    def open(cls, folder: Path, file: Path, symbols: Sequence[str] | None = None, interval: str = "1h") -> PriceBook:
+        """Load the files of a folder and the bars observed by earlier runs; writes nothing yet.
+
+        Parameters
+        ----------
+        folder
+            Price files.
+        file
+            Observed bars, which need not exist yet. Bars that earlier versions left in ``folder`` are read first.
 
         Raises
         ------
@@ -56,8 +64,9 @@ class PriceBook:
         ConfigError
             The file of observed bars is damaged.
         """
-        book = cls(load_prices(folder, symbols, interval), folder / OBSERVED)
-        book._replay()
+        book = cls(load_prices(folder, symbols, interval), file)
+        for source in (folder / OBSERVED, file):
+            book._replay(source)
         return book
 
     def observe(self, snapshot: Snapshot) -> bool:
@@ -99,20 +108,23 @@ class PriceBook:
                     writer.writerow(["ts", *self.history.symbols])
                 writer.writerow([bar, *map(repr, close)])
         except OSError as error:
-            raise Halt(f"observed prices cannot be written to {file} ({error.strerror}); free disk space") from error
+            raise Halt(
+                f"observed prices cannot be written to {file} ({error.strerror}); free disk space or set "
+                "observed_prices to a file that can be written"
+            ) from error
 
-    def _replay(self) -> None:
-        if self.file is None or not self.file.exists():
+    def _replay(self, file: Path) -> None:
+        if not file.exists():
             return
         try:
-            with self.file.open(encoding="utf-8", newline="") as handle:
+            with file.open(encoding="utf-8", newline="") as handle:
                 for row in csv.DictReader(handle):
                     if int(row["ts"]) > int(self.history.ts[-1]):
                         close = [float(row[symbol]) for symbol in self.history.symbols]
                         self.history = self.history.extend(int(row["ts"]), close, self._volume)
         except (OSError, KeyError, TypeError, ValueError) as error:
             raise ConfigError(
-                f"observed prices in {self.file} cannot be used ({error}); repair or move the file away"
+                f"observed prices in {file} cannot be used ({error}); repair or move the file away"
             ) from error
 
 

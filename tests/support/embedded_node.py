@@ -15,6 +15,7 @@ from typing import Any
 from eth_account import Account
 from eth_account.signers.local import LocalAccount
 from web3 import Web3
+from web3.providers import BaseProvider
 
 from keeper.chain.embedded import make_web3
 from keeper.chain.rpc import Rpc
@@ -95,11 +96,11 @@ def over_http(web3: Web3) -> Iterator[str]:
 
 
 @contextmanager
-def deployed_node(folder: Path) -> Iterator[Node]:
-    """Deploy ``config/local.toml`` to an embedded chain and serve it."""
+def deployed_node(folder: Path, provider: BaseProvider | None = None) -> Iterator[Node]:
+    """Deploy ``config/local.toml`` to an embedded chain (or the one behind ``provider``) and serve it."""
     text = (ROOT / "config" / "local.toml").read_text().replace("chain_id = 31337", f"chain_id = {CHAIN_ID}")
     (folder / "local.toml").write_text(text)
-    web3 = make_web3("revm", accounts=4, genesis_timestamp=GENESIS)
+    web3 = make_web3("revm", accounts=4, genesis_timestamp=GENESIS) if provider is None else Web3(provider)
     rpc = Rpc.in_process(web3.provider)
     deployer = Account.from_key(DEPLOYER_KEY)
     path = folder / "manifest.json"
