@@ -150,13 +150,23 @@ def test_collateral_haircuts_grow_with_size_and_use_and_dead_prices_count_nothin
     book.collateral[:, 0], book.collateral_use[:, 0] = [100.0, 100.0], [0.0, 0.5]
     market = UnderlyingMarket("ETH", 100.0, PLAIN)
     fresh = margin(book, Market(SCALES, (market,), (CollateralMarket("WBTC", 100.0, lanes),)))
-    # 10,000 USD is one size unit: 1 % more; half the cap used: another 1 %.
+    # 10,000 USD is one size unit: 1 % more; half the cap used: another 1 %, for initial margin alone.
     assert fresh.equity_im.tolist() == pytest.approx([8_900.0, 8_800.0])
-    assert fresh.equity_mm.tolist() == pytest.approx([9_400.0, 9_300.0])
+    assert fresh.equity_mm.tolist() == pytest.approx([9_400.0, 9_400.0])
     dead = margin(book, Market(SCALES, (market,), (CollateralMarket("WBTC", 100.0, lanes, dead=True),)))
     assert dead.equity_im.tolist() == [0.0, 0.0]
-    assert dead.equity_mm.tolist() == pytest.approx([9_400.0, 9_300.0])
+    assert dead.equity_mm.tolist() == pytest.approx([9_400.0, 9_400.0])
     assert dead.flags.tolist() == [FLAG_PRICE_DEAD, FLAG_PRICE_DEAD]
+
+
+def test_more_collateral_never_counts_less() -> None:
+    """The arithmetic review's case: 11 % and 1 % more a 5 M fell from 99.0 M counted at 222.5 M to nothing at 445 M."""
+    lanes = CollateralParameters(1_100, 1_100, 100, 500, 0)
+    sizes = np.array([50.0, 222.5, 300.0, 445.0, 900.0]) * 1e6
+    book = empty_book(sizes.size, 1, 1)
+    book.collateral[:, 0] = sizes
+    result = margin(book, Market(SCALES, (UnderlyingMarket("ETH", 100.0, PLAIN),), (CollateralMarket("X", 1.0, lanes),)))
+    assert result.equity_mm.tolist() == pytest.approx([39.5e6, *[99.0125e6] * 4])
 
 
 def test_linked_collateral_hedges_a_short_perp() -> None:
