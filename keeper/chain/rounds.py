@@ -3,7 +3,7 @@
 
 A proxy numbers rounds ``phase << 64 | round of the phase's aggregator``. Rounds count up from 1 inside a phase; how
 many an earlier phase had is not recorded anywhere. ``PriceOracle.price_at`` accepts a round that was updated by the
-moment when the next one (round + 1, else the first of the next phase) came after it: this looks for exactly that round.
+moment when round + 1 and the first round of the next phase, where they exist, came after it. This looks for that round.
 """
 
 from __future__ import annotations

@@ -19,6 +19,8 @@ from keeper.demo.stage import Stage, build_stage
 from keeper.domain import ContractCall, OptionInfo, Snapshot
 from risk.onchain_words import parse_words
 
+# One chain whose tests follow each other.
+pytestmark = pytest.mark.xdist_group("settlement")
 END = 1_893_456_000
 WAD = 10**18
 LOTS_PER_UNIT = 10**6
