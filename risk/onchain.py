@@ -218,8 +218,7 @@ def _option_grid(options: _Options, page: Page, price: int, scan_bps: int) -> _O
     points = [_interpolation(_coordinate(x, 40_000 + scan_bps * i, page.step_e9)) for i in range(-4, 5)]
     pnl = tuple(
         tuple(
-            (_value(values, place, options.tail) - base) * page.lane_unit // PNL_DENOMINATOR - slack
-            for place in points
+            (_value(values, place, options.tail) - base) * page.lane_unit // PNL_DENOMINATOR - slack for place in points
         )
         for values in options.values
     )

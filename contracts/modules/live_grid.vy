@@ -6,9 +6,9 @@
 
         Signed numbers are uint256 in two's complement here, modulo 2^256, and a floor division adds a multiple of its
         divisor that makes the numerator positive. Bounds that this and the unchecked operations rest on: sums of rows
-        |V| < 2^78 (see row_sum); grid coordinates are clamped to +-45e9, so |t| <= 11e9 in the outer tier and
-        <= 15e8 in the inner one, a weight is below 2^69 and a weighted sum below 2^149; a lane unit is below
-        2^96, so the product with one is below 2^245. Delta-one values are below 2^222 (16 assets of 2^128 raw
+        |V| < 2^78 (see row_sum), and so are tails; grid coordinates are clamped to +-1500e9, so a weight is below 2^70
+        in absolute value and the distance from the edge, times 2e9, below 2^72: a value is below 2^151, and times a
+        lane unit, which is below 2^96, below 2^247. Delta-one values are below 2^222 (16 assets of 2^128 raw
         units at 2^90 each) and times scan range and step below 2^240. The scan range is 100..9,000 bps, so a shocked
         price is positive; x is below 2^150 (price below 2^90 times 1e18) and times a shock below 2^167.
 """
@@ -19,13 +19,17 @@ WAD: constant(uint256) = 10**18
 E9: constant(uint256) = 10**9
 # a quarter of the scan range in bps
 STEPS: constant(uint256) = 40_000
-# grid coordinates are counted from the lowest one, -45e9
-ORIGIN: constant(uint256) = 45 * 10**9
-# the grid ends 15e9 from the reference price
+# grid coordinates are counted from the lowest one, -1500e9
+ORIGIN: constant(uint256) = 1_500 * 10**9
+# the grid ends 15e9 from the reference price; a step of the outer tier further in is the line's other node
 OFF_GRID: constant(uint256) = 15 * 10**9
+LAST_BUT_ONE: constant(uint256) = 12 * 10**9
+# in a count of inner and of outer steps from the lowest coordinate: node 0, and the outer centre of the lowest triple
+INNER_ZERO: constant(uint256) = ORIGIN // E9 - 7
+OUTER_FIRST: constant(uint256) = ORIGIN // (3 * E9) - 4
 # value x 2e18 (weights) x 1e6 (lots)
 NUM_SCALE: constant(uint256) = 2 * 10**24
-NUM_FLOOR: constant(uint256) = 2**166
+NUM_FLOOR: constant(uint256) = 2**168
 DELTA_FLOOR: constant(uint256) = 2**228
 # weights add up to 2e18, so this is what the bias of the sums amounts to
 NUM_BIAS: constant(uint256) = row_sum.NODE_BIAS * 2 * 10**18
@@ -48,6 +52,7 @@ struct Terms:
     step_e9: uint256
     unit_wad: uint256
     slack_wad: uint256
+    short_tail: uint256
 
 
 struct Live:
@@ -109,7 +114,7 @@ def _evaluate(nodes: uint256[3][15], terms: Terms) -> Live:
         if k != 0:
             n = unsafe_sub(k, 1)
 
-        # coordinate of the shocked price, from -45e9
+        # coordinate of the shocked price, from the lowest
         y: uint256 = unsafe_add(
             unsafe_div(unsafe_mul(x, unsafe_add(lowest_shock, unsafe_mul(terms.scan_bps, n))), STEPS), origin
         )
@@ -124,29 +129,39 @@ def _evaluate(nodes: uint256[3][15], terms: Terms) -> Live:
         b: uint256 = 0
         d: uint256 = 0
         t: uint256 = 0
-        # between 42e9 and 48e9: below the former, the difference wraps
-        if unsafe_sub(y, 42 * E9) <= 6 * E9:
-            # nodes 4..10 are one step apart; b keeps a neighbour on both sides. 415e8 is the middle between 3 and 4
-            b = unsafe_add(unsafe_div(unsafe_sub(y, 415 * 10**8), E9), 4)
+        bend: uint256 = 0
+        away: uint256 = unsafe_sub(y, ORIGIN) if y > ORIGIN else unsafe_sub(ORIGIN, y)
+        if away > OFF_GRID:
+            # the line through the two outer nodes; the third weight is 0
+            t = unsafe_div(unsafe_sub(away, LAST_BUT_ONE), 3)
+            a = 13
+            d = 14
+            if y < ORIGIN:
+                a = 1
+                d = 0
+            bend = unsafe_mul(unsafe_mul(unsafe_mul(unsafe_sub(away, OFF_GRID), 2 * E9), terms.short_tail), terms.unit_wad)
+        elif away <= 3 * E9:
+            # nodes 4..10 are one step apart; b keeps a neighbour on both sides
+            b = unsafe_sub(unsafe_div(unsafe_add(y, E9 // 2), E9), INNER_ZERO)
             if b < 5:
                 b = 5
             elif b > 9:
                 b = 9
-            t = unsafe_sub(y, unsafe_mul(unsafe_add(b, 38), E9))
+            t = unsafe_sub(y, unsafe_mul(unsafe_add(b, INNER_ZERO), E9))
             a = unsafe_sub(b, 1)
             d = unsafe_add(b, 1)
         else:
-            # three steps apart, from -45e9: centres 11..19 have both neighbours
+            # three steps apart: nine centres have both neighbours
             b = unsafe_div(unsafe_add(y, 15 * 10**8), 3 * E9)
-            if b < 11:
-                b = 11
-            elif b > 19:
-                b = 19
-            # at least -11e9 steps off, so 12e9 makes the quotient positive
+            if b < OUTER_FIRST:
+                b = OUTER_FIRST
+            elif b > OUTER_FIRST + 8:
+                b = OUTER_FIRST + 8
+            # at least -1e9 steps off, so 12e9 makes the quotient positive
             t = unsafe_sub(
                 unsafe_div(unsafe_sub(unsafe_add(y, 36 * E9), unsafe_mul(b, 3 * E9)), 3), 12 * E9
             )
-            d = OUTER_NODES >> unsafe_mul(unsafe_sub(b, 11), 8)
+            d = OUTER_NODES >> unsafe_mul(unsafe_sub(b, OUTER_FIRST), 8)
             a = d & 255
             b = (d >> 8) & 255
             d = (d >> 16) & 255
@@ -154,17 +169,23 @@ def _evaluate(nodes: uint256[3][15], terms: Terms) -> Live:
         at_b: uint256[3] = nodes[b]
         at_d: uint256[3] = nodes[d]
         # weights x 2e18, times the lane unit
-        a = unsafe_mul(t, t)
-        t = unsafe_mul(t, E9)
-        d = unsafe_mul(unsafe_add(a, t), terms.unit_wad)
-        b = unsafe_mul(unsafe_sub(2 * 10**18, unsafe_add(a, a)), terms.unit_wad)
-        a = unsafe_mul(unsafe_sub(a, t), terms.unit_wad)
+        if away > OFF_GRID:
+            d = unsafe_mul(unsafe_mul(2 * E9, t), terms.unit_wad)
+            b = 0
+            a = unsafe_sub(unsafe_mul(2 * 10**18, terms.unit_wad), d)
+        else:
+            a = unsafe_mul(t, t)
+            t = unsafe_mul(t, E9)
+            d = unsafe_mul(unsafe_add(a, t), terms.unit_wad)
+            b = unsafe_mul(unsafe_sub(2 * 10**18, unsafe_add(a, a)), terms.unit_wad)
+            a = unsafe_mul(unsafe_sub(a, t), terms.unit_wad)
         t = unsafe_add(unsafe_add(unsafe_mul(a, at_a[1]), unsafe_mul(b, at_b[1])), unsafe_mul(d, at_d[1]))
+        t = unsafe_sub(t, bend)
         if k == 0:
             live.option_value_wad = convert(
                 convert(unsafe_sub(unsafe_div(unsafe_add(t, lift), NUM_SCALE), sunk), bytes32), int256
             )
-            live.away_e9 = unsafe_sub(y, ORIGIN) if y > ORIGIN else unsafe_sub(ORIGIN, y)
+            live.away_e9 = away
             # from here on, values are counted from the present one
             lift = unsafe_sub(NUM_FLOOR * NUM_SCALE, t)
             continue
@@ -177,8 +198,10 @@ def _evaluate(nodes: uint256[3][15], terms: Terms) -> Live:
             )
         base: int256 = convert(convert(unsafe_add(unsafe_div(unsafe_add(t, lift), NUM_SCALE), moved), bytes32), int256)
         t = unsafe_add(unsafe_add(unsafe_mul(a, at_a[0]), unsafe_mul(b, at_b[0])), unsafe_mul(d, at_d[0]))
+        t = unsafe_sub(t, bend)
         down: int256 = convert(convert(unsafe_add(unsafe_div(unsafe_add(t, lift), NUM_SCALE), moved), bytes32), int256)
         t = unsafe_add(unsafe_add(unsafe_mul(a, at_a[2]), unsafe_mul(b, at_b[2])), unsafe_mul(d, at_d[2]))
+        t = unsafe_sub(t, bend)
         up: int256 = convert(convert(unsafe_add(unsafe_div(unsafe_add(t, lift), NUM_SCALE), moved), bytes32), int256)
         live.points[n] = [down, base, up]
         if down < live.lowest_wad:

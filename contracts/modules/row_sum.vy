@@ -27,6 +27,8 @@ struct RowSum:
     gross_lots: uint256
     # sum over shorts of lots x short-option minimum, in lots x lane units
     short_minimum: uint256
+    # sum over shorts of lots x tail, in lots x lane units per grid step
+    short_tail: uint256
     # sum of lots x absolute delta, in lots x lane units
     gross_delta: uint256
     # what shorts without a row cost, wad
@@ -85,6 +87,7 @@ def _sum_rows(
         total.gross_delta = unsafe_add(total.gross_delta, unsafe_mul(lots, base >> 240))
         if short:
             total.short_minimum = unsafe_add(total.short_minimum, unsafe_mul(lots, down >> 240))
+            total.short_tail = unsafe_add(total.short_tail, unsafe_mul(lots, up >> 240))
             lots = unsafe_sub(0, lots)
         lanes[0] = unsafe_add(lanes[0], unsafe_mul(down & LANES, lots))
         lanes[1] = unsafe_add(lanes[1], unsafe_mul((down >> 16) & LANES, lots))

@@ -84,6 +84,7 @@ def _part(holding: Holding, rows: row_sum.RowSum) -> Part:
             unsafe_add(unsafe_mul(unsafe_mul(rows.gross_lots, terms.unit_wad), 5), 8 * c.LOTS_PER_UNIT - 1),
             8 * c.LOTS_PER_UNIT,
         )
+        terms.short_tail = rows.short_tail
         part.live = live_grid._evaluate(rows.nodes, terms)
     else:
         part.live = live_grid._linear(terms)

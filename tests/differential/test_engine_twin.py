@@ -47,7 +47,7 @@ def random_page(rng: random.Random, u: int) -> Page:
     data = bytearray()
     for slot in range(rows):
         for v in range(3):
-            header = (rng.randint(0, 3_000), rng.randint(0, 65_535), 0)[v]
+            header = (rng.randint(0, 3_000), rng.randint(0, 65_535), rng.choice([0, rng.randint(0, 65_535)]))[v]
             word = header << 240
             for n in range(15):
                 if style == 0:
@@ -78,7 +78,18 @@ def live_price(rng: random.Random, page: Page | None, scan: int) -> int:
         return 0
     if kind == 1:
         return min(2**90 - 1, int(page.reference_price * 10 ** rng.uniform(-2, 2)))
-    steps = rng.choice([0, rng.uniform(-15, 15), rng.uniform(-3, 3), rng.randint(-15, 15), rng.uniform(-60, 60)])
+    steps = rng.choice(
+        [
+            0,
+            rng.uniform(-15, 15),
+            rng.uniform(-3, 3),
+            rng.randint(-15, 15),
+            rng.uniform(-60, 60),
+            15,
+            -15,
+            rng.uniform(-2_000, 2_000),
+        ]
+    )
     return max(0, min(2**90 - 1, int(page.reference_price * (1 + steps * page.step_e9 / 10**9))))
 
 

@@ -165,7 +165,9 @@ def test_more_collateral_never_counts_less() -> None:
     sizes = np.array([50.0, 222.5, 300.0, 445.0, 900.0]) * 1e6
     book = empty_book(sizes.size, 1, 1)
     book.collateral[:, 0] = sizes
-    result = margin(book, Market(SCALES, (UnderlyingMarket("ETH", 100.0, PLAIN),), (CollateralMarket("X", 1.0, lanes),)))
+    result = margin(
+        book, Market(SCALES, (UnderlyingMarket("ETH", 100.0, PLAIN),), (CollateralMarket("X", 1.0, lanes),))
+    )
     assert result.equity_mm.tolist() == pytest.approx([39.5e6, *[99.0125e6] * 4])
 
 

@@ -67,9 +67,7 @@ def test_header_amounts_are_minimum_and_dollar_delta() -> None:
     rows = table.risk_rows([call(2)], 100.0, [MONTH], NOW, LANES, 4)
     assert rows.short_minimum.tolist() == [0.0, 0.0, 1.0, 0.0]
     bump = 1e-3
-    up, down = (
-        float(black76.price((100.0 + move) * 1.01, 100.0, 0.5, 30 / 365, 0.99)) for move in (bump, -bump)
-    )
+    up, down = (float(black76.price((100.0 + move) * 1.01, 100.0, 0.5, 30 / 365, 0.99)) for move in (bump, -bump))
     assert rows.absolute_delta[2] == pytest.approx(100.0 * (up - down) / (2 * bump), rel=1e-6)
     assert not rows.values[[0, 1, 3]].any()
 
@@ -103,7 +101,9 @@ amounts = st.floats(0.0, 1e6)
 def test_unpacking_is_within_half_a_lane_and_headers_never_below(
     values: list[float], minimum: float, delta: float
 ) -> None:
-    rows = table.RiskRows(np.reshape(values, (1, 3, 15)), np.array([minimum]), np.array([delta]), np.zeros(1), 100.0, 0.015)
+    rows = table.RiskRows(
+        np.reshape(values, (1, 3, 15)), np.array([minimum]), np.array([delta]), np.zeros(1), 100.0, 0.015
+    )
     page = table.pack_page(rows)
     back = table.unpack_page(page)
     hair = 1e-9 * (1.0 + max(values))
