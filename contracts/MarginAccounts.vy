@@ -85,8 +85,11 @@ exports: (
     ledger_views.cash_book,
 )
 
-# Whatever the health, an account with risk may not take value out while a price or the table it needs is dead.
-BLOCKING_FLAGS: constant(uint256) = c.FLAG_PRICE_DEAD | c.FLAG_TABLE_EXPIRED | c.FLAG_ROW_MISSING
+# Whatever the health, an account with risk may not take value out while a price or the table it needs is dead, or says
+# nothing about the present price: beyond its last node a row is a guess.
+BLOCKING_FLAGS: constant(uint256) = (
+    c.FLAG_PRICE_DEAD | c.FLAG_TABLE_EXPIRED | c.FLAG_ROW_MISSING | c.FLAG_OFF_GRID
+)
 
 
 @deploy

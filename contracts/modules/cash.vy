@@ -42,6 +42,8 @@ MASK_112: constant(uint256) = 2**112 - 1
 MASK_128: constant(uint256) = 2**128 - 1
 # A loss on lenders stops here: below, scaled amounts would lose their precision and at zero nobody could deposit.
 MIN_SUPPLY_INDEX: constant(uint256) = 10**12
+# Less scaled supply earns nothing: interest would take its index to the ceiling, where it stays. The reserve gets it all.
+MIN_EARNING_SCALED: constant(uint256) = c.WAD
 PROTOCOL: constant(uint256) = 0
 LOTS_PER_UNIT_INT: constant(int256) = 10**6
 
@@ -123,7 +125,7 @@ def _now() -> Indices:
     # down: lenders get no more than borrowers owe
     interest_wad: uint256 = fixed_math._mul_div_down(borrowed, borrow_wad - indices.borrow_wad, c.WAD)
     lenders_wad: uint256 = 0
-    if supplied != 0:
+    if supplied >= MIN_EARNING_SCALED:
         lenders_wad = fixed_math._mul_div_down(interest_wad, c.BPS - (curve >> 64), c.BPS)
         indices.supply_wad = min(
             indices.supply_wad + fixed_math._mul_div_down(lenders_wad, c.WAD, supplied), MASK_112

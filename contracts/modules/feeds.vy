@@ -201,8 +201,9 @@ def _static_call(target: address, call_data: Bytes[36]) -> (bool, Bytes[160]):
 def _price_at(index: uint256, round_id: uint256, at: uint256) -> uint256:
     """
     @notice Price (wad) of the round that was current at `at`: updated(round) <= at < updated(next round)
-    @dev The next round is round + 1 or, if there is none, the first round of the next phase. A feed with a rate
-         source has no history of rates, so the caller must not use one.
+    @dev The next round is round + 1 if there is one, and the first round of the next phase if there is one: an
+         aggregator that its feed has left may write on, and no caller may choose between the two. A feed with a
+         rate source has no history of rates, so the caller must not use one.
     """
     config: uint256 = self._configs[index]
     feed: address = convert(config & ADDRESS, address)
@@ -213,10 +214,12 @@ def _price_at(index: uint256, round_id: uint256, at: uint256) -> uint256:
     assert updated_at <= at, err.ROUND_LATE
     ignored: uint256 = 0
     next_at: uint256 = 0
+    phase_at: uint256 = 0
     ignored, next_at = self._round_at(feed, round_id + 1)
-    if next_at == 0:
-        ignored, next_at = self._round_at(feed, (((round_id >> 64) + 1) << 64) + 1)
-    assert next_at > at, err.ROUND_EARLY
+    ignored, phase_at = self._round_at(feed, (((round_id >> 64) + 1) << 64) + 1)
+    assert next_at != 0 or phase_at != 0, err.ROUND_EARLY
+    assert next_at == 0 or next_at > at, err.ROUND_EARLY
+    assert phase_at == 0 or phase_at > at, err.ROUND_EARLY
     price_wad: uint256 = answer * 10 ** (18 - ((config >> 192) & 255))
     assert price_wad <= c.MAX_PRICE_WAD, err.ROUND
     return price_wad

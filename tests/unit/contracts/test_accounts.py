@@ -183,7 +183,7 @@ def test_borrowing_is_gated_by_margin(ledger: Ledger) -> None:
     ledger.gate.set_after(ledger.alice, 99, 100, 0)
     with boa.reverts("accounts: below initial margin"):
         ledger.accounts.withdraw(ledger.alice, token, 500 * USD, ALICE, sender=ALICE)
-    for flag in (1, 2, 4):  # dead price, expired table, missing row
+    for flag in (1, 2, 4, 16):  # dead price, expired table, missing row, off the grid
         ledger.gate.set_after(ledger.alice, 100, 100, flag)
         with boa.reverts("accounts: risk data dead"):
             ledger.accounts.withdraw(ledger.alice, token, 500 * USD, ALICE, sender=ALICE)

@@ -159,7 +159,7 @@ def test_below_initial_margin_only_what_reduces_risk(
         ledger.fill(ETH_PERP, ledger.alice, ledger.bob, LOTS, WAD)
 
 
-@pytest.mark.parametrize("flag", [1, 2, 4])
+@pytest.mark.parametrize("flag", [1, 2, 4, 16])
 def test_dead_data_allows_reductions_alone(ledger: Ledger, flag: int) -> None:
     ledger.gate.set_after(ledger.alice, 1_000, 100, flag)
     ledger.gate.set_before(1_000, 99)

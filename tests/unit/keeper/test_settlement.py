@@ -16,11 +16,10 @@ from keeper.demo.market import synthetic_path
 from keeper.demo.population import Leg, Person
 from keeper.demo.settle_in import Resident, Town
 from keeper.demo.stage import Stage, build_stage
-from keeper.domain import ContractCall, OptionInfo, Snapshot
+from keeper.domain import OptionInfo, Snapshot
+from risk.onchain import ChainMarket
 from risk.onchain_words import parse_words
 
-# One chain whose tests follow each other.
-pytestmark = pytest.mark.xdist_group("settlement")
 END = 1_893_456_000
 WAD = 10**18
 LOTS_PER_UNIT = 10**6
@@ -61,6 +60,28 @@ class Market:
         """Rounds of all feeds, a few seconds apart from a moment on."""
         for k, price in enumerate(usd):
             self.stage.set_price(k, price, moment)
+
+
+@dataclass
+class Story:
+    """What happened, in order: reports of the keeper's turns and views of the chain between them."""
+
+    market: Market
+    early: CycleReport
+    waiting: CycleReport
+    before: Snapshot
+    settled: CycleReport
+    between: Snapshot
+    paid: CycleReport
+    after: Snapshot
+    quiet: CycleReport
+    republished: CycleReport
+    late: Snapshot
+
+    @property
+    def expired(self) -> dict[int, OptionInfo]:
+        """Options of the expiry, with their settlement prices."""
+        return {i: o for i, o in options(self.after).items() if o.expiry == self.market.expiry}
 
 
 @pytest.fixture(scope="module")
@@ -106,86 +127,86 @@ def kinds(report: CycleReport) -> list[str]:
     return [outcome.action.kind for outcome in report.outcomes if outcome.result is Result.DONE]
 
 
-def test_an_expiry_is_settled_account_by_account_to_the_last_digit(market: Market) -> None:
+@pytest.fixture(scope="module")
+def story(market: Market) -> Story:
     stage, expiry = market.stage, market.expiry
     market.prices(BEFORE, expiry - 1_800)
     early = market.turn()
-    assert not any(kind.startswith("settle") for kind in kinds(early))
-
-    # expired, and the feeds have not spoken since: the round is not proven, and nobody is woken for it
     stage.pass_time(1_900)
-    waiting = market.turn()
-    assert not any(kind.startswith("settle") for kind in kinds(waiting))
-    notes = [note for note in waiting.decision.notes if note.name == "expiry_unsettled"]
-    assert len(notes) == 3 and not any(note.alarm for note in notes)
-    assert "has no round after" in notes[0].text
-    before = market.view()
-    assert {o.settlement_wad for o in options(before).values()} == {0}
-
+    waiting, before = market.turn(), market.view()
     # the ETH feed's next word is of a new phase, as when its aggregator is replaced
     feed = stage.world._contract("MockAggregator", stage.world.feeds[0, 1])
     stage.world.sender.send(stage.world.operator, feed.functions.start_phase())
     market.prices(AFTER, expiry + 600)
-    settled = market.turn()
-    assert kinds(settled).count("settle_expiry") == 3
-    between = market.view()
-    prices = {u: round(usd * 10**8) * 10**10 for u, usd in enumerate(BEFORE)}
-    for option in options(between).values():
-        assert option.settlement_wad == (prices[option.underlying] if option.expiry == expiry else 0)
+    settled, between = market.turn(), market.view()
+    paid, after = market.turn(), market.view()
+    quiet = market.turn()
+    market.prices(tuple(price * 0.9 for price in AFTER), expiry + 3_600)
+    republished, late = market.turn(), market.view()
+    return Story(market, early, waiting, before, settled, between, paid, after, quiet, republished, late)
 
-    paid = market.turn()
-    assert kinds(paid).count("settle_options") == 6  # the put buyer and the maker in two markets each
-    after = market.view()
+
+def test_nothing_is_settled_before_the_expiry_nor_before_the_feeds_speak_again(story: Story) -> None:
+    for report in (story.early, story.waiting):
+        assert not any(kind.startswith("settle") for kind in kinds(report))
+    # the round is not proven yet, and nobody is woken for it
+    notes = [note for note in story.waiting.decision.notes if note.name == "expiry_unsettled"]
+    assert len(notes) == 3 and not any(note.alarm for note in notes)
+    assert "has no round after" in notes[0].text
+    assert {o.settlement_wad for o in options(story.before).values()} == {0}
+
+
+def test_an_expiry_is_settled_at_the_last_price_before_it(story: Story) -> None:
+    assert kinds(story.settled).count("settle_expiry") == 3
+    prices = {u: round(usd * 10**8) * 10**10 for u, usd in enumerate(BEFORE)}
+    for option in options(story.between).values():
+        assert option.settlement_wad == (prices[option.underlying] if option.expiry == story.market.expiry else 0)
+
+
+def test_every_account_is_paid_to_the_last_digit(story: Story) -> None:
+    assert kinds(story.paid).count("settle_options") == 6  # the put buyer and the maker in two markets each
     moved = 0
-    for resident in market.residents:
-        held = holdings(between, resident.number)
+    for resident in story.market.residents:
+        held = holdings(story.between, resident.number)
         due = sum(
             # floor for both signs: a long gets the floor, a short pays the ceiling
-            lots * intrinsic(options(between)[i], prices[i >> 8]) // LOTS_PER_UNIT
+            lots * intrinsic(story.expired[i], story.expired[i].settlement_wad) // LOTS_PER_UNIT
             for i, lots in held.items()
-            if options(between)[i].expiry == expiry
+            if i in story.expired
         )
-        assert cash(after, resident.number) - cash(between, resident.number) == due, resident.person.name
-        assert holdings(after, resident.number) == {
-            i: lots for i, lots in held.items() if options(between)[i].expiry != expiry
-        }
+        paid = cash(story.after, resident.number) - cash(story.between, resident.number)
+        assert paid == due, resident.person.name
+        left = {i: lots for i, lots in held.items() if i not in story.expired}
+        assert holdings(story.after, resident.number) == left
         moved += abs(due)
     assert moved > 10_000 * WAD  # options were in the money
 
 
-def test_afterwards_nothing_is_settled_again_and_pages_go_on_with_constant_rows(market: Market) -> None:
-    stage, expiry = market.stage, market.expiry
-    assert not any(kind.startswith("settle") for kind in kinds(market.turn()))
-    epochs = {u: stage.daemon.chain.call(ContractCall("RiskTable", "page_info", (u,)))[0] for u in range(3)}
-    market.prices(tuple(price * 0.9 for price in AFTER), expiry + 3_600)
-    report = market.turn()
-    assert kinds(report).count("publish_page") == 3
-    snapshot = market.view()
-    assert not isinstance(snapshot.market, type(None)) and snapshot.market.pages  # type: ignore[union-attr]
-    for u, page in snapshot.market.pages.items():  # type: ignore[union-attr]
-        assert stage.daemon.chain.call(ContractCall("RiskTable", "page_info", (u,)))[0] != epochs[u]
-        for option in options(snapshot).values():
-            if option.underlying != u:
-                continue
+def test_nothing_is_settled_twice(story: Story) -> None:
+    for report in (story.quiet, story.republished):
+        assert not any(outcome.action.kind.startswith("settle") for outcome in report.outcomes)
+    chain = story.market.stage.daemon.chain
+    events = [e for e in chain.events(0, chain.block().number) if e.name in {"ExpirySettled", "OptionSettled"}]
+    expiries = [(e.args["underlying"], e.args["expiry"]) for e in events if e.name == "ExpirySettled"]
+    assert sorted(expiries) == [(u, story.market.expiry) for u in range(3)]
+    assert [e.args["round_id"] >> 64 for e in events if e.name == "ExpirySettled"] == [1, 1, 1]
+    positions = [(e.args["account"], e.args["instrument"]) for e in events if e.name == "OptionSettled"]
+    assert len(positions) == len(set(positions)) == 8
+
+
+def test_pages_go_on_with_constant_rows_for_what_is_settled(story: Story) -> None:
+    assert kinds(story.republished).count("publish_page") == 3
+    before, after = story.after.market, story.late.market
+    assert isinstance(before, ChainMarket) and isinstance(after, ChainMarket)
+    for u, page in after.pages.items():
+        assert page.epoch == before.pages[u].epoch + 1
+        for option in (o for o in options(story.late).values() if o.underlying == u):
             row = page.row(option.slot)
             assert row is not None
             values = {value for lane in row.lanes for value in lane}
-            if option.expiry == expiry:
+            if option.instrument in story.expired:
                 (value,) = values
                 worth = intrinsic(option, option.settlement_wad)
                 assert abs(value * page.lane_unit - worth) <= page.lane_unit
             else:
                 assert len(values) > 10
-
-
-def test_the_journal_holds_each_settlement_once(market: Market) -> None:
-    done = [o for o in market.turn().outcomes if o.action.kind.startswith("settle")]
-    assert done == []
-    head = market.stage.daemon.chain.block().number
-    events = [e for e in market.stage.daemon.chain.events(0, head) if e.name in {"ExpirySettled", "OptionSettled"}]
-    expiries = [(e.args["underlying"], e.args["expiry"]) for e in events if e.name == "ExpirySettled"]
-    assert sorted(expiries) == [(u, market.expiry) for u in range(3)]
-    phases = [e.args["round_id"] >> 64 for e in events if e.name == "ExpirySettled"]
-    assert phases == [1, 1, 1]
-    positions = [(e.args["account"], e.args["instrument"]) for e in events if e.name == "OptionSettled"]
-    assert len(positions) == len(set(positions)) == 8
