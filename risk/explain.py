@@ -18,12 +18,11 @@ from risk.margin import (
     Market,
     UnderlyingResult,
     check_shapes,
-    collateral_values,
-    linked_values,
     live_underlyings,
     margin_block,
     underlying_result,
 )
+from risk.margin_collateral import collateral_values, linked_values
 from risk.types import BPS
 
 FloatArray = NDArray[np.float64]

@@ -30,8 +30,8 @@ class LiveGrid(NamedTuple):
     """Rows at a live price: ``value`` (n,) and ``pnl`` (n, 27) in USD per unit; ``coordinate`` of the price, in steps.
 
     ``beyond`` (10,) is how far the price and its nine moves lie beyond the grid, in steps: a short option is worth its
-    tail times that less. Column ``9*v + i`` of ``pnl`` is volatility state ``v`` (down, base, up) and price move ``MOVES[i]`` scan
-    ranges.
+    tail times that less. Column ``9*v + i`` of ``pnl`` is volatility state ``v`` (down, base, up) and price move
+    ``MOVES[i]`` scan ranges.
     """
 
     value: FloatArray

@@ -24,6 +24,7 @@ from scipy import sparse
 
 from risk.errors import BadInput
 from risk.grid import MOVES, SCAN_POINTS, joint_weights, live_grid
+from risk.margin_collateral import HAIR, USD_PER_DEPTH, collateral_values, linked_values
 from risk.table import RiskRows
 from risk.types import BPS, CollateralParameters, GlobalParameters, JointScenarios, UnderlyingParameters
 from risk.units import fraction_from_bps
@@ -33,11 +34,9 @@ IntArray = NDArray[np.int64]
 
 FLAG_PRICE_DEAD, FLAG_TABLE_EXPIRED, FLAG_ROW_MISSING, FLAG_JOINT_MISSING, FLAG_OFF_GRID = 1, 2, 4, 8, 16
 NO_JOINT = 255
-_USD_PER_DEPTH = 10_000.0
 _SLACK_LANES = 0.625
 _GRID_EDGE = 15.0
 _BLOCK = 8_192
-_HAIR = 1e-13
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,8 +163,8 @@ class LiveUnderlying(NamedTuple):
 class UnderlyingResult(NamedTuple):
     """Section 4 of the rule for a block of accounts: ``grid`` (A, 27), the rest (A,).
 
-    ``delta_one`` is the USD value of perpetual and linked collateral, ``slack`` what packing may hide, ``short_tail`` the
-    tails of the shorts.
+    ``delta_one`` is the USD value of perpetual and linked collateral, ``slack`` what packing may hide, ``short_tail``
+    the tails of the shorts.
     """
 
     perp_pnl: FloatArray
@@ -178,15 +177,6 @@ class UnderlyingResult(NamedTuple):
     charge: FloatArray
     drift: FloatArray
     active: NDArray[np.bool_]
-    flags: IntArray
-
-
-class CollateralResult(NamedTuple):
-    """Section 6: (A, C) values in USD, and the flags (A,)."""
-
-    value: FloatArray
-    counted_im: FloatArray
-    counted_mm: FloatArray
     flags: IntArray
 
 
@@ -300,44 +290,6 @@ def margin_block(book: Book, market: Market, live: tuple[LiveUnderlying, ...]) -
     )
 
 
-def collateral_values(book: Book, market: Market) -> CollateralResult:
-    """Section 6 of the rule: value and counted value of each collateral asset of each account."""
-    value, im, mm = (np.zeros(book.collateral.shape) for _ in range(3))
-    flags = np.zeros(len(book), dtype=np.int64)
-    for k, item in enumerate(market.collaterals):
-        lanes = item.parameters
-        value[:, k] = book.collateral[:, k] * item.price
-        mm[:, k] = _counted(value[:, k], np.float64(BPS - lanes.haircut_mm_bps), lanes)
-        if item.dead:
-            flags |= np.where(book.collateral[:, k] > 0.0, FLAG_PRICE_DEAD, 0)
-        else:
-            # other people's deposits count against initial margin only
-            use = _whole_bps(lanes.use_haircut_bps * book.collateral_use[:, k])
-            im[:, k] = _counted(value[:, k], BPS - lanes.haircut_im_bps - use, lanes)
-    return CollateralResult(value, im, mm, flags)
-
-
-def _counted(value: FloatArray, kept_bps: FloatArray | np.float64, lanes: CollateralParameters) -> FloatArray:
-    """What holdings (A,) count for: a parabola in their size up to its peak, constant beyond."""
-    kept = np.maximum(kept_bps, 0.0) / BPS
-    if lanes.size_haircut_bps == 0:
-        return np.asarray(value * kept)
-    slope = fraction_from_bps(lanes.size_haircut_bps) / (max(1, lanes.size_unit) * _USD_PER_DEPTH)
-    sized = np.minimum(value, kept / (2.0 * slope))
-    return np.asarray(np.maximum(sized * (kept - slope * sized), 0.0))
-
-
-def _whole_bps(value: FloatArray) -> FloatArray:
-    """Upwards to whole basis points: the one rounding of the rule too coarse to leave out (1 bp of a collateral)."""
-    return np.ceil(value * (1.0 - _HAIR))
-
-
-def linked_values(index: int, collateral: CollateralResult, market: Market) -> FloatArray:
-    """Value (A,) of the collateral linked to one underlying."""
-    mine = [k for k, item in enumerate(market.collaterals) if item.linked == index]
-    return np.asarray(collateral.value[:, mine].sum(axis=1), dtype=np.float64)
-
-
 def underlying_result(book: Book, index: int, live: LiveUnderlying, linked: FloatArray) -> UnderlyingResult:
     """Section 4 of the rule for every account of a block."""
     item, lanes = live.market, live.market.parameters
@@ -356,7 +308,7 @@ def underlying_result(book: Book, index: int, live: LiveUnderlying, linked: Floa
         grid += np.multiply.outer(short_tail, live.tail_pnl)
     net = np.abs(grid[:, 14] - grid[:, 12]) * (2.0 / live.scan)
     notional = gross * item.price
-    depth = max(1, lanes.depth) * _USD_PER_DEPTH
+    depth = max(1, lanes.depth) * USD_PER_DEPTH
     charge = fraction_from_bps(lanes.delta_charge_bps) * net * (1.0 + net / depth)
     charge += fraction_from_bps(lanes.option_charge_bps) * notional * (1.0 + notional / depth)
     charge += short_minimum + short_missing * item.price
@@ -417,7 +369,7 @@ def _joint_losses(
     index = profit.argmin(axis=1)
     lowest = np.take_along_axis(profit, index[:, None], axis=1)[:, 0] - np.sum([item.slack for item in results], axis=0)
     # A perfect hedge loses nothing but the last bits of its sums: that is no scenario's loss.
-    real = lowest < -_HAIR * np.sum([item.scan for item in results], axis=0)
+    real = lowest < -HAIR * np.sum([item.scan for item in results], axis=0)
     return np.where(real, -lowest, 0.0), np.where(real, index, NO_JOINT)
 
 

@@ -11,14 +11,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from risk.onchain_collateral import BPS, DEAD, VALUE_CAP, CollateralValue, ceil_div, collateral_values
 from risk.onchain_words import AccountState, JointSet, OptionPosition, Page, PriceWord, lane, parse_words
 
 __all__ = ["Assessment", "ChainMarket", "UnderlyingResult", "assess", "assess_at", "assess_words", "grid"]
 
 WAD = 10**18
 E9 = 10**9
-BPS = 10_000
-VALUE_CAP = 2**112
 EDGE = 15 * E9
 Y_MAX = 1_500 * E9
 JOINT_DENOMINATOR = 127 * 127
@@ -26,7 +25,6 @@ PNL_DENOMINATOR = 2 * 10**24  # weights carry 2e18, lots 1e6
 OUTER = (0, 1, 2, 3, 4, 7, 10, 11, 12, 13, 14)
 
 FLAG_PRICE_DEAD, FLAG_TABLE_EXPIRED, FLAG_ROW_MISSING, FLAG_JOINT_MISSING, FLAG_OFF_GRID = 1, 2, 4, 8, 16
-DEAD = 2
 NO_JOINT = 255
 
 
@@ -93,47 +91,8 @@ class UnderlyingResult(NamedTuple):
     flags: int
 
 
-class _Collateral(NamedTuple):
-    value: int
-    counted_im: int
-    counted_mm: int
-    linked: int
-    dead: bool
-
-
-def ceil_div(a: int, b: int) -> int:
-    """``a / b`` rounded towards plus infinity, ``b > 0``."""
-    return -(-a // b)
-
-
 def _clamp(value: int, low: int, high: int) -> int:
     return max(low, min(high, value))
-
-
-def _collateral(state: AccountState, market: ChainMarket) -> dict[int, _Collateral]:
-    """Section 6 by asset."""
-    result = {}
-    for item in state.collaterals:
-        price = market.collateral_prices[item.asset]
-        word = market.collateral_words[item.asset]
-        value = item.amount * price.price // 10**item.decimals
-        # other people's deposits count against initial margin only
-        use = ceil_div(lane(word, 4) * item.use_bps, BPS)
-        counted = [_counted(value, lane(word, k) + extra, word) for k, extra in ((0, use), (1, 0))]
-        dead = price.state == DEAD
-        linked = item.linked if item.amount else 0
-        result[item.asset] = _Collateral(value, 0 if dead else counted[0], counted[1], linked, dead)
-    return result
-
-
-def _counted(value: int, haircut_bps: int, word: int) -> int:
-    """What a holding counts for: a parabola in its size up to the peak, constant beyond."""
-    size_bps, unit = lane(word, 2), max(1, lane(word, 3)) * 10**22
-    kept = max(0, BPS - haircut_bps)
-    sized = min(value, VALUE_CAP)
-    if size_bps > 0:
-        sized = min(sized, unit * kept // (2 * size_bps))
-    return max(0, sized * kept // BPS - ceil_div(size_bps * sized * sized, unit * BPS))
 
 
 class _Place(NamedTuple):
@@ -312,13 +271,13 @@ def _market_risk(results: Sequence[UnderlyingResult], market: ChainMarket) -> tu
 
 class _Parts(NamedTuple):
     state: AccountState
-    collateral: dict[int, _Collateral]
+    collateral: dict[int, CollateralValue]
     results: list[UnderlyingResult]
 
 
 def _parts(words: Sequence[int], market: ChainMarket) -> _Parts:
     state = parse_words(words)
-    collateral = _collateral(state, market)
+    collateral = collateral_values(state, market.collateral_prices, market.collateral_words)
     linked: dict[int, int] = {}
     for item in collateral.values():
         if item.linked:
@@ -328,7 +287,7 @@ def _parts(words: Sequence[int], market: ChainMarket) -> _Parts:
 
 
 def _has_dead_price(
-    collateral: Mapping[int, _Collateral], results: Sequence[UnderlyingResult], market: ChainMarket
+    collateral: Mapping[int, CollateralValue], results: Sequence[UnderlyingResult], market: ChainMarket
 ) -> bool:
     return any(item.dead for item in collateral.values()) or any(
         market.prices[item.underlying].state == DEAD for item in results

@@ -52,8 +52,8 @@ class RiskRows:
     """Rows of one underlying in floats, row number = slot.
 
     ``values`` (n, 3, 15), ``short_minimum`` (n,) and ``absolute_delta`` (n,) in USD per unit; the latter is |delta| x
-    reference price. ``tail`` (n,) as :func:`tails`. ``reference_price`` and ``lane_unit`` in USD, ``step`` a fraction; ``lane_unit`` is 0 when the rows
-    never went through packing.
+    reference price; ``tail`` (n,) as :func:`tails`. ``reference_price`` and ``lane_unit`` in USD, ``step`` a fraction;
+    ``lane_unit`` is 0 when the rows never went through packing.
     """
 
     values: FloatArray

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """``MarginEngine`` equals ``risk/onchain.py`` in every integer.
 
-Both follow docs/margin-rule.md and neither was written from the other. Hypothesis draws a seed for each account; the seed
+Both follow docs/margin-rule.md and neither was written from the other. Hypothesis draws a seed for each account; it
 makes a market (live prices anywhere in the grid and far beyond it, dead prices, missing rows and pages, expired epochs)
 and an account of 0 to 128 positions over 1 to 8 underlyings and up to 8 collateral assets.
 """

@@ -32,9 +32,9 @@ Measured with ``pytest -s tests/differential/test_sliding_grid.py``::
 The extremes are books with a fifth to all of their weight in options of one or two days, whose profile bends inside one
 outer step of the grid. The 1 % column is what ``drift_charge_bps`` has to be sized against.
 
-Where a scan point lies beyond the grid (800: from 3 %, 1600: at 5 %), shorts carry their tail, so the grid asks for more,
-up to 3 % of notional, and never for less (adr/0006). At the keeper's trigger of two grid steps no point does, up to a scan
-range of 50 %.
+Where a scan point lies beyond the grid (800: from 3 %, 1600: at 5 %), shorts carry their tail, so the grid asks for
+more, up to 3 % of notional, and never for less (adr/0006). At the keeper's trigger of two grid steps no point does, up
+to a scan range of 50 %.
 """
 
 from __future__ import annotations

@@ -95,7 +95,7 @@ def assessed(rows: RiskRows, lots: list[int], perp: int, steps: float) -> tuple[
 def test_accounts_that_the_quadratic_made_rich(
     legs: list[tuple[float, bool]], lots: list[int], perp: int, steps: float, equity: float, scan: float
 ) -> None:
-    """The review's accounts; ``equity`` and ``scan`` are direct revaluations of the payoffs. Never better than those."""
+    """The review's accounts; ``equity`` and ``scan`` revalue the payoffs directly. Never better than those."""
     found_equity, found_scan = assessed(payoff_rows(legs), lots, perp, steps)
     assert found_equity <= equity + 1.0
     assert found_equity - 0.8 * found_scan <= equity - 0.8 * scan + 4.0

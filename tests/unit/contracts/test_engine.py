@@ -93,22 +93,26 @@ def test_profit_is_linear_in_lots_and_risk_homogeneous(world: EngineWorld) -> No
 
 
 def test_haircuts_of_collateral(world: EngineWorld) -> None:
-    # 3.000001 tokens of 6 decimals at 2.5 USD = 7.5000025; haircuts 10 % and 8 %, plus 1 bp (rounded up) for a size of
-    # 7.5 against 10,000 at 5 bps and, initial margin only, 2 bps (rounded up) for a use of 33 % at 4 bps
+    # 3.000001 tokens of 6 decimals at 2.5 USD = 7.5000025; haircuts 10 % and 8 %, 5 bps times 7.5 / 10,000 for the size
+    # and, initial margin only, 2 bps (rounded up) for a use of 33 % at 4 bps
     world.price(1, 2, 5 * WAD // 2)
     world.parameters(2, 2, lanes(1_000, 800, 5, 1, 4))
     got = world.assess(words(collateral={2: holding(3_000_001, 6, use=3_300)}))
     value = 7_500_002_500_000_000_000
     assert got.equity_mark == value
-    assert got.equity_im == value - ceil(Fraction(value * 1_003, 10_000))
-    assert got.equity_mm == value - ceil(Fraction(value * 801, 10_000))
+    sized = ceil(Fraction(5 * value * value, 10_000 * WAD * 10_000))
+    assert got.equity_im == value * 8_998 // 10_000 - sized
+    assert got.equity_mm == value * 9_200 // 10_000 - sized
     assert got.scans == ()
 
 
 def test_haircut_stops_at_everything(world: EngineWorld) -> None:
     world.parameters(2, 0, lanes(9_999, 9_000, 65_535, 1, 65_535))
     got = world.assess(words(collateral={0: holding(10**30, 18, use=10_000)}))
-    assert (got.equity_mark, got.equity_im, got.equity_mm) == (10**32, 0, 0)
+    # nothing is kept for initial margin; for maintenance the tenth that is kept peaks at half of itself
+    peak = 10_000 * WAD * 1_000 // (2 * 65_535)
+    counted = peak // 10 - ceil(Fraction(65_535 * peak * peak, 10_000 * WAD * 10_000))
+    assert (got.equity_mark, got.equity_im, got.equity_mm) == (10**32, 0, counted)
 
 
 def test_dead_collateral_counts_nothing_for_initial_margin(world: EngineWorld) -> None:

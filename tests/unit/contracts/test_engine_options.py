@@ -167,12 +167,12 @@ def test_off_grid_beyond_fifteen_steps(world: EngineWorld, price: int, flags: in
     assert world.assess(words(options={0: [(0, UNIT)]})).flags == flags
 
 
-def test_value_stops_at_forty_five_steps(world: EngineWorld) -> None:
-    # 20 USD + 0.1 USD a step: no further than 45 steps up, whatever the price
+def test_value_stops_at_fifteen_hundred_steps(world: EngineWorld) -> None:
+    # 20 USD + 0.1 USD a step: no further than 1,500 steps up, whatever the price
     world.page(0, [row(lambda _, k: 20_000 + 100 * k)])
     state = words(options={0: [(0, UNIT)]})
-    world.price(0, 0, 190 * WAD)
+    world.price(0, 0, 3_100 * WAD)
     ends = world.assess(state).equity_mark
-    assert ends == 24 * WAD + WAD // 2 - SLACK
+    assert ends == 170 * WAD - SLACK
     world.price(0, 0, 10_000 * WAD)
     assert world.assess(state).equity_mark == ends
