@@ -101,8 +101,7 @@ def calibrate(
     say = progress or (lambda _: None)
     seed = int(rng.integers(2**53))
     symbols = _underlyings(history, config)
-    prices = history.select(symbols)
-    observed_at = int(history.ts[-1]) + history.interval_s if now is None else now
+    prices, observed_at = history.select(symbols), int(history.ts[-1]) + history.interval_s if now is None else now
     vol_history, peg_history = _closed_by(vol_history, observed_at), _closed_by(peg_history, observed_at)
     fhs = _fhs_config(prices, config)
     say(f"volatility and joint residuals of {', '.join(symbols)} over {prices.ts.size:,} bars")

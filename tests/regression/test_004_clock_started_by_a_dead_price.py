@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A dead feed started the auction of a healthy account, and the discount grew until the feed was back.
 
-Found by review, before any deployment. ``start_with`` took the last recorded price of a dead feed for a proof. Bids wait
-for the feed, the clock did not: after thirteen hours an account between maintenance margin and the end buffer (10 %),
+Found by review, before any deployment. ``start_with`` took the last recorded price of a dead feed for a proof. Bids
+wait for the feed, the clock did not: after thirteen hours an account between maintenance margin and the end buffer (10 %),
 never below maintenance margin at a living price, was past the solvent phase and went to the first bidder for nothing.
 """
 

@@ -2,7 +2,7 @@
 """Whoever was the only lender, with next to no cash, could stop the interest of every later lender for good.
 
 Found by review, before any deployment. A loss of a perpetual can be settled into a debt before the profit on its other
-side is, so debts may exceed supply by any factor. Spread over one raw unit of supply, the interest of a day on 1,000,000
+side is, so debts may exceed supply by any factor. Spread over one raw unit of supply, a day's interest on 1,000,000
 USD raised the supply index a billionfold; over a few wads (the rest of a premium) it reaches the ceiling of the index,
 where it stays: lenders earn nothing any more. Interest on a scaled supply below one dollar now goes to the reserve.
 """
