@@ -2,7 +2,7 @@
 """A dead feed started the auction of a healthy account, and the discount grew until the feed was back.
 
 Found by review, before any deployment. ``start_with`` took the last recorded price of a dead feed for a proof. Bids
-wait for the feed, the clock did not: after thirteen hours an account between maintenance margin and the end buffer (10 %),
+wait for the feed, the clock did not: after thirteen hours an account between maintenance margin and the end buffer,
 never below maintenance margin at a living price, was past the solvent phase and went to the first bidder for nothing.
 """
 
