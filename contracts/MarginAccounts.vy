@@ -201,13 +201,12 @@ def withdraw(account: uint256, token_: address, amount_raw: uint256, receiver: a
         )
     # without positions or debt there is nothing to secure: no dead feed keeps such an account's owner from leaving
     if heads._heads[account] & heads.POSITION_MASK != 0 or cash._of(account) < 0:
-        health: int256 = 0
-        im: uint256 = 0
+        holds: bool = False
         flags: uint256 = 0
-        health, im, flags = margin_gate._assess(wiring.engine.address, account)
+        holds, flags = margin_gate._holds(wiring.engine.address, account)
         if flags & BLOCKING_FLAGS != 0:
             err._fail(err.NO_DATA)
-        if health < 0:
+        if not holds:
             err._fail(err.BELOW_IM)
     token._push(token_, receiver, amount)
 
@@ -369,12 +368,14 @@ def _check_fill(account: uint256, before: DynArray[uint256, 128]):
          health must not have fallen, and equity at most with the requirement, below zero not at all: what a reduction
          frees must not pay a friend. The state before is assessed only when that is asked.
     """
+    holds: bool = False
+    flags: uint256 = 0
+    holds, flags = margin_gate._holds(wiring.engine.address, account)
+    if holds and flags & BLOCKING_FLAGS == 0 and not wiring._is_paused(wiring.PAUSE_RISK):
+        return
     health: int256 = 0
     im: uint256 = 0
-    flags: uint256 = 0
-    health, im, flags = margin_gate._assess(wiring.engine.address, account)
-    if health >= 0 and flags & BLOCKING_FLAGS == 0 and not wiring._is_paused(wiring.PAUSE_RISK):
-        return
+    health, im = margin_gate._assess(wiring.engine.address, account)
     health_before: int256 = 0
     im_before: uint256 = 0
     health_before, im_before = margin_gate._assess_state(wiring.engine.address, before)

@@ -45,6 +45,8 @@ WITHOUT_JOINT: constant(uint256) = 2**16
 FIRST_POINT: constant(uint256) = 64
 POINTS: constant(uint256) = 27
 EVERY: constant(uint256) = FIRST_POINT + POINTS
+# no joint scenario, but the sum of the scans, which none of them can exceed
+SCANS_ONLY: constant(uint256) = EVERY + 1
 NOTHING: constant(uint256) = 16
 
 
@@ -146,6 +148,22 @@ def assess_at(account: uint256, scenario: uint256) -> (int256, uint256):
 
 @external
 @view
+def holds_initial_margin(account: uint256) -> (bool, uint256):
+    """
+    @notice Whether assess would find equity_im >= im, for less gas. No joint scenario loses more than the sum of the
+            scans (each mixes points of the live grids), so they are evaluated only if that sum does not settle it.
+    @param account Account number
+    @return The answer, and the flags of assess
+    """
+    words: DynArray[uint256, c.MAX_WORDS] = staticcall IMarginAccounts(ACCOUNTS).state(account)
+    result: IMarginEngine.Assessment = self._run(words, SCANS_ONLY, NOTHING).result
+    if result.equity_im < convert(result.im, int256) and len(result.scans) >= 2:
+        result = self._run(words, EVERY, NOTHING).result
+    return result.equity_im >= convert(result.im, int256), result.flags
+
+
+@external
+@view
 def grid(account: uint256, underlying: uint256) -> int256[27]:
     """
     @notice Profit and loss of one underlying's positions at the points of the scan, wad.
@@ -168,7 +186,8 @@ def _run(words: DynArray[uint256, c.MAX_WORDS], scenario: uint256, shown: uint25
     @notice Evaluates the active underlyings one after the other, then the scenarios over all of them.
     @dev The loop is in here because passing words and inputs on would copy them for every underlying.
     @param words State words (section 2)
-    @param scenario Scenario of assess_at, whose bound then is the result's mm; or EVERY
+    @param scenario Scenario of assess_at, whose bound then is the result's mm; or EVERY; or SCANS_ONLY, for which the
+           requirements are upper bounds
     @param shown Underlying whose live grid to return, or NOTHING
     """
     run: Run = empty(Run)
@@ -193,7 +212,8 @@ def _run(words: DynArray[uint256, c.MAX_WORDS], scenario: uint256, shown: uint25
         collateral = haircut._collateral(words, shape.cursor, prices, parameters, shape.active_count)
     scenarios: DynArray[uint256, c.MAX_JOINT] = []
     if shape.active_count >= 2:
-        scenarios = joint_scan._load(table[0])
+        if scenario != SCANS_ONLY:
+            scenarios = joint_scan._load(table[0])
         run.result.flags |= self._joint_flags(table[0])
     self._check_scenario(scenario, shape.active_count, len(scenarios))
 
@@ -268,11 +288,11 @@ def _run(words: DynArray[uint256, c.MAX_WORDS], scenario: uint256, shown: uint25
     run.result.worst_joint = joint_scan.NO_SCENARIO
     if scenario < FIRST_POINT:
         sums.loss_wad = joint_scan._loss(joint_sum)
-    elif scenario == EVERY:
+    elif scenario >= EVERY:
         # one underlying, or no scenarios to go by: the scans as they are
         sums.loss_wad = sums.scan_wad
         if shape.active_count >= 2:
-            if run.result.flags & c.FLAG_JOINT_MISSING == 0:
+            if scenario == EVERY and run.result.flags & c.FLAG_JOINT_MISSING == 0:
                 sums.loss_wad, run.result.worst_joint = joint_scan._worst(totals)
             sums.loss_wad = self._floored(sums, parameters[0])
 

@@ -68,21 +68,25 @@ struct Live:
 @pure
 def _linear(terms: Terms) -> Live:
     """
-    @notice Fills the live grid of holdings without options, which are the same in every volatility state.
+    @notice Fills the live grid of holdings without options, which are the same in every volatility state; all nine
+            columns, whatever was asked for.
     """
     live: Live = empty(Live)
+    # falls from the higher value, rises from the lower: floor(delta * scan * quarters / 40000)
     low: uint256 = unsafe_mul(convert(convert(terms.delta_low_wad, bytes32), uint256), terms.scan_bps)
     high: uint256 = unsafe_mul(convert(convert(terms.delta_high_wad, bytes32), uint256), terms.scan_bps)
+    if low | high == 0:
+        return live
+    moved: uint256 = unsafe_sub(DELTA_FLOOR * STEPS, unsafe_mul(high, 4))
+    slope: uint256 = high
     for n: uint256 in range(9):
-        if (terms.columns >> n) & 1 == 0:
-            continue
-        moved: uint256 = unsafe_add(
-            unsafe_mul(low if n >= 4 else high, unsafe_sub(n, 4)), DELTA_FLOOR * STEPS
-        )
         point: int256 = convert(convert(unsafe_sub(unsafe_div(moved, STEPS), DELTA_FLOOR), bytes32), int256)
         live.points[n] = [point, point, point]
-        if point < live.lowest_wad:
-            live.lowest_wad = point
+        if n == 4:
+            slope = low
+        moved = unsafe_add(moved, slope)
+    # each half is a straight line rounded down, so the lowest value is at an end
+    live.lowest_wad = min(min(live.points[0][1], live.points[8][1]), 0)
     return live
 
 

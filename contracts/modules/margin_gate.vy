@@ -10,10 +10,9 @@
 
 
 interface EngineHead:
-    # offset, equity mark, equity im, equity mm, im, mm, market risk, charges, worst joint, flags
-    def assess(
-        account: uint256,
-    ) -> (uint256, int256, int256, int256, uint256, uint256, uint256, uint256, uint256, uint256): view
+    def holds_initial_margin(account: uint256) -> (bool, uint256): view
+    # offset, equity mark, equity im, equity mm, im; what follows is left behind
+    def assess(account: uint256) -> (uint256, int256, int256, int256, uint256): view
     def assess_state(
         words: DynArray[uint256, 128],
     ) -> (uint256, int256, int256, int256, uint256): view
@@ -21,24 +20,26 @@ interface EngineHead:
 
 @internal
 @view
-def _assess(engine: address, account: uint256) -> (int256, uint256, uint256):
+def _holds(engine: address, account: uint256) -> (bool, uint256):
     """
-    @notice (health under initial margin = equity_im - im, im, flags), wad
+    @notice (whether equity_im >= im, flags): what withdrawals and fills turn on, cheaper than _assess
+    """
+    return staticcall EngineHead(engine).holds_initial_margin(account)
+
+
+@internal
+@view
+def _assess(engine: address, account: uint256) -> (int256, uint256):
+    """
+    @notice (health under initial margin = equity_im - im, im), wad
     """
     offset: uint256 = 0
     equity_mark: int256 = 0
     equity_im: int256 = 0
     equity_mm: int256 = 0
     im: uint256 = 0
-    mm: uint256 = 0
-    market_risk: uint256 = 0
-    charges: uint256 = 0
-    worst_joint: uint256 = 0
-    flags: uint256 = 0
-    offset, equity_mark, equity_im, equity_mm, im, mm, market_risk, charges, worst_joint, flags = (
-        staticcall EngineHead(engine).assess(account)
-    )
-    return equity_im - convert(im, int256), im, flags
+    offset, equity_mark, equity_im, equity_mm, im = staticcall EngineHead(engine).assess(account)
+    return equity_im - convert(im, int256), im
 
 
 @internal

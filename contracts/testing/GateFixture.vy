@@ -51,6 +51,13 @@ def assess(account: uint256) -> IMarginEngine.Assessment:
 
 @external
 @view
+def holds_initial_margin(account: uint256) -> (bool, uint256):
+    result: IMarginEngine.Assessment = self._assessment(self._after[account])
+    return result.equity_im >= convert(result.im, int256), result.flags
+
+
+@external
+@view
 def assess_state(words: DynArray[uint256, 128]) -> IMarginEngine.Assessment:
     return self._assessment(self._before)
 
