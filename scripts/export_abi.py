@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import re
 import sys
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -44,7 +45,15 @@ def compile_one(path: Path) -> dict[str, Any]:
     installed = [Path(entry) for entry in sys.path if entry.endswith("site-packages")]
     make_bundle: Any = FilesystemInputBundle  # the compiler ships no types
     bundle = make_bundle([*installed, ROOT])
-    return dict(compile_from_file_input(bundle.load_file(path), input_bundle=bundle, output_formats=FORMATS))
+    output = dict(compile_from_file_input(bundle.load_file(path), input_bundle=bundle, output_formats=FORMATS))
+    return {**output, "layout": without_paths(output["layout"])}
+
+
+def without_paths(layout: Any) -> Any:
+    """A layout in which an interface is named, not located: where the compiler was installed is nobody's business."""
+    if isinstance(layout, dict):
+        return {key: without_paths(part) for key, part in layout.items()}
+    return re.sub(r"\S*/(\w+)\.vyi", r"\1", layout) if isinstance(layout, str) else layout
 
 
 def canonical(item: Mapping[str, Any]) -> str:
