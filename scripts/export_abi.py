@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import re
-import re
 import sys
 import tomllib
 from collections.abc import Mapping, Sequence
