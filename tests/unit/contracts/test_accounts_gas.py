@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Final
 
 import boa
@@ -29,7 +30,14 @@ EXTRA_ASSETS: Final = 3  # beside the market's one
 
 
 @pytest.fixture(scope="module")
-def market() -> tuple[Market, list[Any]]:
+def own_chain() -> Iterator[None]:
+    """A chain of its own: forgetting what was touched also forgets the checkpoints that other tests go back to."""
+    with boa.swap_env(boa.Env()):
+        yield
+
+
+@pytest.fixture(scope="module")
+def market(own_chain: None) -> tuple[Market, list[Any]]:
     """A borrower with four collateral assets of 10 ETH each and a debt of 20,000 USD."""
     market = deploy_market()
     tokens = [market.ether]
