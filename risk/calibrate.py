@@ -168,7 +168,7 @@ def check_gates(parameters: ParameterSet) -> None:
         if g["enforced"] and not g["passed"]
     ]
     if failed:
-        raise GateFailed(f"calibration fails {len(failed)} gates: {'; '.join(failed)}; keep the set in force")
+        raise GateFailed(f"calibration fails its gates: {'; '.join(failed)}; keep the set in force")
 
 
 def _underlyings(history: PriceHistory, config: CalibrationConfig) -> tuple[str, ...]:

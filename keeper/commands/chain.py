@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 from pydantic import SecretStr
+from rich.markup import escape
 
 from keeper.chain.rpc import Rpc
 from keeper.commands.common import (
@@ -23,6 +24,7 @@ from keeper.commands.common import (
     table,
 )
 from keeper.commands.doctor import examine
+from keeper.deploy.steps import Step
 from keeper.errors import ConfigError, Permanent
 from keeper.logging import redact_text
 from keeper.settings import load_settings
@@ -66,8 +68,14 @@ def deploy(
         console().print(plan_table(plan, done, rpc.fees().base_fee_wei))
     if not yes and not typer.confirm("send these transactions?", default=False, err=True):
         raise Permanent("nothing was sent; run again with --yes to send")
-    result = execute(plan, rpc, signer, file, progress=lambda stage, step: typer.echo(f"{stage:8} {step.id}", err=True))
+    result = execute(plan, rpc, signer, file, progress=_show_step)
     typer.echo(f"deployed {len(result.contracts)} contracts; manifest {path}", err=True)
+
+
+def _show_step(stage: str, step: Step) -> None:
+    """One line a step: the one that a stuck transaction stops at is the last."""
+    if stage not in {"intent", "mined", "done"}:
+        typer.echo(f"{stage:8} {step.id}", err=True)
 
 
 def doctor(
@@ -84,7 +92,7 @@ def doctor(
     else:
         made = table("doctor", "question", "", "answer")
         for item in found:
-            made.add_row(item.name, "ok" if item.ok else "FAILED", redact_text(item.detail))
+            made.add_row(item.name, "ok" if item.ok else "FAILED", escape(redact_text(item.detail)))
         console().print(made)
     wrong = [item.name for item in found if not item.ok]
     if wrong:

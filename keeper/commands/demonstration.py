@@ -6,14 +6,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-from keeper.commands.common import console, print_json, table
-from keeper.errors import Permanent
+from keeper.commands.common import console, print_json, table, usd
+from keeper.errors import ConfigError, Permanent
 from keeper.logging import configure
 
 REPORT = Path("out", "demo.html")
@@ -33,6 +33,7 @@ def demo(
 
     # Alerts are what the demonstration is about: they are in the report, not between the lines of the progress.
     configure("CRITICAL")
+    _check_writable(report)
     with progress() as show:
         totals = run_demo(data, report, seed=SEED if seed is None else seed, progress=show, hours=hours)
     if as_json:
@@ -40,7 +41,7 @@ def demo(
     else:
         made = table("demonstration", "what", "value", right=("value",))
         for name, value in totals.to_dict().items():
-            made.add_row(name.replace("_", " "), f"{value:,.1f}" if isinstance(value, float) else str(value))
+            made.add_row(*_line(name, value))
         out = console()
         out.print(made)
         out.print(f"report: {report}", markup=False)
@@ -48,6 +49,31 @@ def demo(
         raise Permanent(f"conservation is broken ({totals.conservation_faults[0]}); see the report")
     if totals.parity_mismatches > 0:
         raise Permanent(f"twin and engine differ {totals.parity_mismatches} times; see 'docs/margin-rule.md'")
+
+
+def _line(name: str, value: Any) -> tuple[str, str]:
+    """A total for people: wad as USD."""
+    if name.endswith("_wad"):
+        return f"{name.removesuffix('_wad').replace('_', ' ')}, USD", usd(value)
+    if isinstance(value, tuple | list):
+        return name.replace("_", " "), ", ".join(map(str, value)) or "none"
+    return name.replace("_", " "), f"{value:,.1f}" if isinstance(value, float) else str(value)
+
+
+def _check_writable(report: Path) -> None:
+    """Know before the minutes of the run, not after them, that the report cannot be written; leaves nothing behind."""
+    missing = [folder for folder in report.parents if not folder.exists()]
+    probe = report.with_suffix(report.suffix + ".part")
+    try:
+        report.parent.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+        for folder in missing:
+            folder.rmdir()
+    except OSError as error:
+        raise ConfigError(
+            f"report {report} cannot be written: {error.strerror}; choose another --report path"
+        ) from error
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from keeper.demo.stage import Stage, build_stage
 from keeper.demo.world import WAD
 from keeper.domain import ContractCall, Snapshot, Unknown
 from keeper.errors import Halt
+from risk.errors import GateFailed
 
 Progress = Callable[[str, float], None]
 SEED = 20_200_312
@@ -157,12 +158,20 @@ def _live(play: Play, say: Progress, hours: int | None) -> None:
         snapshot = play.check()
         play.daemon.book.observe(snapshot)
         if hour % RECALIBRATE_HOURS == 0:
-            play.daemon.recalibrate(snapshot, play.stage.config)
+            _recalibrate(play, snapshot, moment)
         for _ in range(TURNS_AN_HOUR):
             if not play.turn():
                 break
             play.stage.pass_time(TURN_S)
         _record(play, moment, {s: float(p) for s, p in zip(history.symbols, history.close[hour], strict=True)})
+
+
+def _recalibrate(play: Play, snapshot: Snapshot, ts: int) -> None:
+    """Calibrate as the keeper does: a set that fails its gates leaves the previous target in force."""
+    try:
+        play.daemon.recalibrate(snapshot, play.stage.config)
+    except GateFailed as error:
+        play.journal.incidents.append(Incident(ts, "CalibrationRefused", None, str(error)))
 
 
 def _record(play: Play, ts: int, prices: dict[str, float]) -> None:
@@ -228,6 +237,7 @@ def _totals(play: Play) -> Totals:
         ts = times.setdefault(event.block_number, chain.block(event.block_number).timestamp)
         account = event.args.get("account")
         play.journal.incidents.append(Incident(ts, event.name, account, _describe(event.name, dict(event.args))))
+    play.journal.incidents.sort(key=lambda incident: incident.ts)
     named = {name: [event for event in events if event.name == name] for name in SHOWN}
     bids = named["BidMade"]
     first = {(e.args["account"], e.args["auction"]): e.args["price_wad"] for e in reversed(bids)}

@@ -110,6 +110,14 @@ def test_bad_files_end_in_one_sentence(tmp_path: Path, change: Callable[[Bars], 
     assert not (tmp_path / "out").exists()
 
 
+def test_unwritable_report_is_said_before_the_run(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    done = run(tmp_path, "--report", "file/demo.html")
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert "report file/demo.html cannot be written: " in line
+
+
 @pytest.mark.xdist_group("demo")
 def test_a_mismatch_of_twin_and_engine_is_a_result_with_exit_code_1(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -161,7 +161,7 @@ def test_scales_the_contract_refuses_are_refused_here() -> None:
 
 def test_gates_refuse_and_name_themselves(past: PriceHistory, result: ParameterSet) -> None:
     strict = replace(CONFIG, gates=Gates(max_efficiency=1.01))
-    with pytest.raises(GateFailed, match=r"fails 1 gates: efficiency is 1\.\d+, limit 1.01; keep the set in force"):
+    with pytest.raises(GateFailed, match=r"fails its gates: efficiency is 1\.\d+, limit 1.01; keep the set in force"):
         calibrate(past, strict, np.random.default_rng(2))
     check_gates(result)
     with pytest.raises(GateFailed, match=r"ratio_p01 is 1\.\d+, limit 9"):
