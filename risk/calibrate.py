@@ -354,9 +354,9 @@ def _gates(
 ) -> dict[str, dict[str, Any]]:
     """Value, limit and verdict of each gate.
 
-    Coverage by the joint scenarios must always hold. Estimator error, cost, and coverage of lone underlyings are
-    enforced on a first set only: they jump on the day of a crash, and refusing then would keep in force what was right
-    before it.
+    Coverage by the joint scenarios must hold as long as an offset floor can give it. Estimator error, cost, and
+    coverage of lone underlyings are enforced on a first set only: they jump on the day of a crash, and refusing then
+    would keep in force what was right before it. With no offset left (a floor of 1) the scenarios are not what falls short.
     """
     error = max(e.error / max(e.long, 1e-9) for e in estimates)
     rows = [("es_relative_error", error, limits.max_relative_error, error <= limits.max_relative_error, first)]
@@ -364,7 +364,8 @@ def _gates(
     rows.append(("single_p01", lone, limits.min_single_p01, lone >= limits.min_single_p01, first))
     if (certificate := chosen.certificate) is not None:
         low, cost = certificate.ratio_p01, certificate.efficiency
-        rows.append(("ratio_p01", low, limits.min_ratio_p01, low >= limits.min_ratio_p01, True))
+        offset = chosen.offset_floor < 1.0
+        rows.append(("ratio_p01", low, limits.min_ratio_p01, low >= limits.min_ratio_p01, first or offset))
         rows.append(("efficiency", cost, limits.max_efficiency, cost <= limits.max_efficiency, first))
     return {
         name: {"value": value, "limit": limit, "passed": bool(passed), "enforced": enforced}

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import html
 import io
+from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -40,7 +41,7 @@ display:block;font-size:21px}
 margin:0;overflow-x:auto}figure svg{width:100%;height:auto;min-width:560px}
 figcaption{color:var(--dim);font-size:13px}.scroll{
 overflow-x:auto}table{border-collapse:collapse;width:100%;font-size:14px}
-th,td{text-align:left;padding:5px 10px;border-bottom:1px solid var(--line);white-space:nowrap}td.n,
+th,td{text-align:left;padding:5px 7px;border-bottom:1px solid var(--line);white-space:nowrap}td.n,
 th.n{text-align:right;
 font-variant-numeric:tabular-nums}.bad{color:#dc2626}.good{color:#16a34a}
 """
@@ -181,20 +182,24 @@ def _usd(value: int) -> str:
 
 def _account_table(journal: Journal) -> str:
     first, last = journal.hours[0].health, journal.hours[-1].health
-    seized = {item.account for item in journal.incidents if item.kind == "AuctionStarted"}
+    auctions = Counter(item.account for item in journal.incidents if item.kind == "AuctionStarted")
     rows = []
     for account in journal.accounts:
         if account.number not in first or account.number not in last:
             continue
         a, b = first[account.number], last[account.number]
         lowest = min(h.health[account.number].ratio for h in journal.hours)
-        mark = "<span class=bad>liquidated</span>" if account.number in seized else "<span class=good>kept</span>"
+        times = auctions[account.number]
+        mark = f"<span class=bad>liquidated {times} x</span>" if times else "<span class=good>kept</span>"
         rows.append(
             (str(account.number), html.escape(account.name), html.escape(account.kind), _usd(a.equity), _usd(a.mm),
              _usd(b.equity), _usd(b.mm), f"{lowest:.2f}" if lowest < 20 else "no risk", mark)
         )  # fmt: skip
     head = ("#", "account", "kind", "equity, start", "MM, start", "equity, end", "MM, end", "lowest ratio", "")
-    return _table(head, rows, frozenset({0, 3, 4, 5, 6, 7}))
+    note = (
+        "<p class=sub>Ratios at the end of an hour: an account liquidated within the hour is above the line again.</p>"
+    )
+    return _table(head, rows, frozenset({0, 3, 4, 5, 6, 7})) + note
 
 
 def _incident_table(journal: Journal) -> str:

@@ -204,7 +204,7 @@ def _fund_wad(play: Play, snapshot: Snapshot) -> int:
     return raw * scale
 
 
-def _describe(name: str, args: dict[str, Any]) -> str:
+def _describe(name: str, args: dict[str, Any], symbols: tuple[str, ...]) -> str:
     """One line for the report's list."""
     if name == "AuctionStarted":
         return f"equity {args['equity_mm'] / WAD:,.0f} against maintenance margin {args['mm'] / WAD:,.0f}"
@@ -215,7 +215,7 @@ def _describe(name: str, args: dict[str, Any]) -> str:
     if name == "AuctionEnded":
         return f"equity {args['equity_mm'] / WAD:,.0f} against maintenance margin {args['mm'] / WAD:,.0f}"
     if name == "PagePublished":
-        return f"underlying {args['underlying']}, epoch {args['epoch']}"
+        return f"{symbols[args['underlying']]}, epoch {args['epoch']}"
     if name == "JointPublished":
         return f"epoch {args['epoch']}, {args['count']} scenarios"
     return f"push {args['nonce']}, {len(args['changes'])} words" if name == "ParametersPushed" else ""
@@ -236,7 +236,9 @@ def _totals(play: Play) -> Totals:
     for event in events:
         ts = times.setdefault(event.block_number, chain.block(event.block_number).timestamp)
         account = event.args.get("account")
-        play.journal.incidents.append(Incident(ts, event.name, account, _describe(event.name, dict(event.args))))
+        play.journal.incidents.append(
+            Incident(ts, event.name, account, _describe(event.name, dict(event.args), play.path.symbols))
+        )
     play.journal.incidents.sort(key=lambda incident: incident.ts)
     named = {name: [event for event in events if event.name == name] for name in SHOWN}
     bids = named["BidMade"]

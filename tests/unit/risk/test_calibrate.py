@@ -164,8 +164,13 @@ def test_gates_refuse_and_name_themselves(past: PriceHistory, result: ParameterS
     with pytest.raises(GateFailed, match=r"fails its gates: efficiency is 1\.\d+, limit 1.01; keep the set in force"):
         calibrate(past, strict, np.random.default_rng(2))
     check_gates(result)
+    wanting = replace(CONFIG, gates=Gates(min_ratio_p01=9.0))
     with pytest.raises(GateFailed, match=r"ratio_p01 is 1\.\d+, limit 9"):
-        calibrate(past, replace(CONFIG, gates=Gates(min_ratio_p01=9.0)), np.random.default_rng(2), previous=result)
+        calibrate(past, wanting, np.random.default_rng(2))
+    # a later set is not refused when no offset is left to take away: the one before it would cover even less
+    later = calibrate(past, wanting, np.random.default_rng(2), previous=result)
+    assert later.global_parameters.offset_floor_bps == 10_000
+    assert not later.provenance.diagnostics["gates"]["ratio_p01"]["passed"]
 
 
 def test_offset_floor_rises_where_scenarios_do_not_cover(past: PriceHistory, result: ParameterSet) -> None:
