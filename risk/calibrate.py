@@ -356,7 +356,8 @@ def _gates(
 
     Coverage by the joint scenarios must hold as long as an offset floor can give it. Estimator error, cost, and
     coverage of lone underlyings are enforced on a first set only: they jump on the day of a crash, and refusing then
-    would keep in force what was right before it. With no offset left (a floor of 1) the scenarios are not what falls short.
+    would keep in force what was right before it. With no offset left (a floor of 1) it is not the scenarios that fall
+    short.
     """
     error = max(e.error / max(e.long, 1e-9) for e in estimates)
     rows = [("es_relative_error", error, limits.max_relative_error, error <= limits.max_relative_error, first)]
