@@ -255,9 +255,10 @@ def measure() -> Iterator[tuple[str, int]]:
 
 
 def main() -> int:
-    """Print the figures; returns 1 when one misses its target."""
+    """Print the figures; with ``--check``, returns 1 when one misses its target."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", action="store_true", help="plain numbers by key")
+    parser.add_argument("--check", action="store_true", help="exit code 1 when a figure misses its target")
     options = parser.parse_args()
     figures = dict(measure())
     if options.json:
@@ -268,7 +269,7 @@ def main() -> int:
             verdict = "[green]met[/]" if gas <= TARGETS[key] else "[red]missed[/]"
             table.add_row(key, f"{gas:,}", f"{TARGETS[key]:,}", verdict)
         Console().print(table)
-    return 0 if all(gas <= TARGETS[key] for key, gas in figures.items()) else 1
+    return 1 if options.check and any(gas > TARGETS[key] for key, gas in figures.items()) else 0
 
 
 if __name__ == "__main__":
