@@ -228,13 +228,25 @@ class KeeperProcess:
 def settle_in(week: Week, keeper: KeeperProcess, bidder: Resident, town: Town) -> list[Resident]:
     people = [person for person in population(SYMBOLS) if person.name in NAMES]
     residents = [town.move_in(person) for person in people]
-    keeper.settle()
-    snapshot = week.chain.snapshot()
+    snapshot = published(week, keeper)
     makers = [item for item in residents if item.person.kind == "market maker"]
     for item in residents:
         town.trade(item, makers, snapshot)
         town.draw(item)
     return [*residents, bidder]
+
+
+def published(week: Week, keeper: KeeperProcess) -> Snapshot:
+    """Wait for the first pages: cycles are quiet while the first calibration runs beside them."""
+    deadline = time.monotonic() + 3 * SETTLE_S
+    while time.monotonic() < deadline:
+        keeper.settle()
+        snapshot = week.chain.snapshot()
+        market = snapshot.market
+        if not isinstance(market, Unknown) and len(market.pages) == len(SYMBOLS) and market.joint is not None:
+            return snapshot
+        time.sleep(0.2)
+    raise AssertionError(f"the keeper has not published its first pages\n{keeper.tail()}")
 
 
 def play(week: Week, hour: int) -> None:
