@@ -2,7 +2,7 @@
 # pragma evm-version prague
 # SPDX-License-Identifier: AGPL-3.0-only
 """
-@title Settable state, prices, funding and parameters
+@title Settable state, prices, marks and parameters
 @notice Stands in for MarginAccounts, PriceOracle, InstrumentRegistry and RiskParameters of a MarginEngine under test, so
         that any state can be given to it. Tests only. RiskTable.read clashes with PriceOracle.read: see TableFixture.
 """
@@ -10,7 +10,7 @@
 words_of: HashMap[uint256, DynArray[uint256, 128]]
 prices: HashMap[uint256, HashMap[uint256, uint256]]
 parameters: HashMap[uint256, HashMap[uint256, uint256]]
-funding_of: HashMap[uint256, uint256]
+marks_of: HashMap[uint256, uint256]
 
 
 @external
@@ -30,9 +30,10 @@ def set_word(kind: uint256, id: uint256, word: uint256):
     self.parameters[kind][id] = word
 
 
+# settlement price | carry << 128 of a delta-one instrument; bit 0..15 perpetual, 16..31 slot 254, 32..47 slot 253
 @external
-def set_funding(underlying: uint256, index_wad: int256):
-    self.funding_of[underlying] = convert(convert(index_wad, bytes32), uint256)
+def set_mark(bit: uint256, word: uint256):
+    self.marks_of[bit] = word
 
 
 @external
@@ -56,11 +57,12 @@ def read(underlyings: uint256, collaterals: uint256) -> DynArray[uint256, 32]:
 
 @external
 @view
-def funding(underlyings: uint256) -> DynArray[uint256, 16]:
-    result: DynArray[uint256, 16] = []
-    for i: uint256 in range(16):
-        if (underlyings >> i) & 1 == 1:
-            result.append(self.funding_of[i])
+def marks(bitmap: uint256) -> DynArray[uint256, 48]:
+    result: DynArray[uint256, 48] = []
+    for u: uint256 in range(16):
+        for bit: uint256 in [u, u + 16, u + 32]:
+            if (bitmap >> bit) & 1 == 1:
+                result.append(self.marks_of[bit])
     return result
 
 
