@@ -5,7 +5,8 @@
 """
 @title Trades from two signed orders
 @notice Anybody who holds a buy and a sell order that cross may match them, wholly or in part. Orders are EIP-712 messages
-        of an account's owner or operator, a key or an EIP-1271 contract. Margin is MarginAccounts' business.
+        of an account's owner, or of an operator with the right TRADE; a key or an EIP-1271 contract. Margin and the price
+        band are MarginAccounts' business. docs/venues.md: how another venue plugs in.
 """
 
 from snekmate.auth import ownable
@@ -13,6 +14,7 @@ from snekmate.auth import ownable_2step
 from snekmate.utils import eip712_domain_separator
 from snekmate.utils import signature_checker
 
+from contracts.interfaces import IInstrumentRegistry
 from contracts.interfaces import IMarginAccounts
 from contracts.modules import constants as c
 from contracts.modules import errors_venue as err
@@ -34,17 +36,21 @@ exports: (
 exports: eip712_domain_separator.eip712Domain
 
 
-# prices in USD wad; max_fee_bps of the traded value; expires_at in unix s; salt tells equal orders apart
+# serial: the instrument's listing (InstrumentRegistry), as a slot is used again after an option has ended; prices in USD
+# wad; lots 1e-6 units, min_fill_lots the least that one match may trade unless less is left; max_fee_bps of the traded
+# value; expires_at in unix s; nonce: any number below 2^256, orders that share one are cancelled together
 struct Order:
     account: uint256
     signer: address
     instrument: uint256
+    serial: uint256
     is_buy: bool
     lots: uint256
+    min_fill_lots: uint256
     limit_price_wad: uint256
     max_fee_bps: uint256
     expires_at: uint256
-    salt: uint256
+    nonce: uint256
 
 
 event OrdersMatched:
@@ -57,10 +63,12 @@ event OrdersMatched:
     sell_filled_lots: uint256
 
 
-event OrderCancelled:
-    order_hash: indexed(bytes32)
+# the bits that are set from now on of word = nonce >> 8
+event NoncesCancelled:
     account: indexed(uint256)
-    sender: indexed(address)
+    word: indexed(uint256)
+    bitmap: uint256
+    sender: address
 
 
 event FeeSet:
@@ -68,31 +76,38 @@ event FeeSet:
 
 
 ORDER_TYPE_HASH: public(constant(bytes32)) = keccak256(
-    "Order(uint256 account,address signer,uint256 instrument,bool is_buy,uint256 lots,uint256 limit_price_wad,uint256 max_fee_bps,uint256 expires_at,uint256 salt)"
+    "Order(uint256 account,address signer,uint256 instrument,uint256 serial,bool is_buy,uint256 lots,uint256 min_fill_lots,uint256 limit_price_wad,uint256 max_fee_bps,uint256 expires_at,uint256 nonce)"
 )
 # far above any venue's fee, far below what would be theft
 MAX_FEE_BPS: public(constant(uint256)) = 100
 
+# a right of MarginAccounts' operators
+RIGHT_TRADE: constant(uint256) = 1
+
 ACCOUNTS: public(immutable(IMarginAccounts))
+REGISTRY: public(immutable(IInstrumentRegistry))
 
 # of the traded value, from each side
 fee_bps: public(uint256)
 # by order hash
 filled_lots: public(HashMap[bytes32, uint256])
-is_cancelled: public(HashMap[bytes32, bool])
+# account -> nonce >> 8 -> one bit a nonce
+cancelled: public(HashMap[uint256, HashMap[uint256, uint256]])
 
 
 @deploy
-def __init__(governance: address, accounts: address):
+def __init__(governance: address, accounts: address, registry: address):
     """
     @param governance Owner: sets the fee inside its bound
     @param accounts MarginAccounts, which must have allowed this venue
+    @param registry InstrumentRegistry: which listing a number means
     """
     ownable.__init__()
     ownable_2step.__init__()
     eip712_domain_separator.__init__("Ballast", "1")
     ownable._transfer_ownership(governance)
     ACCOUNTS = IMarginAccounts(accounts)
+    REGISTRY = IInstrumentRegistry(registry)
 
 
 @external
@@ -118,11 +133,14 @@ def match_orders(
 ):
     """
     @notice Trades `lots` between two signed orders at a price inside both limits; anybody may call
+    @dev Abuse: whoever matches chooses the price between the two limits, so a limit must be a price that the signer
+         accepts. A match that would leave either side below its margin reverts and fills nothing.
     @param lots 1e-6 units; at most what is left of either order
     @param price_wad USD wad per unit
     """
     assert buy.is_buy and not sell.is_buy, err.SIDES
-    assert buy.instrument == sell.instrument, err.INSTRUMENT
+    assert buy.instrument == sell.instrument and buy.serial == sell.serial, err.INSTRUMENT
+    assert buy.serial == (staticcall REGISTRY.listing(buy.instrument))[0], err.SERIAL
     assert lots > 0, err.ZERO_LOTS
     assert price_wad <= buy.limit_price_wad and price_wad >= sell.limit_price_wad, err.PRICE
     fee_bps: uint256 = self.fee_bps
@@ -153,14 +171,18 @@ def match_orders(
 
 
 @external
-def cancel(order: Order):
+def cancel_nonces(account: uint256, word: uint256, bitmap: uint256):
     """
-    @notice Stops an order for good; the account's owner or an operator
+    @notice Stops for good every order of an account whose nonce is one of these; its owner, or an operator with the right
+            TRADE
+    @param account Account number
+    @param word nonce >> 8
+    @param bitmap Bit nonce & 255 of each nonce to stop; 2^256-1 stops all 256 of them
     """
-    assert staticcall ACCOUNTS.is_authorised(order.account, msg.sender), err.SIGNER
-    order_hash: bytes32 = self._hash(order)
-    self.is_cancelled[order_hash] = True
-    log OrderCancelled(order_hash=order_hash, account=order.account, sender=msg.sender)
+    assert staticcall ACCOUNTS.has_right(account, msg.sender, RIGHT_TRADE), err.SIGNER
+    bits: uint256 = self.cancelled[account][word] | bitmap
+    self.cancelled[account][word] = bits
+    log NoncesCancelled(account=account, word=word, bitmap=bits, sender=msg.sender)
 
 
 @external
@@ -180,14 +202,17 @@ def _use(order: Order, signature: Bytes[65], lots: uint256, fee_bps: uint256) ->
     """
     order_hash: bytes32 = self._hash(order)
     assert block.timestamp <= order.expires_at, err.EXPIRED
-    assert not self.is_cancelled[order_hash], err.CANCELLED
+    cancelled: uint256 = self.cancelled[order.account][order.nonce >> 8]
+    assert (cancelled >> (order.nonce & 255)) & 1 == 0, err.CANCELLED
     assert fee_bps <= order.max_fee_bps, err.FEE
     filled: uint256 = self.filled_lots[order_hash] + lots
     assert filled <= order.lots, err.LOTS
+    # many tiny matches would cost their signer a rounded-up fee and a settlement each
+    assert lots >= order.min_fill_lots or filled == order.lots, err.MIN_FILL
     self.filled_lots[order_hash] = filled
     # a failed recovery gives zero, and account 0 or one that does not exist may have that as its owner
     assert order.signer != empty(address), err.SIGNER
-    assert staticcall ACCOUNTS.is_authorised(order.account, order.signer), err.SIGNER
+    assert staticcall ACCOUNTS.has_right(order.account, order.signer, RIGHT_TRADE), err.SIGNER
     assert signature_checker._is_valid_signature_now(order.signer, order_hash, signature), err.SIGNATURE
     return order_hash
 

@@ -59,41 +59,65 @@ def _buffered(mm: uint256, buffer_bps: uint256) -> int256:
 
 @internal
 @pure
-def _max_fraction(equity_mm: int256, target: int256, price: uint256) -> uint256:
+def _max_fraction(equity_mm: int256, target: int256, price: uint256, fixed: uint256) -> uint256:
     """
-    @notice Least fraction whose sale at `price` for the whole brings maintenance equity to `target` of the rest
-    @dev Selling f leaves (1-f)*equity_mm + f*price against (1-f)*target; equal at
-         f = (target - equity_mm) / (target - equity_mm + price).
+    @notice Least fraction whose sale at `price` for the whole brings maintenance equity to the target of the rest
+    @dev `fixed` is the part of the target that does not shrink with the account. Selling f leaves
+         (1-f)*equity_mm + f*price against (1-f)*(target - fixed) + fixed; equal at
+         f = (target - equity_mm) / (target - equity_mm + price - fixed).
     @return 0 when nothing is missing, at most 1e18. Up: the target is reached.
     """
     if equity_mm >= target:
         return 0
     missing: uint256 = convert(target - equity_mm, uint256)
-    return fixed_math._mul_div_up(missing, c.WAD, missing + price)
+    if price <= fixed:
+        return c.WAD
+    return fixed_math._mul_div_up(missing, c.WAD, missing + price - fixed)
 
 
 @internal
 @pure
-def _whole_if_dust(fraction_wad: uint256, mm: uint256, min_mm: uint256) -> uint256:
+def _size(equity_mark: int256, equity_mm: int256, mm: uint256) -> uint256:
     """
-    @notice The fraction, or 1 when the rest would have a requirement below `min_mm`, too small to be worth a bid
+    @notice What holding the account takes in all, wad: MM and the haircuts of its collateral
+    @dev MM alone would call an account dust that has a million of collateral and debt but no position.
     """
-    if mm * (c.WAD - fraction_wad) < min_mm * c.WAD:
+    return mm + convert(max(equity_mark - equity_mm, 0), uint256)
+
+
+@internal
+@pure
+def _legs_reward_wad(relief: uint256, size: uint256, equity_mark: uint256, discount_wad: uint256) -> uint256:
+    """
+    @notice What a bidder for single legs is paid: as much for each unit by which the account's size falls as a bidder for a
+            fraction of everything earns, equity * discount / size. Down: favours the account.
+    """
+    gain_wad: uint256 = fixed_math._mul_div_down(equity_mark, discount_wad, c.WAD)
+    return fixed_math._mul_div_down(relief, gain_wad, size)
+
+
+@internal
+@pure
+def _whole_if_dust(fraction_wad: uint256, size: uint256, min_size: uint256) -> uint256:
+    """
+    @notice The fraction, or 1 when the size of the rest would be below `min_size`, too small to be worth a bid
+    """
+    if size * (c.WAD - fraction_wad) < min_size * c.WAD:
         return c.WAD
     return fraction_wad
 
 
 @internal
 @pure
-def _payout_wad(equity_mark: int256, mm: uint256, elapsed_s: uint256, duration_s: uint256) -> uint256:
+def _payout_wad(equity_mark: int256, size: uint256, elapsed_s: uint256, duration_s: uint256) -> uint256:
     """
     @notice What a bidder is paid for taking the whole of an insolvent account
     @dev Starts at what covers the negative equity, so that the bidder takes an account worth zero; rises linearly to
-         what leaves the bidder with equity of MM. When equity at mark is positive (nobody bid while it was sold)
-         that is the difference to MM.
+         what leaves the bidder with equity of the account's size. When equity at mark is positive (nobody bid while it
+         was sold) that is the difference to it.
     """
     loss: uint256 = 0
-    reward: uint256 = mm
+    reward: uint256 = size
     if equity_mark < 0:
         loss = convert(-equity_mark, uint256)
     else:
