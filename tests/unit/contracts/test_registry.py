@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""InstrumentRegistry: listing, funding, expiry."""
+"""InstrumentRegistry: underlyings, roles, options and their slots."""
 
 from __future__ import annotations
 
@@ -8,217 +8,264 @@ from collections.abc import Iterator
 import boa
 import pytest
 
-from tests.support.ledger import (
+from tests.support.registry_world import (
     BTC,
-    BTC_PERP,
     ETH,
-    ETH_PERP,
     GOVERNANCE,
     HEARTBEAT_S,
-    HOUR_S,
     KEEPER,
+    LISTER,
+    LISTER_ROLE,
+    MAX_EXPIRY_S,
+    PERP,
+    ROWS,
     STRANGER,
     WAD,
-    Ledger,
-    deploy_ledger,
-    signed,
+    RegistryWorld,
+    deploy_registry,
 )
 
-LISTER = boa.env.generate_address("lister")
-DAY_S = 86_400
+NOT_OWNER = "ownable: caller is not the owner"
 
 
 @pytest.fixture(scope="module")
-def deployment() -> Ledger:
-    return deploy_ledger()
+def deployment() -> RegistryWorld:
+    return deploy_registry()
 
 
 @pytest.fixture
-def ledger(deployment: Ledger) -> Iterator[Ledger]:
+def world(deployment: RegistryWorld) -> Iterator[RegistryWorld]:
     with boa.env.anchor():
         yield deployment
 
 
-def next_hour(hours: int = 1) -> int:
-    return (int(boa.env.timestamp) // HOUR_S + hours) * HOUR_S
+# --- underlyings -----------------------------------------------------------------------------------------------------
 
 
-def test_sixteen_underlyings(ledger: Ledger) -> None:
-    registry = ledger.registry
-    with boa.reverts("ownable: caller is not the owner"):
-        registry.list_underlying("SOL", True, sender=KEEPER)
+def test_sixteen_underlyings(world: RegistryWorld) -> None:
+    registry = world.registry
+    with boa.reverts(NOT_OWNER):
+        registry.list_underlying("SOL", True, sender=LISTER)
     for k in range(2, 16):
         assert registry.list_underlying(f"U{k}", k % 2 == 0, sender=GOVERNANCE) == k
     with boa.reverts("registry: full"):
         registry.list_underlying("U16", True, sender=GOVERNANCE)
     assert registry.underlying_count() == 16
     assert registry.underlying_info(3) == ("U3", False, 0)
-    assert registry.check_tradable(2 << 8 | 255)
+    assert registry.underlying_info(4) == ("U4", True, 0)
+    assert registry.check_tradable(2 << 8 | PERP)
     with boa.reverts("registry: not tradable"):
-        registry.check_tradable(3 << 8 | 255)
+        registry.check_tradable(3 << 8 | PERP)
     with boa.reverts("registry: unknown underlying"):
         registry.underlying_info(16)
 
 
-def test_listing_an_option(ledger: Ledger) -> None:
-    registry = ledger.registry
-    expiry = next_hour(5)
+def test_what_listing_an_underlying_logs(world: RegistryWorld) -> None:
+    registry = world.registry
+    registry.list_underlying("SOL", True, sender=GOVERNANCE)
+    listed, perp = registry.get_logs()
+    assert (listed.underlying, listed.symbol, listed.has_perp) == (2, "SOL", True)
+    assert (perp.instrument, perp.underlying, perp.serial) == (2 << 8 | PERP, 2, 3)
+    registry.list_underlying("GAS", False, sender=GOVERNANCE)
+    assert len(registry.get_logs()) == 1
+    assert registry.serial_of(3 << 8 | PERP) == 0
+
+
+# --- roles -----------------------------------------------------------------------------------------------------------
+
+
+def test_roles_are_granted_and_revoked_by_governance(world: RegistryWorld) -> None:
+    registry = world.registry
+    with boa.reverts(NOT_OWNER):
+        registry.set_role(LISTER_ROLE, STRANGER, True, sender=LISTER)
+    for role in (0, 3):
+        with boa.reverts("registry: not authorised"):
+            registry.set_role(role, LISTER, True, sender=GOVERNANCE)
+    world.option(ETH, 2_000, world.hour())
+    registry.set_role(LISTER_ROLE, LISTER, False, sender=GOVERNANCE)
+    (log,) = registry.get_logs()
+    assert (log.role, log.who, log.allowed) == (LISTER_ROLE, LISTER, False)
+    with boa.reverts("registry: not authorised"):
+        world.option(ETH, 2_100, world.hour())
+
+
+@pytest.mark.parametrize("who", [KEEPER, STRANGER])
+def test_who_may_not_list(world: RegistryWorld, who: str) -> None:
+    with boa.reverts("registry: not authorised"):
+        world.registry.list_option(ETH, world.hour(), 2_000 * WAD, True, sender=who)
+    with boa.reverts("registry: not authorised"):
+        world.registry.list_future(ETH, world.hour(), sender=who)
+
+
+def test_accounts_are_named_once(world: RegistryWorld) -> None:
+    fresh = boa.load("contracts/InstrumentRegistry.vy", GOVERNANCE, world.oracle.address)
+    with boa.reverts(NOT_OWNER):
+        fresh.set_accounts(world.open.address, sender=STRANGER)
+    with boa.reverts("registry: accounts"):
+        fresh.set_accounts("0x" + "00" * 20, sender=GOVERNANCE)
+    fresh.set_accounts(world.open.address, sender=GOVERNANCE)
+    assert fresh.get_logs()[0].accounts == world.open.address == fresh.accounts()
+    with boa.reverts("registry: accounts"):
+        fresh.set_accounts(STRANGER, sender=GOVERNANCE)
+    with boa.reverts("registry: accounts"):
+        world.registry.set_accounts(world.open.address, sender=GOVERNANCE)
+
+
+# --- options ---------------------------------------------------------------------------------------------------------
+
+
+def test_listing_an_option(world: RegistryWorld) -> None:
+    registry, expiry = world.registry, world.hour(5)
     assert registry.list_option(BTC, expiry, 60_000 * WAD, False, sender=GOVERNANCE) == 256
     (log,) = registry.get_logs()
-    assert (log.instrument, log.underlying, log.expiry, log.strike_wad, log.is_call) == (
-        256, BTC, expiry, 60_000 * WAD, False,
+    assert (log.instrument, log.underlying, log.expiry, log.strike_wad, log.is_call, log.serial) == (
+        256, BTC, expiry, 60_000 * WAD, False, 3,
     )  # fmt: skip
     assert registry.option_info(256) == (expiry, 60_000 * WAD, False)
     assert registry.option_info(257) == (0, 0, False)
     assert (registry.row_count(BTC), registry.row_count(ETH)) == (1, 0)
-    assert registry.list_option(BTC, expiry, 60_000 * WAD, True, sender=GOVERNANCE) == 257
-    with boa.reverts("registry: option exists"):
-        registry.list_option(BTC, expiry, 60_000 * WAD, True, sender=GOVERNANCE)
-    assert registry.list_option(ETH, expiry, 60_000 * WAD, True, sender=GOVERNANCE) == 0
+    assert world.option(BTC, 60_000, expiry) == 257
+    with boa.reverts("registry: exists"):
+        world.option(BTC, 60_000, expiry)
+    assert world.option(ETH, 6_000, expiry) == 0
+    assert registry.underlying_info(BTC) == ("BTC", True, 2)
+    assert registry.listing_count() == 5
 
 
-def test_255_slots(ledger: Ledger) -> None:
-    expiry = next_hour()
-    for k in range(255):
-        ledger.registry.list_option(ETH, expiry, (k + 1) * WAD, True, sender=GOVERNANCE)
-    assert ledger.registry.row_count(ETH) == 255
+def test_everything_about_an_option(world: RegistryWorld) -> None:
+    registry, expiry = world.registry, world.hour(5)
+    option, now = world.option(ETH, 1_900, expiry, is_call=False), world.now()
+    assert registry.instrument_info(option) == (3, expiry, 1_900 * WAD, False, 3, now, False, 0)
+    assert registry.listing(option) == (3, now, True)
+    assert (registry.serial_of(option), registry.listed_at(option)) == (3, now)
+    assert registry.instrument_info(option + 1) == (0, 0, 0, False, 0, 0, False, 0)
+    for view in (registry.listing, registry.check_tradable):
+        for unlisted in (option + 1, 2 << 8 | PERP, 16 << 8 | option, 2**255):
+            with boa.reverts("registry: not tradable"):
+                view(unlisted)
+    world.travel_to(expiry - 1)
+    assert registry.check_tradable(option)
+    world.travel_to(expiry)
+    for view in (registry.listing, registry.check_tradable):
+        with boa.reverts("registry: expired"):
+            view(option)
+
+
+def test_delta_one_instruments_are_not_options(world: RegistryWorld) -> None:
+    future = world.registry.list_future(ETH, world.hour(5), sender=LISTER)
+    world.registry.set_basis(future, 123, sender=KEEPER)
+    assert world.registry.option_info(future) == world.registry.option_info(PERP) == (0, 0, False)
+
+
+def test_253_slots(world: RegistryWorld) -> None:
+    """A lister can fill an underlying; governance empties it again, one option at a time, without waiting."""
+    registry, expiry = world.registry, world.hour()
+    for k in range(ROWS):
+        assert world.option(ETH, 2_000 + k, expiry) == k
+    assert registry.row_count(ETH) == ROWS
     with boa.reverts("registry: full"):
-        ledger.registry.list_option(ETH, expiry, 256 * WAD, True, sender=GOVERNANCE)
-    assert ledger.registry.check_tradable(ETH_PERP)
+        world.option(ETH, 1_999, expiry)
+    assert world.option(BTC, 50_000, expiry) == 256
+    assert registry.list_future(ETH, expiry, sender=LISTER) == 254
+    assert registry.list_future(ETH, expiry + 3_600, sender=LISTER) == 253
+    registry.set_role(LISTER_ROLE, LISTER, False, sender=GOVERNANCE)
+    for slot in (252, 8, 127):
+        with boa.reverts("registry: not expired"):
+            registry.retire(slot, sender=STRANGER)
+        registry.retire(slot, sender=GOVERNANCE)
+    for slot in (8, 127, 252):  # the lowest first
+        assert registry.list_option(ETH, expiry, (1_000 + slot) * WAD, True, sender=GOVERNANCE) == slot
+    assert registry.row_count(ETH) == ROWS
+
+
+def test_the_lowest_free_slot(world: RegistryWorld) -> None:
+    """Every slot can be found again."""
+    expiry = world.hour()
+    for k in range(ROWS):
+        world.option(ETH, 2_000 + k, expiry)
+    for slot in range(ROWS):
+        world.registry.retire(slot, sender=GOVERNANCE)
+        assert world.option(ETH, 2_000 + slot, expiry) == slot
 
 
 @pytest.mark.parametrize(
-    ("underlying", "hours", "strike_wad", "reason"),
+    ("underlying", "offset_s", "strike_wad", "reason"),
     [
-        (2, 1, WAD, "registry: unknown underlying"),
-        (0, 0, WAD, "registry: expiry"),
-        (0, 24 * 733, WAD, "registry: expiry"),
-        (0, 1, 0, "registry: strike"),
-        (0, 1, 2**90, "registry: strike"),
+        (2, 0, 2_000 * WAD, "registry: unknown underlying"),
+        (ETH, 60, 2_000 * WAD, "registry: expiry"),
+        (ETH, -3_600, 2_000 * WAD, "registry: expiry"),
+        (ETH, MAX_EXPIRY_S, 2_000 * WAD, "registry: expiry"),
+        (ETH, 0, 0, "registry: strike"),
+        (ETH, 0, 100 * WAD - 1, "registry: strike"),
+        (ETH, 0, 40_000 * WAD + 1, "registry: strike"),
+        (ETH, 0, 2**90, "registry: strike"),
+        (ETH, 0, 2**256 - 1, "registry: strike"),
     ],
 )
-def test_options_that_make_no_sense(ledger: Ledger, underlying: int, hours: int, strike_wad: int, reason: str) -> None:
+def test_options_that_make_no_sense(
+    world: RegistryWorld, underlying: int, offset_s: int, strike_wad: int, reason: str
+) -> None:
     with boa.reverts(reason):
-        ledger.registry.list_option(underlying, next_hour(hours), strike_wad, True, sender=GOVERNANCE)
-    ledger.registry.list_option(0, next_hour(), 2**90 - 1, True, sender=GOVERNANCE)
+        world.registry.list_option(underlying, world.hour() + offset_s, strike_wad, True, sender=GOVERNANCE)
 
 
-def test_expiries_are_on_the_hour(ledger: Ledger) -> None:
+def test_the_edges_of_strike_and_expiry(world: RegistryWorld) -> None:
+    """A twentieth and twenty times of 2,000 USD; an expiry that is now has passed."""
+    for strike_wad in (100 * WAD, 40_000 * WAD):
+        world.registry.list_option(ETH, world.hour(), strike_wad, True, sender=LISTER)
+    world.option(ETH, 2_000, (world.now() + MAX_EXPIRY_S) // 3_600 * 3_600)
+    world.travel_to(world.hour())
     with boa.reverts("registry: expiry"):
-        ledger.registry.list_option(ETH, next_hour() + 60, WAD, True, sender=GOVERNANCE)
+        world.option(ETH, 2_000, world.now())
+    world.option(ETH, 2_000, world.now() + 3_600)
 
 
-def test_a_lister_lists_and_does_nothing_else(ledger: Ledger) -> None:
-    registry = ledger.registry
-    with boa.reverts("registry: not authorised"):
-        registry.list_option(ETH, next_hour(), WAD, True, sender=LISTER)
-    with boa.reverts("registry: not authorised"):
-        registry.set_role(3, LISTER, True, sender=GOVERNANCE)
-    registry.set_role(1, LISTER, True, sender=GOVERNANCE)
-    registry.list_option(ETH, next_hour(), WAD, True, sender=LISTER)
-    with boa.reverts("ownable: caller is not the owner"):
-        registry.list_underlying("SOL", True, sender=LISTER)
-    with boa.reverts("ownable: caller is not the owner"):
-        registry.set_role(1, STRANGER, True, sender=LISTER)
-    with boa.reverts("registry: not authorised"):
-        registry.set_funding_rate(ETH, 0, sender=LISTER)
-    registry.set_role(1, LISTER, False, sender=GOVERNANCE)
-    with boa.reverts("registry: not authorised"):
-        registry.list_option(ETH, next_hour(), 2 * WAD, True, sender=LISTER)
+def test_a_strike_below_2_to_the_90(world: RegistryWorld) -> None:
+    """The bits of a strike never reach those of the expiry."""
+    world.feeds[ETH].set_answer(2**86 // 10**10)
+    with boa.reverts("registry: strike"):
+        world.registry.list_option(ETH, world.hour(), 2**90, True, sender=LISTER)
+    expiry = world.hour()
+    option = world.registry.list_option(ETH, expiry, 2**90 - 1, False, sender=LISTER)
+    assert world.registry.option_info(option) == (expiry, 2**90 - 1, False)
 
 
-# --- funding ---------------------------------------------------------------------------------------------------------
-
-
-def index(ledger: Ledger, underlying: int) -> int:
-    return signed(ledger.registry.funding(1 << underlying)[0], 256)
-
-
-@pytest.mark.parametrize("sign", [1, -1])
-def test_funding_grows_with_time(ledger: Ledger, sign: int) -> None:
-    rate = sign * 5 * 10**13
-    ledger.registry.set_funding_rate(BTC, rate, sender=KEEPER)
-    start = int(boa.env.timestamp)
-    boa.env.time_travel(seconds=1_000)
-    assert index(ledger, BTC) == rate * (int(boa.env.timestamp) - start)
-    assert index(ledger, ETH) == 0
-    assert [signed(word, 256) for word in ledger.registry.funding(0b111)] == [0, index(ledger, BTC), 0]
-    ledger.registry.set_funding_rate(BTC, -2 * rate, sender=KEEPER)
-    (log,) = ledger.registry.get_logs()
-    turned = log.index_wad
-    assert (log.underlying, log.rate_wad_per_s) == (BTC, -2 * rate)
-    now = int(boa.env.timestamp)
-    boa.env.time_travel(seconds=10)
-    assert index(ledger, BTC) == turned - 2 * rate * (int(boa.env.timestamp) - now)
-
-
-def test_a_rate_lapses_after_a_day(ledger: Ledger) -> None:
-    ledger.registry.set_funding_rate(ETH, 10**13, sender=KEEPER)
-    boa.env.time_travel(seconds=DAY_S)
-    assert index(ledger, ETH) == 10**13 * DAY_S
-    boa.env.time_travel(seconds=DAY_S)
-    assert index(ledger, ETH) == 10**13 * DAY_S
-
-
-def test_the_bound_of_funding(ledger: Ledger) -> None:
-    """3 % of 2,000 USD a day."""
-    registry = ledger.registry
-    bound = 60 * WAD // DAY_S
-    for rate in (bound, -bound):
-        registry.set_funding_rate(ETH, rate, sender=KEEPER)
-        assert registry.funding_rate(ETH)[0] == rate
-    for rate in (bound + 1, -bound - 1, -(2**255), 2**255 - 1):
-        with boa.reverts("registry: funding above bound"):
-            registry.set_funding_rate(ETH, rate, sender=KEEPER)
-    with boa.reverts("registry: funding above bound"):
-        registry.set_max_funding(1_001, sender=GOVERNANCE)
-    registry.set_max_funding(0, sender=GOVERNANCE)
-    with boa.reverts("registry: funding above bound"):
-        registry.set_funding_rate(ETH, 1, sender=KEEPER)
-
-
-def test_funding_needs_a_keeper_a_perpetual_and_a_price(ledger: Ledger) -> None:
-    registry = ledger.registry
-    registry.list_underlying("SOL", False, sender=GOVERNANCE)
-    with boa.reverts("registry: not authorised"):
-        registry.set_funding_rate(ETH, 0, sender=GOVERNANCE)
-    with boa.reverts("registry: no perpetual"):
-        registry.set_funding_rate(2, 0, sender=KEEPER)
-    with boa.reverts("registry: unknown underlying"):
-        registry.set_funding_rate(3, 0, sender=KEEPER)
+def test_a_strike_needs_a_fresh_price(world: RegistryWorld) -> None:
     boa.env.time_travel(seconds=HEARTBEAT_S + 1)
-    with boa.reverts("registry: price dead"):
-        registry.set_funding_rate(ETH, 0, sender=KEEPER)
+    with boa.reverts("registry: price not fresh"):
+        world.option(ETH, 2_000, world.hour())
+    world.touch()
+    world.option(ETH, 2_000, world.hour())
 
 
-# --- expiry ----------------------------------------------------------------------------------------------------------
+# --- reduce-only -----------------------------------------------------------------------------------------------------
 
 
-def test_settling_an_expiry(ledger: Ledger) -> None:
-    registry, feed = ledger.registry, ledger.feeds[ETH]
-    option, expiry = ledger.list_option(ETH, 2_000, is_call=True)
-    feed.set_answer(2_222 * 10**8)
-    round_id = feed.last_round()
-    with boa.reverts("registry: not expired"):
-        registry.settle_expiry(ETH, expiry, round_id)
-    assert registry.check_tradable(option)
-    boa.env.time_travel(seconds=expiry - int(boa.env.timestamp))
+def test_reduce_only(world: RegistryWorld) -> None:
+    registry = world.registry
+    future = registry.list_future(ETH, world.hour(5), sender=LISTER)
+    for instrument in (world.option(ETH, 2_000, world.hour(5)), future, PERP):
+        serial, listed_at, _ = registry.listing(instrument)
+        with boa.reverts("registry: not authorised"):
+            registry.set_reduce_only(instrument, True, sender=KEEPER)
+        registry.set_reduce_only(instrument, True, sender=LISTER)
+        (log,) = registry.get_logs()
+        assert (log.instrument, log.reduce_only) == (instrument, True)
+        assert not registry.check_tradable(instrument)
+        assert registry.listing(instrument) == (serial, listed_at, False)
+        assert registry.instrument_info(instrument).reduce_only
+        with boa.reverts("registry: not authorised"):
+            registry.set_reduce_only(instrument, False, sender=LISTER)
+        registry.set_reduce_only(instrument, False, sender=GOVERNANCE)
+        assert registry.listing(instrument) == (serial, listed_at, True)
+        registry.set_reduce_only(instrument, True, sender=GOVERNANCE)
+        assert not registry.check_tradable(instrument)
+
+
+def test_reduce_only_is_of_what_is_tradable(world: RegistryWorld) -> None:
+    option = world.option(ETH, 2_000, world.hour())
+    with boa.reverts("registry: not tradable"):
+        world.registry.set_reduce_only(option + 1, True, sender=GOVERNANCE)
+    world.travel_to(world.hour())
     with boa.reverts("registry: expired"):
-        registry.check_tradable(option)
-    with boa.reverts("oracle: not the last round"):  # no later round yet
-        registry.settle_expiry(ETH, expiry, round_id)
-    boa.env.time_travel(seconds=1)
-    feed.set_answer(3_333 * 10**8)
-    with boa.reverts("oracle: round too late"):
-        registry.settle_expiry(ETH, expiry, round_id + 1)
-    with boa.reverts("oracle: not the last round"):
-        registry.settle_expiry(ETH, expiry, round_id - 1)
-    registry.settle_expiry(ETH, expiry, round_id, sender=STRANGER)
-    (log,) = registry.get_logs()
-    assert (log.underlying, log.expiry, log.price_wad, log.round_id) == (ETH, expiry, 2_222 * WAD, round_id)
-    assert registry.settlement_price(ETH, expiry) == 2_222 * WAD
-    with boa.reverts("registry: settled before"):
-        registry.settle_expiry(ETH, expiry, round_id)
-    with boa.reverts("registry: expiry"):  # nothing of BTC expired then
-        registry.settle_expiry(BTC, expiry, round_id)
-    assert registry.check_tradable(BTC_PERP)
+        world.registry.set_reduce_only(option, True, sender=GOVERNANCE)
