@@ -11,6 +11,7 @@ from risk.onchain_words import AccountState, PriceWord, lane
 BPS = 10_000
 VALUE_CAP = 2**112
 DEAD = 2
+DEAD_HAIRCUT_BPS = 2_000
 
 
 def ceil_div(a: int, b: int) -> int:
@@ -19,11 +20,12 @@ def ceil_div(a: int, b: int) -> int:
 
 
 class CollateralValue(NamedTuple):
-    """One asset: value and what counts, wad; ``linked`` is the underlying + 1, 0 for none."""
+    """One asset: value, what counts and doubt, wad; ``linked`` is the underlying + 1, 0 for none."""
 
     value: int
     counted_im: int
     counted_mm: int
+    doubt: int
     linked: int
     dead: bool
 
@@ -37,12 +39,14 @@ def collateral_values(
         price = prices[item.asset]
         word = words[item.asset]
         value = item.amount * price.price // 10**item.decimals
+        dead = price.state == DEAD
         # other people's deposits count against initial margin only
         use = ceil_div(lane(word, 4) * item.use_bps, BPS)
-        counted = [_counted(value, lane(word, k) + extra, word) for k, extra in ((0, use), (1, 0))]
-        dead = price.state == DEAD
+        im = _counted(value, lane(word, 0) + use, word) * (BPS - price.late_bps) // BPS
+        mm = _counted(value, lane(word, 1) + (DEAD_HAIRCUT_BPS if dead else 0), word)
+        doubt = max(0, 2 * value - mm) if dead else 0
         linked = item.linked if item.amount else 0
-        result[item.asset] = CollateralValue(value, 0 if dead else counted[0], counted[1], linked, dead)
+        result[item.asset] = CollateralValue(value, im, mm, doubt, linked, dead)
     return result
 
 

@@ -12,6 +12,15 @@ from risk.errors import BadInput
 
 ROW_BYTES = 96
 NODES = 15
+PERPETUAL = 255
+# In the order of the words; the bitmap of slot DELTA_ONE_SLOTS[k] starts at bit HEAD_BITS[k] of the head.
+DELTA_ONE_SLOTS = (PERPETUAL, 254, 253)
+HEAD_BITS = (128, 224, 240)
+
+
+def instrument_id(underlying: int, slot: int) -> int:
+    """Id of an instrument (section 1)."""
+    return underlying << 8 | slot
 
 
 def lane(word: int, k: int) -> int:
@@ -26,16 +35,43 @@ def signed(value: int, bits: int) -> int:
 
 
 class PriceWord(NamedTuple):
-    """One price: wad, state (0 fresh, 2 dead), unix time of its last update."""
+    """One price: wad, state (0 fresh, 1 late, 2 dead), unix time of its last update, lateness in bps.
+
+    ``late_bps`` is 0 when fresh and 10,000 when dead.
+    """
 
     price: int
     state: int
     updated_at: int
+    late_bps: int
 
     @classmethod
     def from_word(cls, word: int) -> PriceWord:
         """Decode a word of ``PriceOracle.read``."""
-        return cls(word & (2**128 - 1), (word >> 128) & 0xFF, (word >> 136) & (2**64 - 1))
+        return cls(word & (2**128 - 1), (word >> 128) & 0xFF, (word >> 136) & (2**64 - 1), (word >> 200) & 0xFFFF)
+
+    def to_word(self) -> int:
+        """Inverse of `from_word`."""
+        return self.price | self.state << 128 | self.updated_at << 136 | self.late_bps << 200
+
+
+class MarkWord(NamedTuple):
+    """A delta-one instrument now: settlement price in wad (0 = not settled), and its carry, signed.
+
+    The carry of a perpetual is its cumulative funding in wad per unit, that of a future its basis in 1e-9 of the price.
+    """
+
+    settled: int
+    carry: int
+
+    @classmethod
+    def from_word(cls, word: int) -> MarkWord:
+        """Decode a word of ``InstrumentRegistry.marks``."""
+        return cls(word & (2**128 - 1), signed(word >> 128, 128))
+
+    def to_word(self) -> int:
+        """Inverse of `from_word`."""
+        return self.settled | (self.carry & (2**128 - 1)) << 128
 
 
 class Row(NamedTuple):
@@ -130,12 +166,11 @@ class CollateralPosition(NamedTuple):
     linked: int
 
 
-class PerpPosition(NamedTuple):
-    """Signed lots, quote in lot x wad, funding index at entry in wad per unit."""
+class DeltaOnePosition(NamedTuple):
+    """A perpetual or future: signed lots, and base in lot x wad with the carry at entry folded in."""
 
     lots: int
-    quote: int
-    funding_entry: int
+    base: int
 
 
 class OptionPosition(NamedTuple):
@@ -147,13 +182,23 @@ class OptionPosition(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class AccountState:
-    """An account as the engine sees it."""
+    """An account as the engine sees it: ``delta_ones`` by instrument id, ``options`` by underlying."""
 
     cash: int
     nonce: int = 0
     collaterals: tuple[CollateralPosition, ...] = ()
-    perps: Mapping[int, PerpPosition] = field(default_factory=dict)
+    delta_ones: Mapping[int, DeltaOnePosition] = field(default_factory=dict)
     options: Mapping[int, tuple[OptionPosition, ...]] = field(default_factory=dict)
+
+    def delta_ones_of(self, underlying: int) -> dict[int, DeltaOnePosition]:
+        """Perpetual and futures of one underlying by instrument id, in the order of the words."""
+        ids = (instrument_id(underlying, slot) for slot in DELTA_ONE_SLOTS)
+        return {k: self.delta_ones[k] for k in ids if k in self.delta_ones}
+
+    @property
+    def has_position(self) -> bool:
+        """Whether it holds a perpetual, a future or an option."""
+        return bool(self.delta_ones or self.options)
 
 
 def _options(words: Sequence[int], count: int) -> tuple[OptionPosition, ...]:
@@ -163,6 +208,27 @@ def _options(words: Sequence[int], count: int) -> tuple[OptionPosition, ...]:
         lots = bits >> 9
         result.append(OptionPosition(bits & 0xFF, -lots if (bits >> 8) & 1 else lots))
     return tuple(result)
+
+
+def _positions(
+    words: Sequence[int], at: int
+) -> tuple[dict[int, DeltaOnePosition], dict[int, tuple[OptionPosition, ...]], int]:
+    """Part 4 of the words: delta-one positions, options, and where the words end."""
+    head = words[0]
+    delta_ones, options = {}, {}
+    for u in range(16):
+        for slot, bit in zip(DELTA_ONE_SLOTS, HEAD_BITS, strict=True):
+            if head >> (bit + u) & 1:
+                delta_ones[instrument_id(u, slot)] = DeltaOnePosition(
+                    signed(words[at], 64), signed(words[at] >> 64, 192)
+                )
+                at += 1
+        count = head >> (8 * u) & 0xFF
+        if count:
+            size = (count + 3) // 4
+            options[u] = _options([words[at + k] for k in range(size)], count)
+            at += size
+    return delta_ones, options, at
 
 
 def parse_words(words: Sequence[int]) -> AccountState:
@@ -187,22 +253,12 @@ def parse_words(words: Sequence[int]) -> AccountState:
                         asset, word & (2**128 - 1), (word >> 128) & 0xFFFF, (word >> 144) & 0xFF, (word >> 152) & 0xFF
                     )
                 )
-        perps, options = {}, {}
-        for u in range(16):
-            if head >> (128 + u) & 1:
-                first, second = words[at], words[at + 1]
-                at += 2
-                perps[u] = PerpPosition(signed(first, 64), signed(first >> 64, 192), signed(second, 256))
-            count = head >> (8 * u) & 0xFF
-            if count:
-                size = (count + 3) // 4
-                options[u] = _options([words[at + k] for k in range(size)], count)
-                at += size
+        delta_ones, options, at = _positions(words, at)
     except IndexError as error:
         raise BadInput(f"state of an account ends after {len(words)} words; read it again") from error
     if at != len(words):
         raise BadInput(f"state of an account has {len(words)} words, its head says {at}; read it again")
-    return AccountState(signed(words[1], 256), head >> 160 & (2**64 - 1), tuple(collaterals), perps, options)
+    return AccountState(signed(words[1], 256), head >> 160 & (2**64 - 1), tuple(collaterals), delta_ones, options)
 
 
 def build_words(state: AccountState) -> tuple[int, ...]:
@@ -213,11 +269,11 @@ def build_words(state: AccountState) -> tuple[int, ...]:
         head |= 1 << (144 + item.asset)
         body.append(item.amount | item.use_bps << 128 | item.decimals << 144 | item.linked << 152)
     for u in range(16):
-        perp = state.perps.get(u)
-        if perp is not None:
-            head |= 1 << (128 + u)
-            body.append((perp.lots & (2**64 - 1)) | (perp.quote & (2**192 - 1)) << 64)
-            body.append(perp.funding_entry & (2**256 - 1))
+        for slot, bit in zip(DELTA_ONE_SLOTS, HEAD_BITS, strict=True):
+            held = state.delta_ones.get(instrument_id(u, slot))
+            if held is not None:
+                head |= 1 << (bit + u)
+                body.append((held.lots & (2**64 - 1)) | (held.base & (2**192 - 1)) << 64)
         positions = state.options.get(u, ())
         head |= len(positions) << (8 * u)
         for start in range(0, len(positions), 4):

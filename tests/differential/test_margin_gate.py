@@ -15,9 +15,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from risk.onchain import Assessment, ChainMarket, assess_words
+from risk.onchain import Assessment, ChainMarket, assess_words, holds_initial_margin
 from risk.onchain_words import AccountState, build_words
-from tests.differential.test_engine_twin import ACCOUNT, World, make_case
+from tests.differential.engine_cases import ACCOUNT, World, make_case
 
 CASES = 700
 
@@ -28,9 +28,11 @@ def world() -> World:
 
 
 def bound_of(result: Assessment, market: ChainMarket) -> int:
-    """Initial margin if the market risk were the sum of the scans: section 7 of the margin rule, wad."""
-    scale = market.global_word & 0xFFFF
-    without_risk = result.im - -(-result.market_risk * scale // 10_000)
+    """Initial margin if its market risk were the sum of the scans: section 7 of the margin rule, wad."""
+    scale, floor = market.global_word & 0xFFFF, market.global_word >> 80 & 0xFFFF
+    several = len(result.scans) > 1
+    risk = max(result.market_risk, -(-floor * sum(result.scans) // 10_000) if several else 0)
+    without_risk = result.im - -(-risk * scale // 10_000)
     return without_risk - (-sum(result.scans) * scale // 10_000)
 
 
@@ -55,7 +57,8 @@ def check_gate(world: World, seed: int) -> int:
             world.inputs.call("set_state", ACCOUNT, words)
         result = Assessment(*world.engine.call("assess", ACCOUNT))
         assert result == assess_words(words, market)
-        assert world.engine.call("holds_initial_margin", ACCOUNT) == (result.equity_im >= result.im, result.flags)
+        found = world.engine.call("holds_initial_margin", ACCOUNT)
+        assert found == (result.equity_im >= result.im, result.flags) == holds_initial_margin(words, market)
     return bound - drawn.im
 
 

@@ -15,7 +15,10 @@ NOW = 1_800_000_000
 WAD = 10**18
 UNIT = 10**6  # lots of one whole unit
 ACCOUNT = 5
-DEAD = 2 << 128
+LATE = 1 << 128  # with a lateness in bps << 200
+DEAD = 2 << 128 | 10_000 << 200
+PERPETUAL = 255
+DELTA_ONE_SLOTS = (PERPETUAL, 254, 253)
 NODES = (-15, -12, -9, -6, -3, -2, -1, 0, 1, 2, 3, 6, 9, 12, 15)
 
 
@@ -31,15 +34,15 @@ class Assessed(NamedTuple):
     charges: int
     worst_joint: int
     flags: int
+    doubt: int
     scans: tuple[int, ...]
 
 
 class Perp(NamedTuple):
-    """A perpetual: signed lots, quote in lot x wad, funding index at entry."""
+    """A perpetual or future: signed lots, base in lot x wad."""
 
     lots: int
-    quote: int = 0
-    funding: int = 0
+    base: int = 0
 
 
 def lanes(*values: int) -> int:
@@ -48,15 +51,24 @@ def lanes(*values: int) -> int:
 
 
 def underlying_word(
-    scan: int = 2_400, delta: int = 0, option: int = 0, basis: int = 0, drift: int = 0, depth: int = 100
+    scan: int = 2_400,
+    delta: int = 0,
+    option: int = 0,
+    basis: int = 0,
+    drift: int = 0,
+    depth: int = 100,
+    band: int = 0,
+    widen: int = 0,
 ) -> int:
     """Parameter word of an underlying, bps; depth x 10,000 USD."""
-    return lanes(scan, 0, 0, 0, delta, option, basis, drift, depth, 0)
+    return lanes(scan, 0, 0, 0, delta, option, basis, drift, depth, 0, 0, band, widen)
 
 
-def global_word(im: int = 10_000, mm: int = 10_000, charge: int = 10_000, floor: int = 0) -> int:
-    """Global parameter word, bps."""
-    return lanes(im, mm, charge, floor)
+def global_word(
+    im: int = 10_000, mm: int = 10_000, charge: int = 10_000, floor: int = 0, reserve: int = 0, im_floor: int = 0
+) -> int:
+    """Global parameter word, bps; reserve in USD."""
+    return lanes(im, mm, charge, floor, reserve, im_floor)
 
 
 def holding(amount: int, decimals: int = 18, linked: int | None = None, use: int = 0) -> int:
@@ -77,16 +89,20 @@ def words(
     collateral: Mapping[int, int] | None = None,
     perps: Mapping[int, Perp] | None = None,
     options: Mapping[int, Sequence[tuple[int, int]]] | None = None,
+    futures: Mapping[tuple[int, int], Perp] | None = None,
 ) -> list[int]:
-    """State words of an account."""
-    collateral, perps, options = collateral or {}, perps or {}, options or {}
+    """State words of an account; ``futures`` by (underlying, slot)."""
+    collateral, options = collateral or {}, options or {}
+    held = {(u, PERPETUAL): perp for u, perp in (perps or {}).items()} | dict(futures or {})
     head = sum(len(items) << (8 * u) for u, items in options.items())
-    head |= sum(1 << (128 + u) for u in perps) | sum(1 << (144 + c) for c in collateral)
+    head |= sum(1 << (144 + c) for c in collateral)
+    head |= sum(1 << ({PERPETUAL: 128, 254: 224, 253: 240}[slot] + u) for u, slot in held)
     result = [head, cash % 2**256, *(collateral[c] for c in sorted(collateral))]
     for u in range(16):
-        if u in perps:
-            perp = perps[u]
-            result += [perp.lots % 2**64 | (perp.quote % 2**192) << 64, perp.funding % 2**256]
+        for slot in DELTA_ONE_SLOTS:
+            if (u, slot) in held:
+                lots, base = held[u, slot]
+                result.append(lots % 2**64 | (base % 2**192) << 64)
         result += option_words(options.get(u, ()))
     return result
 
@@ -134,12 +150,24 @@ class EngineWorld:
         """Parameter word: kind 0 global, 1 underlying, 2 collateral."""
         self.inputs.call("set_word", kind, number, word)
 
+    def mark(self, u: int, slot: int, settled: int = 0, carry: int = 0) -> None:
+        """Settlement price and carry of a delta-one instrument."""
+        self.inputs.call("set_mark", u + 16 * DELTA_ONE_SLOTS.index(slot), settled | (carry % 2**128) << 128)
+
     def page(
-        self, u: int, rows: Sequence[bytes], reference: int = 100 * WAD, unit: int = 10**15, expires_at: int = NOW + 1
+        self,
+        u: int,
+        rows: Sequence[bytes],
+        reference: int = 100 * WAD,
+        unit: int = 10**15,
+        expires_at: int = NOW + 1,
+        observed_at: int | None = None,
     ) -> None:
-        """Publish rows; the grid step is that of a scan range of 24 %: 2 % of the reference."""
+        """Publish rows, observed now; the grid step is that of a scan range of 24 %: 2 % of the reference."""
+        seen = min(NOW, expires_at - 1) if observed_at is None else observed_at
         address = int(self.table.call("store", b"".join(rows)), 16)
-        self.table.call("set_page", u, address | expires_at << 224, reference | unit << 112 | (20 * 10**6) << 208)
+        first = address | seen << 192 | expires_at << 224
+        self.table.call("set_page", u, first, reference | unit << 112 | (20 * 10**6) << 208)
 
     def joint(self, scenarios: Sequence[Mapping[int, tuple[int, int]]], expires_at: int = NOW + 1) -> None:
         """Store scenarios, each underlying -> (price byte, volatility byte)."""
@@ -163,6 +191,11 @@ class EngineWorld:
         """``assess_at`` of the account as it is."""
         equity, bound = self.engine.call("assess_at", ACCOUNT, scenario, static=True)
         return equity, bound
+
+    def band(self, instrument: int) -> tuple[int, int, int]:
+        """``price_band``: mark, low, high."""
+        mark, low, high = self.engine.call("price_band", instrument, static=True)
+        return mark, low, high
 
     def after(self, cash: int, *deltas: tuple[int, int, int]) -> Assessed:
         """``assess_after`` of the account as it is; deltas are (instrument, lots, price)."""

@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Options of one underlying on the sliding grid, in integers: section 4 of docs/margin-rule.md."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from risk.onchain_collateral import ceil_div
+from risk.onchain_words import OptionPosition, Page
+
+WAD = 10**18
+E9 = 10**9
+EDGE = 15 * E9
+Y_MAX = 1_500 * E9
+PNL_DENOMINATOR = 2 * 10**24  # weights carry 2e18, lots 1e6
+OUTER = (0, 1, 2, 3, 4, 7, 10, 11, 12, 13, 14)
+
+
+def _clamp(value: int, low: int, high: int) -> int:
+    return max(low, min(high, value))
+
+
+class _Place(NamedTuple):
+    """Nodes, their weights (sum 2e18), and how far beyond the grid's edge (1e-9 of a step, 0 inside)."""
+
+    nodes: tuple[int, ...]
+    weights: tuple[int, ...]
+    beyond: int
+
+
+def _interpolation(y: int) -> _Place:
+    """Where ``num_v(y)`` of section 4 is read from."""
+    if abs(y) > EDGE:
+        s = (abs(y) - 12 * E9) // 3
+        return _Place((13, 14) if y > 0 else (1, 0), (2 * E9 * (E9 - s), 2 * E9 * s), abs(y) - EDGE)
+    if -3 * E9 <= y <= 3 * E9:
+        c = _clamp((y + E9 // 2) // E9, -2, 2)
+        t = y - c * E9
+        nodes = (c + 6, c + 7, c + 8)
+    else:
+        m = _clamp((y + 3 * E9 // 2) // (3 * E9), -4, 4)
+        t = (y - m * 3 * E9) // 3
+        nodes = (OUTER[m + 4], OUTER[m + 5], OUTER[m + 6])
+    return _Place(nodes, (t * (t - E9), 2 * (WAD - t * t), t * (t + E9)), 0)
+
+
+def _value(values: Sequence[int], place: _Place, tail: int) -> int:
+    return sum(w * values[n] for n, w in zip(place.nodes, place.weights, strict=True)) - 2 * E9 * tail * place.beyond
+
+
+class OptionSums(NamedTuple):
+    """Sums over the options of one underlying that have a row, and what those without one cost."""
+
+    values: tuple[tuple[int, ...], ...]
+    gross: int
+    short: int
+    delta: int
+    tail: int
+    missing_charge: int
+    missing: bool
+
+
+def sum_options(options: Sequence[OptionPosition], page: Page | None, price: int) -> OptionSums:
+    """``V``, ``gross``, ``short_acc``, ``abs_acc``, ``tail_acc``, and the charges of missing rows."""
+    totals = [[0] * 15 for _ in range(3)]
+    gross = short = delta = tail = missing_charge = 0
+    missing = False
+    for option in options:
+        row = page.row(option.slot) if page is not None else None
+        if row is None:
+            missing = True
+            if option.lots < 0:
+                missing_charge += ceil_div(-option.lots * price, 10**6)
+            continue
+        gross += abs(option.lots)
+        delta += abs(option.lots) * row.absolute_delta
+        if option.lots < 0:
+            short -= option.lots * row.short_minimum
+            tail -= option.lots * row.tail
+        for total, lanes in zip(totals, row.lanes, strict=True):
+            for n in range(15):
+                total[n] += option.lots * lanes[n]
+    return OptionSums(tuple(map(tuple, totals)), gross, short, delta, tail, missing_charge, missing)
+
+
+def _coordinate(x: int, factor: int, step_e9: int) -> int:
+    """Grid coordinate of the price ``x * factor / 40000`` (relative to R), clamped, 1e-9 of a step."""
+    return _clamp((x * factor // 40_000 - WAD) // step_e9, -Y_MAX, Y_MAX)
+
+
+class _Numerators(NamedTuple):
+    """``num_base(y0)``, ``num_v(y(i))`` by volatility state and move, and ``y0``."""
+
+    base: int
+    points: tuple[tuple[int, ...], ...]
+    y0: int
+
+
+def _numerators(sums: OptionSums, page: Page, price: int, scan_bps: int) -> _Numerators:
+    x = price * WAD // page.reference_price
+    y0 = _coordinate(x, 40_000, page.step_e9)
+    places = [_interpolation(_coordinate(x, 40_000 + scan_bps * i, page.step_e9)) for i in range(-4, 5)]
+    points = tuple(tuple(_value(values, place, sums.tail) for place in places) for values in sums.values)
+    return _Numerators(_value(sums.values[1], _interpolation(y0), sums.tail), points, y0)
+
+
+class OptionGrid(NamedTuple):
+    """``option_value``, ``opt(i, v)`` as ``pnl[v][n]``, wad, and ``y0``."""
+
+    value: int
+    pnl: tuple[tuple[int, ...], ...]
+    y0: int
+
+
+def option_grid(sums: OptionSums, page: Page, price: int, scan_bps: int) -> OptionGrid:
+    """Slide the grid to a price and evaluate the 27 points."""
+    found = _numerators(sums, page, price, scan_bps)
+    slack = ceil_div(sums.gross * page.lane_unit * 5, 8 * 10**6)
+    pnl = tuple(
+        tuple((point - found.base) * page.lane_unit // PNL_DENOMINATOR - slack for point in row) for row in found.points
+    )
+    return OptionGrid(found.base * page.lane_unit // PNL_DENOMINATOR - slack, pnl, found.y0)
+
+
+def unit_values(slot: int, page: Page, price: int, scan_bps: int) -> tuple[int, list[int]] | None:
+    """What one whole unit, long, is worth now and at the 27 points, wad; ``None`` when the page has no row for it."""
+    sums = sum_options((OptionPosition(slot, 10**6),), page, price)
+    if sums.missing:
+        return None
+    found = _numerators(sums, page, price, scan_bps)
+    points = [point * page.lane_unit // PNL_DENOMINATOR for row in found.points for point in row]
+    return found.base * page.lane_unit // PNL_DENOMINATOR, points

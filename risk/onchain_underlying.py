@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One underlying of an account in integers: section 4 of docs/margin-rule.md."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from risk.onchain_collateral import BPS, DEAD, VALUE_CAP, ceil_div
+from risk.onchain_market import ChainMarket
+from risk.onchain_options import E9, EDGE, OptionSums, option_grid, sum_options
+from risk.onchain_words import PERPETUAL, AccountState, Page, lane
+
+FLAG_PRICE_DEAD, FLAG_TABLE_EXPIRED, FLAG_ROW_MISSING, FLAG_JOINT_MISSING, FLAG_OFF_GRID = 1, 2, 4, 8, 16
+
+NEAR = 3 * E9  # as far as the price may go from the reference price before the page is late
+FAR = 6 * E9  # and before it is dead
+FORGOTTEN_AFTER_S = 86_400
+WIDEN_MAX_BPS = 30_000
+
+
+class UnderlyingResult(NamedTuple):
+    """Section 4 for one underlying; ``grid[v][n]`` is G, amounts wad.
+
+    ``widen_bps`` is ``widen_u``; ``optioned`` says whether the joint scenarios read the grid or the closed form of
+    ``delta_low`` and ``delta_high``.
+    """
+
+    underlying: int
+    optioned: bool
+    scan_bps: int
+    delta_one_value: int
+    delta_low: int
+    delta_high: int
+    option_value: int
+    grid: tuple[tuple[int, ...], ...]
+    scan: int
+    charge: int
+    drift: int
+    widen_bps: int
+    wide: int
+    lost: int
+    doubt: int
+    flags: int
+
+
+class PageAge(NamedTuple):
+    """How stale a page is: lateness by age and by distance in bps, and whether it is dead or long past its expiry."""
+
+    by_age: int = 0
+    by_distance: int = 0
+    dead: bool = False
+    forgotten: bool = False
+
+
+def page_age(page: Page, y0: int, now: int) -> PageAge:
+    """Staleness of a page that is read at the grid coordinate ``y0`` (1e-9 of a step)."""
+    age, life = now - page.observed_at, page.expires_at - page.observed_at
+    return PageAge(
+        by_age=BPS if age >= life else max(0, ceil_div((2 * age - life) * BPS, life)),
+        by_distance=min(BPS, max(0, ceil_div((abs(y0) - NEAR) * BPS, NEAR))),
+        dead=now > page.expires_at or abs(y0) > FAR,
+        forgotten=now > page.expires_at + FORGOTTEN_AFTER_S,
+    )
+
+
+class _DeltaOne(NamedTuple):
+    value: int
+    low: int
+    high: int
+
+
+def _delta_one(state: AccountState, u: int, market: ChainMarket, linked_value: int) -> _DeltaOne:
+    """``delta_one_value``, ``dv_lo`` and ``dv_hi``."""
+    value = exposure = 0
+    for instrument, held in state.delta_ones_of(u).items():
+        word = market.marks[instrument]
+        carry = word.carry if instrument & 0xFF == PERPETUAL else 0
+        value += held.lots * market.mark(instrument) + held.base - held.lots * carry
+        exposure += 0 if word.settled else held.lots * market.mark(instrument)
+    return _DeltaOne(value // 10**6, exposure // 10**6 + linked_value, ceil_div(exposure, 10**6) + linked_value)
+
+
+def _charge(word: int, notional: int, net_delta: int, gross_delta: int, options: OptionSums, unit: int) -> int:
+    depth = max(1, lane(word, 8)) * 10**22
+    charge = ceil_div(net_delta * lane(word, 4) * (depth + net_delta), BPS * depth)
+    charge += ceil_div(notional * lane(word, 5) * (depth + notional), BPS * depth)
+    charge += ceil_div(options.short * unit, 10**6)
+    charge += ceil_div(max(0, gross_delta - net_delta) // 2 * lane(word, 6), BPS)
+    return charge + options.missing_charge
+
+
+class _Scan(NamedTuple):
+    """The 27 points and what the page says about itself."""
+
+    grid: tuple[tuple[int, ...], ...]
+    option_value: int
+    y0: int
+    unit: int
+    age: PageAge
+    flags: int
+
+
+def _scan(options: OptionSums, page: Page | None, price: int, scan_bps: int, delta: list[int], now: int) -> _Scan:
+    """``G``, option value and staleness; ``page`` is that of an optioned underlying, if it exists."""
+    flags = FLAG_ROW_MISSING if options.missing else 0
+    if page is None:
+        return _Scan(tuple(tuple(delta) for _ in range(3)), 0, 0, 0, PageAge(), flags)
+    value, pnl, y0 = option_grid(options, page, price, scan_bps)
+    age = page_age(page, y0, now)
+    flags |= FLAG_TABLE_EXPIRED if age.dead else 0
+    flags |= FLAG_OFF_GRID if abs(y0) > EDGE else 0
+    result = tuple(tuple(d + o for d, o in zip(delta, row, strict=True)) for row in pnl)
+    return _Scan(result, value, y0, page.lane_unit, age, flags)
+
+
+def assess_underlying(state: AccountState, u: int, market: ChainMarket, linked_value: int) -> UnderlyingResult:
+    """Section 4; ``linked_value`` is the value of the account's collateral linked to ``u``, wad."""
+    price, word, optioned = market.prices[u], market.underlying_words[u], u in state.options
+    scan_bps = lane(word, 0)
+    linear = _delta_one(state, u, market, linked_value)
+    delta = [(linear.low if i >= 0 else linear.high) * scan_bps * i // 40_000 for i in range(-4, 5)]
+    page = market.pages.get(u) if optioned else None
+    options = sum_options(state.options.get(u, ()), page, price.price)
+    found = _scan(options, page, price.price, scan_bps, delta, market.timestamp)
+
+    grid = found.grid
+    net_delta = min(ceil_div(abs(grid[1][5] - grid[1][3]) * 20_000, scan_bps), VALUE_CAP)
+    gross_delta = max(abs(linear.low), abs(linear.high)) + ceil_div(options.delta * found.unit, 10**6)
+    notional = min(ceil_div(options.gross * price.price, 10**6), VALUE_CAP)
+    charge = _charge(word, notional, net_delta, gross_delta, options, found.unit)
+    scan = max(0, -min(map(min, grid)))
+    age, dead = found.age, price.state == DEAD
+    widen_bps = min(WIDEN_MAX_BPS, lane(word, 12) + price.late_bps + max(age.by_age, age.by_distance))
+    doubt = max(0, *map(max, grid)) + scan + charge + (notional if age.forgotten else 0)
+    return UnderlyingResult(
+        underlying=u,
+        optioned=optioned,
+        scan_bps=scan_bps,
+        delta_one_value=linear.value,
+        delta_low=linear.low,
+        delta_high=linear.high,
+        option_value=found.option_value,
+        grid=grid,
+        scan=scan,
+        charge=charge,
+        drift=ceil_div(notional * lane(word, 7) * min(abs(found.y0), EDGE), 10**13),
+        widen_bps=widen_bps,
+        wide=ceil_div((scan + charge) * widen_bps, BPS),
+        lost=max(0, found.option_value) if age.dead else 0,
+        doubt=doubt if dead or age.forgotten else 0,
+        flags=found.flags | (FLAG_PRICE_DEAD if dead else 0),
+    )
