@@ -2,7 +2,8 @@
 """Compile the contracts and write `abi/`, of which this is the only writer; `--check` compares instead.
 
 Creation code, ABI and layout of each deployable contract go to `abi/`, of the test tokens and feeds to `abi/testing/`,
-with `abi/manifest.json` over them. `--check` exits 1 and says what differs, additive or breaking.
+with `abi/manifest.json` over them. The ABI of a contract with an extension is the union of both. `--check` exits 1 and
+says what differs, additive or breaking.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ FORMATS = ("abi", "bytecode", "bytecode_runtime", "layout", "integrity", "settin
 # Harnesses and fixtures exist for unit tests alone and are compiled there.
 NOT_DEPLOYED = ("Harness", "Fixture")
 MAX_CODE = 24_576
+# A contract of this name with this ending holds the rarer functions of the one without (docs/adr/0011).
+EXTENSION = "Extension"
 
 sys.path.insert(0, str(ROOT))
 
@@ -103,6 +106,17 @@ def code_length(layout: Mapping[str, Any]) -> int:
     return max((code_length(part) for part in layout.values() if isinstance(part, dict)), default=0)
 
 
+def with_extension(abi: Sequence[Mapping[str, Any]], extension: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """What a client of a contract sees that hands unknown calls to its extension: the functions and events of both."""
+
+    def key(item: Mapping[str, Any]) -> tuple[str, str]:
+        return item["type"], f"{item.get('name', '')}({','.join(map(canonical, item.get('inputs', [])))})"
+
+    own = [item for item in abi if item["type"] != "fallback"]
+    known = {key(item) for item in own}
+    return own + [item for item in extension if item["type"] != "constructor" and key(item) not in known]
+
+
 def dump(value: Any) -> str:
     """JSON as stored: readable diffs, stable."""
     return json.dumps(value, indent=1) + "\n"
@@ -114,6 +128,10 @@ def build() -> dict[str, str]:
     paths = sources(ROOT)
     with ProcessPoolExecutor(max_workers=2) as pool:
         outputs = list(pool.map(compile_one, paths))
+    by_name = {path.stem: output for path, output in zip(paths, outputs, strict=True)}
+    for name, output in by_name.items():
+        if f"{name}{EXTENSION}" in by_name:
+            output["abi"] = with_extension(output["abi"], by_name[f"{name}{EXTENSION}"]["abi"])
     files: dict[str, str] = {}
     listing: dict[str, dict[str, Any]] = {"contracts": {}, "testing": {}}
     for path, output in zip(paths, outputs, strict=True):

@@ -5,8 +5,8 @@
     python scripts/mutate.py --sample 0 --only haircut    every mutant of one module
     python scripts/mutate.py --list --only haircut        what would be tried
 
-Exit code 1 when fewer than --at-least percent of the valid mutants are killed. Survivors that tests/mutation/survivors.toml explains
-are listed with why and still count as survivors.
+Exit code 1 when fewer than --at-least percent of the valid mutants are killed. Survivors that tests/mutation/survivors.toml
+explains are listed with why and still count as survivors.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def main() -> int:
         for outcome in outcomes:
             if outcome.result == "survived":
                 print(f"survived {outcome.mutant.key}\n         {outcome.why or 'not explained yet'}")
-        print(f"{counts['killed']} killed, {counts['survived']} survived, {counts['invalid']} do not compile: {percent:.1f} %")
+        print(", ".join(f"{number} {name}" for name, number in counts.items()) + f": {percent:.1f} % killed")
     return 0 if percent >= wanted.at_least else 1
 
 

@@ -78,8 +78,6 @@ def _copy(to: Path) -> None:
             shutil.copy2(source, to / name)
 
 
-
-
 def judge(place: Path, mutant: Mutant, target: Target) -> Outcome:
     """Runs one mutant in its own copy of the repository."""
     began = time.monotonic()
