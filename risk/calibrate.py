@@ -259,7 +259,11 @@ def _offset(factors: FactorHistory, config: CalibrationConfig) -> float:
 
 def _global_parameters(config: CalibrationConfig, kappa: float) -> GlobalParameters:
     return GlobalParameters(
-        bps_up(config.im_scale), bps_up(config.mm_scale), bps_up(config.im_charge_scale), bps_up(kappa)
+        bps_up(config.im_scale),
+        bps_up(config.mm_scale),
+        bps_up(config.im_charge_scale),
+        bps_up(kappa),
+        config.reserve_usd,
     )
 
 

@@ -67,6 +67,8 @@ class CalibrationConfig:
         Size, in scan ranges, of the two scenarios every set holds: all down and all up together, volatility up.
     hysteresis : float
         Relative worsening of the certificate tolerated before scenarios are chosen anew.
+    reserve_usd : int
+        Margin kept for the reward of the caller of a liquidation, USD an account.
     depths_usd : tuple of (symbol, USD)
         Observed order-book depth, where known.
     """
@@ -90,6 +92,7 @@ class CalibrationConfig:
     im_scale: float = 1.0
     mm_scale: float = 0.8
     im_charge_scale: float = 1.0
+    reserve_usd: int = 25
     offset_low: float = 0.10
     offset_high: float = 0.50
     correlation_window_s: int = 30 * 86_400

@@ -10,24 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from risk.grid import MOVES, SCAN_POINTS, joint_weights
-from risk.margin import (
-    NO_JOINT,
-    Book,
-    LiveUnderlying,
-    MarginResult,
-    Market,
-    UnderlyingResult,
-    check_shapes,
-    live_underlyings,
-    margin_block,
-    underlying_result,
-)
-from risk.margin_collateral import collateral_values, linked_values
+from risk.margin import NO_JOINT, Book, MarginResult, Market, margin_block
+from risk.margin_collateral import CollateralResult, collateral_values, linked_values
+from risk.margin_inputs import check_shapes
+from risk.margin_underlying import LiveUnderlying, UnderlyingResult, live_underlyings, underlying_result
 from risk.types import BPS
 
 FloatArray = NDArray[np.float64]
 
 _STATES = ("vol down", "vol unchanged", "vol up")
+_INSTRUMENTS = ("perpetual", "future 254", "future 253")
 _BYTE = 127
 
 
@@ -53,12 +45,44 @@ class Contribution(NamedTuple):
 
 
 class CollateralLine(NamedTuple):
-    """One collateral asset: market value and what counts after haircut, USD."""
+    """One collateral asset: market value, what counts after haircut, and doubt, USD; lateness of its price, bps."""
 
     name: str
     value: float
     counted_im: float
     counted_mm: float
+    doubt: float
+    late_bps: int
+
+
+class Staleness(NamedTuple):
+    """What old data and changes to come do to one underlying of an account, USD.
+
+    ``amount`` is added to initial margin: ``widen_bps`` of scan and charges, the sum (at most 30,000) of the
+    parameter that is still being phased in, the lateness of the price and that of the page, which is the greater of
+    age and distance of the price from the page's reference. ``lost`` is option value that a dead page takes from
+    initial equity, ``doubt`` what the account might be better by than its data say.
+    """
+
+    name: str
+    widen_bps: float
+    phased_in_bps: float
+    price_late_bps: float
+    page_age_bps: float
+    page_distance_bps: float
+    amount: float
+    lost: float
+    doubt: float
+
+    def words(self) -> str:
+        """Like ``ETH: initial margin 12.5 % wider (price late 10.0 %, page age 2.5 %)``."""
+        page = ("page age", self.page_age_bps), ("page distance", self.page_distance_bps)
+        parts = [("phased in", self.phased_in_bps), ("price late", self.price_late_bps), max(page, key=lambda p: p[1])]
+        named = ", ".join(f"{name} {bps / 100:.1f} %" for name, bps in parts if bps > 0)
+        out = [f"initial margin {self.widen_bps / 100:.1f} % wider ({named})"] if named else []
+        out += [f"option value of {self.lost:.2f} USD lost with its page"] if self.lost > 0.0 else []
+        out += [f"{self.doubt:.2f} USD in doubt"] if self.doubt > 0.0 else []
+        return f"{self.name}: {'; '.join(out) or 'data fresh'}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +93,9 @@ class Explanation:
     (no joint scenarios), ``offset floor`` or ``dominant underlying``. ``moves`` are the worst scan point of each
     underlying, or with ``joint`` the worst joint scenario; ``contributions`` are the profits of all positions under
     them and add up to ``-scenario_loss``. With ``offset floor`` and ``dominant underlying`` the market risk exceeds
-    every joint scenario, so the moves shown are those of the worst scan points.
+    every joint scenario, so the moves shown are those of the worst scan points. ``phased_in_risk`` is what initial
+    margin's market risk already exceeds ``result.market_risk`` by, because an offset floor is rising; ``reserve`` what
+    both margins keep for the caller of a liquidation.
     """
 
     result: MarginResult
@@ -79,6 +105,14 @@ class Explanation:
     scenario_loss: float
     charges: tuple[Contribution, ...]
     collateral: tuple[CollateralLine, ...]
+    staleness: tuple[Staleness, ...]
+    phased_in_risk: float
+    reserve: float
+
+    @property
+    def doubt(self) -> float:
+        """What the liquidation of the account must wait for: its doubts over underlyings and collateral, USD."""
+        return float(self.result.doubt[0])
 
     @property
     def scenario(self) -> str:
@@ -110,10 +144,10 @@ def explain(book: Book, market: Market, account: int) -> Explanation:
     >>> from scipy import sparse
     >>> from risk.margin import UnderlyingMarket
     >>> from risk.types import GlobalParameters, UnderlyingParameters
-    >>> eth = UnderlyingMarket("ETH", 2000.0, UnderlyingParameters(2000, 0, 0, 0, 0, 0, 0, 0, 1, 0))
-    >>> market = Market(GlobalParameters(10_000, 8_000, 10_000, 0), (eth,))
-    >>> one, nothing = np.array([[1.0]]), np.zeros((1, 0))
-    >>> book = Book(np.zeros(1), one, -2000.0 * one, 0.0 * one, nothing, nothing, (sparse.csr_array((1, 0)),))
+    >>> eth = UnderlyingMarket("ETH", 2000.0, UnderlyingParameters(2000, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0))
+    >>> market = Market(GlobalParameters(10_000, 8_000, 10_000, 0, 0), (eth,))
+    >>> perpetual, nothing = np.array([[[1.0, 0.0, 0.0]]]), np.zeros((1, 0))
+    >>> book = Book(np.zeros(1), perpetual, np.array([[-2000.0]]), nothing, nothing, (sparse.csr_array((1, 0)),))
     >>> explain(book, market, 0).scenario
     'ETH -20.0 %, vol down'
     """
@@ -140,12 +174,46 @@ def explain(book: Book, market: Market, account: int) -> Explanation:
             for k, item in enumerate(results)
             if item.active[0]
         ),
-        collateral=tuple(
-            CollateralLine(item.name, *(float(part[0, k]) for part in collateral[:3]))
-            for k, item in enumerate(market.collaterals)
-            if collateral.value[0, k] > 0.0
-        ),
+        collateral=_collateral_lines(collateral, market),
+        staleness=tuple(_staleness(item, live[k]) for k, item in enumerate(results) if item.active[0]),
+        phased_in_risk=_phased_in(total, results, market),
+        reserve=float(market.global_parameters.reserve_usd) if _reserved(one, results) else 0.0,
     )
+
+
+def _collateral_lines(found: CollateralResult, market: Market) -> tuple[CollateralLine, ...]:
+    value, im, mm, doubt = found.value[0], found.counted_im[0], found.counted_mm[0], found.doubt[0]
+    return tuple(
+        CollateralLine(item.name, float(value[k]), float(im[k]), float(mm[k]), float(doubt[k]), item.lateness_bps)
+        for k, item in enumerate(market.collaterals)
+        if value[k] > 0.0
+    )
+
+
+def _staleness(item: UnderlyingResult, live: LiveUnderlying) -> Staleness:
+    optioned = float(item.optioned[0])
+    return Staleness(
+        name=live.market.name,
+        widen_bps=float(item.widen_bps[0]),
+        phased_in_bps=float(live.market.parameters.widen_bps),
+        price_late_bps=float(live.market.lateness_bps),
+        page_age_bps=optioned * live.age.by_age,
+        page_distance_bps=optioned * live.age.by_distance,
+        amount=float(item.wide[0]),
+        lost=float(item.lost[0]),
+        doubt=float(item.doubt[0]),
+    )
+
+
+def _phased_in(total: MarginResult, results: list[UnderlyingResult], market: Market) -> float:
+    if sum(bool(item.active[0]) for item in results) < 2:
+        return 0.0
+    floor = market.global_parameters.im_offset_floor_bps / BPS * float(total.scans[0].sum())
+    return max(0.0, floor - float(total.market_risk[0]))
+
+
+def _reserved(one: Book, results: list[UnderlyingResult]) -> bool:
+    return bool(one.cash[0] < 0.0) or any(bool(item.held[0]) for item in results)
 
 
 def _binding(total: MarginResult, results: list[UnderlyingResult], market: Market) -> str:
@@ -196,8 +264,9 @@ def _lines(one: Book, market: Market, index: int, live: LiveUnderlying, points: 
     item = market.underlyings[index]
     change = float(points @ np.tile(MOVES, 3)) * live.scan
     lines = []
-    if one.perp_units[0, index] != 0.0:
-        lines.append(Contribution(f"{item.name} perpetual", float(one.perp_units[0, index]) * item.price * change))
+    for name, units, exposure in zip(_INSTRUMENTS, one.units[0, index], live.exposure, strict=True):
+        if units != 0.0 and exposure != 0.0:
+            lines.append(Contribution(f"{item.name} {name}", float(units * exposure) * change))
     for k, asset in enumerate(market.collaterals):
         if asset.linked == index and one.collateral[0, k] > 0.0:
             value = float(one.collateral[0, k]) * asset.price

@@ -38,6 +38,8 @@ class LiquidityConfig:
         most 6 bps over three steps.
     short_min : float
         Short-option minimum as a share of the scan range, of spot.
+    band : float
+        How far from the mark a perpetual or future may trade, as a share of the scan range.
     """
 
     participation: float = 0.01
@@ -49,6 +51,7 @@ class LiquidityConfig:
     basis: float = 0.04
     drift_bps: int = 2
     short_min: float = 0.04
+    band: float = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +191,8 @@ def underlying_parameters(
     -----
     The engine charges ``N * c * (1 + N / depth)``. With ``c`` half the square-root impact at ``depth`` the charge meets
     the law there and lies above it for anything larger. The charge on option notional is the vega of a 30-day
-    at-the-money option, ``0.4 * sqrt(30/365)``, times half the spread in volatility.
+    at-the-money option, ``0.4 * sqrt(30/365)``, times half the spread in volatility. The volatility of a day is the
+    larger of the history's and the smile's.
     """
     adv = max(liquidity.adv_usd, DEPTH_LANE_USD)
     at_depth = square_root_impact(liquidity.depth_usd, adv, liquidity.daily_vol, config.impact)
@@ -205,6 +209,8 @@ def underlying_parameters(
         drift_charge_bps=config.drift_bps,
         depth=int(np.clip(liquidity.depth_usd // DEPTH_LANE_USD, 1, LANE_MAX)),
         short_min_bps=bps_up(config.short_min * scan),
+        vol_day_bps=min(bps_up(max(liquidity.daily_vol, atm_vol / np.sqrt(365))), LANE_MAX),
+        band_bps=bps_up(config.band * scan),
     )
 
 

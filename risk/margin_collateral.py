@@ -3,49 +3,50 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from risk.margin_inputs import Book, FloatArray, Market
 from risk.onchain import FLAG_PRICE_DEAD
 from risk.types import BPS, CollateralParameters
 from risk.units import fraction_from_bps
 
-if TYPE_CHECKING:
-    from risk.margin import Book, Market
-
-FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 USD_PER_DEPTH = 10_000.0
 HAIR = 1e-13
+DEAD_HAIRCUT_BPS = 2_000
 
 
 class CollateralResult(NamedTuple):
-    """Section 6: (A, C) values in USD, and the flags (A,)."""
+    """Section 6: (A, C) values and doubt in USD, and the flags (A,)."""
 
     value: FloatArray
     counted_im: FloatArray
     counted_mm: FloatArray
+    doubt: FloatArray
     flags: IntArray
 
 
 def collateral_values(book: Book, market: Market) -> CollateralResult:
     """Section 6 of the rule: value and counted value of each collateral asset of each account."""
-    value, im, mm = (np.zeros(book.collateral.shape) for _ in range(3))
+    value, im, mm, doubt = (np.zeros(book.collateral.shape) for _ in range(4))
     flags = np.zeros(len(book), dtype=np.int64)
     for k, item in enumerate(market.collaterals):
         lanes = item.parameters
         value[:, k] = book.collateral[:, k] * item.price
-        mm[:, k] = _counted(value[:, k], np.float64(BPS - lanes.haircut_mm_bps), lanes)
+        # other people's deposits count against initial margin only
+        use = _whole_bps(lanes.use_haircut_bps * book.collateral_use[:, k])
+        kept = _counted(value[:, k], BPS - lanes.haircut_im_bps - use, lanes)
+        im[:, k] = kept * (1.0 - fraction_from_bps(item.lateness_bps))
+        dead_bps = DEAD_HAIRCUT_BPS if item.dead else 0
+        mm[:, k] = _counted(value[:, k], np.float64(BPS - lanes.haircut_mm_bps - dead_bps), lanes)
         if item.dead:
             flags |= np.where(book.collateral[:, k] > 0.0, FLAG_PRICE_DEAD, 0)
-        else:
-            # other people's deposits count against initial margin only
-            use = _whole_bps(lanes.use_haircut_bps * book.collateral_use[:, k])
-            im[:, k] = _counted(value[:, k], BPS - lanes.haircut_im_bps - use, lanes)
-    return CollateralResult(value, im, mm, flags)
+            doubt[:, k] = np.maximum(2.0 * value[:, k] - mm[:, k], 0.0)
+    return CollateralResult(value, im, mm, doubt, flags)
 
 
 def _counted(value: FloatArray, kept_bps: FloatArray | np.float64, lanes: CollateralParameters) -> FloatArray:

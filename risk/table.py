@@ -40,7 +40,7 @@ FloatArray = NDArray[np.float64]
 NODES: tuple[int, ...] = (-15, -12, -9, -6, -3, -2, -1, 0, 1, 2, 3, 6, 9, 12, 15)
 VOL_DOWN, VOL_BASE, VOL_UP = 0, 1, 2
 ROW_BYTES = 96
-MAX_ROWS = 255
+MAX_ROWS = 253
 MIN_VOLATILITY = 0.01
 _REFERENCE_DTE = 30.0
 _MIN_DTE = 1.0
@@ -308,7 +308,7 @@ def pack_page(rows: RiskRows) -> PackedPage:
     Raises
     ------
     BadInput
-        When a value is negative or not finite, or there are more than 255 rows.
+        When a value is negative or not finite, or there are more than 253 rows.
 
     Examples
     --------

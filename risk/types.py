@@ -93,7 +93,7 @@ class SmileModel:
 
 @dataclass(frozen=True, slots=True)
 class OptionSpec:
-    """A European option: ``slot`` 0..254 in its underlying, ``expiry`` unix s, ``strike`` USD per unit.
+    """A European option: ``slot`` 0..252 in its underlying, ``expiry`` unix s, ``strike`` USD per unit.
 
     ``settled_price`` is the settlement price in USD once the expiry is settled, else ``None``.
     """
@@ -126,17 +126,26 @@ class _Lanes:
 
 @dataclass(frozen=True, slots=True)
 class GlobalParameters(_Lanes):
-    """Lanes of the global word."""
+    """Lanes of the global word. ``reserve_usd`` is what margin keeps for the caller of a liquidation.
+
+    ``im_offset_floor_bps`` is the offset floor that initial margin already feels while the other one ramps up to it.
+    """
 
     im_scale_bps: int
     mm_scale_bps: int
     im_charge_scale_bps: int
     offset_floor_bps: int
+    reserve_usd: int
+    im_offset_floor_bps: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class UnderlyingParameters(_Lanes):
-    """Lanes of an underlying's word. ``depth`` counts 10,000 USD; ``drift_charge_bps`` is per grid step."""
+    """Lanes of an underlying's word. ``depth`` counts 10,000 USD; ``drift_charge_bps`` is per grid step.
+
+    ``vol_day_bps`` is the volatility of a day, ``band_bps`` how far from the mark a fill of a perpetual or future may
+    be, ``widen_bps`` what initial margin already feels of a rise that maintenance margin is still ramping up to.
+    """
 
     scan_bps: int
     vol_up_bps: int
@@ -148,6 +157,9 @@ class UnderlyingParameters(_Lanes):
     drift_charge_bps: int
     depth: int
     short_min_bps: int
+    vol_day_bps: int
+    band_bps: int
+    widen_bps: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -218,13 +218,13 @@ def pack_collateral(parameters: CollateralParameters) -> int:
 
 
 def unpack_global(word: int) -> GlobalParameters:
-    """Inverse of :func:`pack_global`; raises ``BadInput`` when a lane beyond the fourth is used."""
-    return GlobalParameters(*_used_lanes(word, 4, "global"))
+    """Inverse of :func:`pack_global`; raises ``BadInput`` when a lane beyond the sixth is used."""
+    return GlobalParameters(*_used_lanes(word, 6, "global"))
 
 
 def unpack_underlying(word: int) -> UnderlyingParameters:
-    """Inverse of :func:`pack_underlying`; raises ``BadInput`` when a lane beyond the tenth is used."""
-    return UnderlyingParameters(*_used_lanes(word, 10, "underlying"))
+    """Inverse of :func:`pack_underlying`; raises ``BadInput`` when a lane beyond the thirteenth is used."""
+    return UnderlyingParameters(*_used_lanes(word, 13, "underlying"))
 
 
 def unpack_collateral(word: int) -> CollateralParameters:

@@ -73,7 +73,7 @@ class Case:
 
 def random_books(rng: np.random.Generator) -> Case:
     rows, columns, units = [], [], []
-    perps = np.zeros((BOOKS, 1))
+    linear = np.zeros((BOOKS, 1, 3))
     for account in range(BOOKS):
         slots = rng.choice(len(OPTIONS), size=rng.integers(1, 13), replace=False)
         sizes = rng.normal(size=slots.size)
@@ -81,12 +81,11 @@ def random_books(rng: np.random.Generator) -> Case:
         columns += slots.tolist()
         units += sizes.tolist()
         if account % 2:
-            perps[account, 0] = -_deltas()[slots] @ sizes
+            linear[account, 0, 0] = -_deltas()[slots] @ sizes
     options = sparse.csr_array((units, (rows, columns)), shape=(BOOKS, len(OPTIONS)))
     nothing = np.zeros((BOOKS, 0))
-    zero = np.zeros((BOOKS, 1))
-    gross = np.asarray(abs(options).sum(axis=1)) + np.abs(perps[:, 0])
-    return Case(Book(np.zeros(BOOKS), perps, zero, zero, nothing, nothing, (options,)), gross)
+    gross = np.asarray(abs(options).sum(axis=1)) + np.abs(linear[:, 0, 0])
+    return Case(Book(np.zeros(BOOKS), linear, np.zeros((BOOKS, 1)), nothing, nothing, (options,)), gross)
 
 
 def _columns() -> tuple[FloatArray, ...]:
@@ -118,16 +117,16 @@ def full_scan(case: Case, price: float, lanes: UnderlyingParameters) -> FloatArr
         tau[:, None, None], discount[:, None, None], call[:, None, None],
     )  # fmt: skip
     pnl = case.book.options[0] @ (shocked - base[:, None, None]).reshape(len(OPTIONS), 27)
-    pnl += np.multiply.outer(case.book.perp_units[:, 0] * price, np.tile(moves, 3))
+    pnl += np.multiply.outer(case.book.units[:, 0, 0] * price, np.tile(moves, 3))
     return np.maximum(-pnl.min(axis=1), 0.0)
 
 
 def errors(scan_bps: int, drift: float) -> FloatArray:
-    lanes = UnderlyingParameters(scan_bps, 4_500, 2_500, 3_000, 0, 0, 0, 0, 1, 100)
+    lanes = UnderlyingParameters(scan_bps, 4_500, 2_500, 3_000, 0, 0, 0, 0, 1, 100, 0, 0)
     case = random_books(np.random.default_rng(scan_bps))
     price = REFERENCE * (1.0 + drift)
     page = unpack_page(build_page(OPTIONS, int(REFERENCE) * 10**18, SLICES, NOW, lanes, len(OPTIONS)))
-    scales = GlobalParameters(10_000, 8_000, 10_000, 2_000)
+    scales = GlobalParameters(10_000, 8_000, 10_000, 2_000, 0)
     grid = margin(case.book, Market(scales, (UnderlyingMarket("ETH", price, lanes, page),))).market_risk
     return (grid - full_scan(case, price, lanes)) / (case.gross * price)
 

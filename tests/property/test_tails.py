@@ -13,12 +13,22 @@ from hypothesis import strategies as st
 
 from risk.grid import interpolation_weights
 from risk.onchain import ChainMarket, assess_words
-from risk.onchain_words import AccountState, OptionPosition, Page, PerpPosition, PriceWord, build_words
+from risk.onchain_words import (
+    AccountState,
+    DeltaOnePosition,
+    MarkWord,
+    OptionPosition,
+    Page,
+    PriceWord,
+    build_words,
+    instrument_id,
+)
 from risk.pricing.svi import slices_from_smile
 from risk.table import NODES, RiskRows, build_page, node_values, pack_page, risk_rows
 from risk.types import OptionSpec, SmileModel, UnderlyingParameters
 
 NOW, DAY, WAD = 1_800_000_000, 86_400, 10**18
+PERPETUAL = instrument_id(0, 255)
 SMILE = SmileModel(0.75, 0.60, 6.0, -0.15, 0.8, carry_rate=0.06, discount_rate=0.03)
 
 
@@ -34,7 +44,7 @@ def test_line_and_tail_enclose_the_value(
     strike: float, hours: int, is_call: bool, scan_bps: int, steps: float, up: bool
 ) -> None:
     option = OptionSpec(0, NOW + 3_600 * hours, 1_000.0 * strike, is_call)
-    lanes = UnderlyingParameters(scan_bps, 4_500, 2_500, 3_000, 0, 0, 0, 0, 1, 0)
+    lanes = UnderlyingParameters(scan_bps, 4_500, 2_500, 3_000, 0, 0, 0, 0, 1, 0, 0, 0)
     slices = slices_from_smile(SMILE, [option.expiry], NOW)
     rows = risk_rows([option], 1_000.0, slices, NOW, lanes, 1)
     y = steps if up else -steps
@@ -53,7 +63,7 @@ def payoff_rows(legs: list[tuple[float, bool]]) -> RiskRows:
     """Options at expiry (no volatility at all), strikes in grid steps of 1.25 % from 3,000: the sharpest bends."""
     spot = 3_000.0 * (1.0 + 0.0125 * np.array(NODES))
     options = [OptionSpec(k, NOW, 3_000.0 * (1.0 + 0.0125 * node), call) for k, (node, call) in enumerate(legs)]
-    lanes = UnderlyingParameters(1_500, 0, 0, 0, 0, 0, 0, 0, 1, 0)
+    lanes = UnderlyingParameters(1_500, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0)
     rows = risk_rows(options, 3_000.0, [], NOW, lanes, len(options))
     sign = np.array([1.0 if call else -1.0 for _, call in legs])[:, None]
     strikes = np.array([option.strike for option in options])[:, None]
@@ -64,18 +74,19 @@ def payoff_rows(legs: list[tuple[float, bool]]) -> RiskRows:
 def market(rows: RiskRows, price: float) -> ChainMarket:
     packed = pack_page(rows)
     page = Page("", 1, NOW, NOW + DAY, packed.reference_price_wad, packed.lane_unit_wad, packed.step_e9, packed.rows)
-    lanes = UnderlyingParameters(1_500, 0, 0, 0, 0, 0, 0, 0, 1, 0).lanes()
+    lanes = UnderlyingParameters(1_500, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0).lanes()
     word = sum(lane << (16 * k) for k, lane in enumerate(lanes))
     scale = 10_000 | 8_000 << 16 | 10_000 << 32
-    return ChainMarket(NOW, {0: PriceWord(int(price * WAD), 0, NOW)}, {}, {0: 0}, scale, {0: word}, {}, {0: page})
+    prices, marks = {0: PriceWord(int(price * WAD), 0, NOW, 0)}, {PERPETUAL: MarkWord(0, 0)}
+    return ChainMarket(NOW, prices, {}, marks, scale, {0: word}, {}, {0: page})
 
 
 def assessed(rows: RiskRows, lots: list[int], perp: int, steps: float) -> tuple[float, float]:
     """(equity at mark, scan) in USD of one-unit options and a perpetual opened at the live price."""
     price = 3_000.0 * (1.0 + 0.0125 * steps)
-    perps = {0: PerpPosition(perp * 10**6, -perp * 10**6 * int(price * WAD), 0)} if perp else {}
+    perps = {PERPETUAL: DeltaOnePosition(perp * 10**6, -perp * 10**6 * int(price * WAD))} if perp else {}
     options = {0: tuple(OptionPosition(k, n * 10**6) for k, n in enumerate(lots))}
-    result = assess_words(build_words(AccountState(0, perps=perps, options=options)), market(rows, price))
+    result = assess_words(build_words(AccountState(0, delta_ones=perps, options=options)), market(rows, price))
     return result.equity_mark / WAD, result.market_risk / WAD
 
 
@@ -104,7 +115,7 @@ def test_accounts_that_the_quadratic_made_rich(
 
 def test_a_page_carries_the_tail() -> None:
     option = OptionSpec(0, NOW + 7 * DAY, 3_000.0, True)
-    lanes = UnderlyingParameters(1_600, 4_500, 2_500, 3_000, 0, 0, 0, 0, 1, 0)
+    lanes = UnderlyingParameters(1_600, 4_500, 2_500, 3_000, 0, 0, 0, 0, 1, 0, 0, 0)
     page = build_page([option], 3_000 * WAD, slices_from_smile(SMILE, [option.expiry], NOW), NOW, lanes, 1)
     tail = int.from_bytes(page.rows[64:66], "big")
     rows = risk_rows([option], 3_000.0, slices_from_smile(SMILE, [option.expiry], NOW), NOW, lanes, 1)

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +21,7 @@ from risk.margin import (
     NO_JOINT,
     Book,
     CollateralMarket,
+    Mark,
     Market,
     UnderlyingMarket,
     margin,
@@ -27,12 +30,14 @@ from risk.onchain import ChainMarket, assess_words
 from risk.onchain_words import (
     AccountState,
     CollateralPosition,
+    DeltaOnePosition,
     JointSet,
+    MarkWord,
     OptionPosition,
     Page,
-    PerpPosition,
     PriceWord,
     build_words,
+    instrument_id,
 )
 from risk.pricing.svi import slices_from_smile
 from risk.table import NODES, PackedPage, RiskRows, build_page, unpack_page
@@ -49,14 +54,20 @@ from risk.units import pack_collateral, pack_global, pack_underlying
 NOW = 1_800_000_000
 DAY = 86_400
 WAD = 10**18
-PLAIN = UnderlyingParameters(2_000, 4_000, 2_500, 3_000, 0, 0, 0, 0, 1, 0)
-SCALES = GlobalParameters(10_000, 8_000, 10_000, 2_000)
+PLAIN = UnderlyingParameters(2_000, 4_000, 2_500, 3_000, 0, 0, 0, 0, 1, 0, 0, 0)
+SCALES = GlobalParameters(10_000, 8_000, 10_000, 2_000, 0)
 
 
-def empty_book(accounts: int, underlyings: int, collaterals: int = 0, slots: int = 255) -> Book:
+def empty_book(accounts: int, underlyings: int, collaterals: int = 0, slots: int = 253) -> Book:
     flat, wide = np.zeros((accounts, underlyings)), np.zeros((accounts, collaterals))
     options = tuple(sparse.csr_array((accounts, slots)) for _ in range(underlyings))
-    return Book(np.zeros(accounts), flat, flat.copy(), flat.copy(), wide, wide.copy(), options)
+    units = np.zeros((accounts, underlyings, 3))
+    return Book(np.zeros(accounts), units, flat, wide, wide.copy(), options)
+
+
+def with_options(book: Book, units: float, slot: int = 0, slots: int = 1) -> Book:
+    """The book of one account with a position in one option."""
+    return replace(book, options=(sparse.csr_array((np.array([units]), ([0], [slot])), shape=(1, slots)),))
 
 
 def spot_rows(lane_unit: float = 0.0) -> RiskRows:
@@ -68,7 +79,7 @@ def spot_rows(lane_unit: float = 0.0) -> RiskRows:
 
 def test_short_perp_needs_the_scan_range() -> None:
     book = empty_book(1, 1)
-    book.cash[0], book.perp_units[0, 0], book.perp_quote[0, 0] = 500.0, -3.0, 300.0
+    book.cash[0], book.units[0, 0, 0], book.base[0, 0] = 500.0, -3.0, 300.0
     market = Market(SCALES, (UnderlyingMarket("ETH", 110.0, PLAIN),))
     result = margin(book, market)
     # -3 units at 110 lose 20 % of 330 on a rise; sold at 100, so 30 under water.
@@ -80,13 +91,10 @@ def test_short_perp_needs_the_scan_range() -> None:
 
 
 def test_charges_follow_their_formulas() -> None:
-    lanes = UnderlyingParameters(2_000, 0, 0, 0, 100, 50, 20, 30, 1, 150)
+    lanes = UnderlyingParameters(2_000, 0, 0, 0, 100, 50, 20, 30, 1, 150, 0, 0)
     book = empty_book(1, 1)
-    book.perp_units[0, 0] = 4.0
-    book.options[0].resize((1, 255))
-    options = sparse.csr_array((np.array([-1.0]), ([0], [0])), shape=(1, 255))
-    book = Book(book.cash, book.perp_units, book.perp_quote, book.perp_funding, book.collateral, book.collateral_use,
-                (options,))  # fmt: skip
+    book.units[0, 0, 0] = 4.0
+    book = with_options(book, -1.0)
     result = margin(book, Market(SCALES, (UnderlyingMarket("ETH", 105.0, lanes, spot_rows()),)))
     # 4 perpetuals against 1 short unit of spot: net delta 3 x 105; gross 4 x 105 + 1 x 100 (the row's own reference).
     net, notional, gross_delta = 315.0, 105.0, 520.0
@@ -106,10 +114,7 @@ def test_charges_follow_their_formulas() -> None:
 
 
 def test_slack_is_taken_from_value_and_every_scenario() -> None:
-    book = empty_book(1, 1)
-    options = sparse.csr_array((np.array([2.0]), ([0], [0])), shape=(1, 1))
-    book = Book(book.cash, book.perp_units, book.perp_quote, book.perp_funding, book.collateral, book.collateral_use,
-                (options,))  # fmt: skip
+    book = with_options(empty_book(1, 1), 2.0)
     result = margin(book, Market(SCALES, (UnderlyingMarket("ETH", 100.0, PLAIN, spot_rows(0.008)),)))
     assert result.equity_mark[0] == pytest.approx(200.0 - 0.01)
     assert result.market_risk[0] == pytest.approx(40.0 + 0.01)
@@ -117,7 +122,7 @@ def test_slack_is_taken_from_value_and_every_scenario() -> None:
 
 def test_hedge_across_underlyings_counts_only_down_to_the_floor() -> None:
     book = empty_book(2, 2)
-    book.perp_units[:] = [[1.0, -1.0], [1.0, 0.0]]
+    book.units[:, :, 0] = [[1.0, -1.0], [1.0, 0.0]]
     joint = JointScenarios(np.array([[-127, -127], [127, 127]], np.int8), np.zeros((2, 2), np.int8))
     pair = tuple(UnderlyingMarket(name, 100.0, PLAIN) for name in ("BTC", "ETH"))
     result = margin(book, Market(SCALES, pair, joint=joint))
@@ -129,7 +134,7 @@ def test_hedge_across_underlyings_counts_only_down_to_the_floor() -> None:
 
 def test_dust_in_a_second_underlying_does_not_dilute_the_first() -> None:
     book = empty_book(1, 2)
-    book.perp_units[:] = [[1.0, 1e-6]]
+    book.units[:, :, 0] = [[1.0, 1e-6]]
     mild = JointScenarios(np.array([[-10, -10]], np.int8), np.zeros((1, 2), np.int8))
     pair = tuple(UnderlyingMarket(name, 100.0, PLAIN) for name in ("BTC", "ETH"))
     assert margin(book, Market(SCALES, pair, joint=mild)).market_risk[0] == pytest.approx(20.0, rel=1e-5)
@@ -137,7 +142,7 @@ def test_dust_in_a_second_underlying_does_not_dilute_the_first() -> None:
 
 def test_without_joint_scenarios_scans_add_up_and_say_so() -> None:
     book = empty_book(1, 2)
-    book.perp_units[:] = [[1.0, -1.0]]
+    book.units[:, :, 0] = [[1.0, -1.0]]
     pair = tuple(UnderlyingMarket(name, 100.0, PLAIN) for name in ("BTC", "ETH"))
     result = margin(book, Market(SCALES, pair))
     assert result.market_risk[0] == pytest.approx(40.0)
@@ -155,7 +160,13 @@ def test_collateral_haircuts_grow_with_size_and_use_and_dead_prices_count_nothin
     assert fresh.equity_mm.tolist() == pytest.approx([9_400.0, 9_400.0])
     dead = margin(book, Market(SCALES, (market,), (CollateralMarket("WBTC", 100.0, lanes, dead=True),)))
     assert dead.equity_im.tolist() == [0.0, 0.0]
-    assert dead.equity_mm.tolist() == pytest.approx([9_400.0, 9_400.0])
+    # 20 % more haircut on the last price; it may still be worth twice that.
+    assert dead.equity_mm.tolist() == pytest.approx([7_400.0, 7_400.0])
+    assert dead.doubt.tolist() == pytest.approx([12_600.0, 12_600.0])
+    late = margin(book, Market(SCALES, (market,), (CollateralMarket("WBTC", 100.0, lanes, late_bps=2_500),)))
+    assert late.equity_im.tolist() == pytest.approx([0.75 * 8_900.0, 0.75 * 8_800.0])
+    assert late.equity_mm.tolist() == pytest.approx([9_400.0, 9_400.0])
+    assert late.doubt.tolist() == late.flags.tolist() == [0, 0]
     assert dead.flags.tolist() == [FLAG_PRICE_DEAD, FLAG_PRICE_DEAD]
 
 
@@ -174,7 +185,7 @@ def test_more_collateral_never_counts_less() -> None:
 def test_linked_collateral_hedges_a_short_perp() -> None:
     lanes = CollateralParameters(0, 0, 0, 1, 0)
     book = empty_book(1, 1, 1)
-    book.collateral[0, 0], book.perp_units[0, 0] = 2.0, -2.0
+    book.collateral[0, 0], book.units[0, 0, 0] = 2.0, -2.0
     market = UnderlyingMarket("ETH", 100.0, PLAIN)
     linked = Market(SCALES, (market,), (CollateralMarket("WETH", 100.0, lanes, linked=0),))
     unlinked = Market(SCALES, (market,), (CollateralMarket("WETH", 100.0, lanes),))
@@ -184,10 +195,7 @@ def test_linked_collateral_hedges_a_short_perp() -> None:
 
 @pytest.mark.parametrize(("units", "charge"), [(2.0, 0.0), (-2.0, 210.0)])
 def test_missing_row_gives_a_long_nothing_and_charges_a_short_its_notional(units: float, charge: float) -> None:
-    plain = empty_book(1, 1)
-    options = sparse.csr_array((np.array([units]), ([0], [7])), shape=(1, 255))
-    book = Book(plain.cash, plain.perp_units, plain.perp_quote, plain.perp_funding, plain.collateral,
-                plain.collateral_use, (options,))  # fmt: skip
+    book = with_options(empty_book(1, 1), units, 7, 253)
     result = margin(book, Market(SCALES, (UnderlyingMarket("ETH", 105.0, PLAIN, spot_rows()),)))
     assert result.charges[0] == pytest.approx(charge)
     assert result.equity_mark[0] == result.market_risk[0] == 0.0
@@ -195,29 +203,24 @@ def test_missing_row_gives_a_long_nothing_and_charges_a_short_its_notional(units
 
 
 def test_expired_page_and_off_grid_price_are_flagged() -> None:
-    plain = empty_book(1, 1)
-    options = sparse.csr_array((np.array([1.0]), ([0], [0])), shape=(1, 1))
-    book = Book(plain.cash, plain.perp_units, plain.perp_quote, plain.perp_funding, plain.collateral,
-                plain.collateral_use, (options,))  # fmt: skip
+    book = with_options(empty_book(1, 1), 1.0)
     stale = UnderlyingMarket("ETH", 130.0, PLAIN, spot_rows(), rows_expire_at=9)
     assert margin(book, Market(SCALES, (stale,), now=10)).flags[0] == FLAG_TABLE_EXPIRED | FLAG_OFF_GRID
     assert margin(empty_book(1, 1, slots=1), Market(SCALES, (stale,), now=10)).flags[0] == 0
 
 
 def test_off_grid_is_flagged_though_no_option_has_a_row() -> None:
-    plain = empty_book(1, 1)
-    options = sparse.csr_array((np.array([1.0]), ([0], [4])), shape=(1, 5))
-    book = Book(plain.cash, plain.perp_units, plain.perp_quote, plain.perp_funding, plain.collateral,
-                plain.collateral_use, (options,))  # fmt: skip
+    book = with_options(empty_book(1, 1), 1.0, 4, 5)
     market = Market(SCALES, (UnderlyingMarket("ETH", 130.0, PLAIN, spot_rows()),))
-    assert margin(book, market).flags[0] == FLAG_ROW_MISSING | FLAG_OFF_GRID
+    # 18 steps from the reference price the page is dead though it has not expired
+    assert margin(book, market).flags[0] == FLAG_ROW_MISSING | FLAG_OFF_GRID | FLAG_TABLE_EXPIRED
     without = Market(SCALES, (UnderlyingMarket("ETH", 130.0, PLAIN),))
     assert margin(book, without).flags[0] == FLAG_ROW_MISSING
 
 
 def test_shapes_that_do_not_fit_are_refused() -> None:
     market = Market(SCALES, (UnderlyingMarket("ETH", 100.0, PLAIN),))
-    with pytest.raises(BadInput, match="perp_units"):
+    with pytest.raises(BadInput, match="units"):
         margin(empty_book(1, 2), market)
     with pytest.raises(BadInput, match="at least one underlying"):
         margin(empty_book(1, 0), Market(SCALES, ()))
@@ -226,11 +229,94 @@ def test_shapes_that_do_not_fit_are_refused() -> None:
 def test_threads_and_blocks_do_not_change_the_result() -> None:
     rng = np.random.default_rng(5)
     book = empty_book(20_000, 1)
-    book.perp_units[:, 0] = rng.normal(size=20_000)
+    book.units[:, 0, 0] = rng.normal(size=20_000)
     market = Market(SCALES, (UnderlyingMarket("ETH", 100.0, PLAIN),))
     one, two = margin(book, market), margin(book, market, threads=2)
     assert np.array_equal(one.mm, two.mm)
-    assert one.mm == pytest.approx(16.0 * np.abs(book.perp_units[:, 0]))
+    assert one.mm == pytest.approx(16.0 * np.abs(book.units[:, 0, 0]))
+
+
+FUTURE = Mark(carry=0.1)
+
+
+def test_future_is_worth_its_basis_until_it_settles() -> None:
+    book = empty_book(1, 1)
+    book.units[0, 0], book.base[0, 0] = [0.0, 2.0, -1.0], -200.0
+    open_ = UnderlyingMarket("ETH", 100.0, PLAIN, marks=(Mark(), FUTURE, Mark(carry=-0.05)))
+    result = margin(book, Market(SCALES, (open_,)))
+    # two at 110, one at 95
+    assert result.equity_mark[0] == pytest.approx(220.0 - 95.0 - 200.0)
+    assert result.market_risk[0] == pytest.approx(0.2 * 125.0)
+    settled = replace(open_, marks=(Mark(), Mark(130.0, 0.1), Mark(carry=-0.05)))
+    after = margin(book, Market(SCALES, (settled,)))
+    assert after.equity_mark[0] == pytest.approx(260.0 - 95.0 - 200.0)
+    assert after.market_risk[0] == pytest.approx(0.2 * 95.0)
+
+
+def test_carry_of_a_perpetual_is_paid_by_the_long() -> None:
+    book = empty_book(1, 1)
+    book.units[0, 0, 0], book.base[0, 0] = 2.0, -200.0 + 2.0 * 3.0
+    now = UnderlyingMarket("ETH", 100.0, PLAIN, marks=(Mark(carry=5.0), Mark(), Mark()))
+    # entered at a carry of 3
+    assert margin(book, Market(SCALES, (now,))).equity_mark[0] == pytest.approx(-4.0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "now", "wider"),
+    [
+        ({}, 0, 0.0),
+        ({"late_bps": 1_000}, 0, 0.10),
+        ({"dead": True}, 0, 1.0),
+        ({"parameters": replace(PLAIN, widen_bps=2_500), "late_bps": 1_000}, 0, 0.35),
+        ({"rows_expire_at": 1_000}, 500, 0.0),
+        ({"rows_expire_at": 1_000}, 501, 0.002),
+        ({"rows_expire_at": 1_000}, 1_000, 1.0),
+        # 4.5 steps from the reference price: half way from near to far
+        ({"price": 107.5}, 0, 0.5),
+        ({"price": 107.5, "rows_expire_at": 1_000}, 900, 0.8),
+        ({"price": 107.5, "dead": True, "parameters": replace(PLAIN, widen_bps=60_000)}, 0, 3.0),
+    ],
+)
+def test_initial_margin_widens_with_age_and_distance(changes: dict[str, Any], now: int, wider: float) -> None:
+    item = replace(UnderlyingMarket("ETH", 100.0, PLAIN, spot_rows()), **changes)
+    result = margin(with_options(empty_book(1, 1), -1.0), Market(SCALES, (item,), now=now))
+    # the row's own minimum is a charge of 1.5
+    risk, charge = float(result.market_risk[0]), float(result.charges[0])
+    assert charge == pytest.approx(1.5)
+    assert result.im[0] == pytest.approx((risk + charge) * (1.0 + wider))
+    assert result.mm[0] == pytest.approx(0.8 * risk + charge)
+
+
+def test_dead_page_takes_the_value_of_longs_and_an_old_one_leaves_a_doubt() -> None:
+    book = with_options(empty_book(1, 1), 2.0)
+    item = UnderlyingMarket("ETH", 100.0, PLAIN, spot_rows(), rows_expire_at=1_000)
+    alive, dead, gone = (margin(book, Market(SCALES, (item,), now=now)) for now in (1_000, 1_001, 87_401))
+    assert [float(r.equity_im[0]) for r in (alive, dead, gone)] == pytest.approx([200.0, 0.0, 0.0])
+    assert [float(r.equity_mm[0]) for r in (alive, dead, gone)] == pytest.approx([200.0] * 3)
+    # best point of the grid, scan and the gross notional of the options
+    assert [float(r.doubt[0]) for r in (alive, dead, gone)] == pytest.approx([0.0, 0.0, 40.0 + 40.0 + 200.0])
+    assert margin(book, Market(SCALES, (replace(item, dead=True),), now=0)).doubt[0] == pytest.approx(80.0)
+
+
+def test_offset_floor_of_initial_margin_comes_first() -> None:
+    book = empty_book(1, 2)
+    book.units[:, :, 0] = [[1.0, -1.0]]
+    joint = JointScenarios(np.array([[-127, -127]], np.int8), np.zeros((1, 2), np.int8))
+    pair = tuple(UnderlyingMarket(name, 100.0, PLAIN) for name in ("BTC", "ETH"))
+    result = margin(book, Market(replace(SCALES, im_offset_floor_bps=5_000), pair, joint=joint))
+    assert result.market_risk[0] == pytest.approx(8.0)
+    assert (result.im[0], result.mm[0]) == pytest.approx((20.0, 6.4))
+
+
+def test_reserve_is_kept_where_there_is_something_to_liquidate() -> None:
+    book = empty_book(4, 1, 1)
+    book.cash[:], book.collateral[:, 0] = [5.0, -5.0, 5.0, 0.0], [0.0, 0.0, 0.0, 1.0]
+    book.units[2, 0, 1] = 1e-6
+    coin = CollateralMarket("WETH", 100.0, CollateralParameters(0, 0, 0, 1, 0))
+    market = Market(replace(SCALES, reserve_usd=40), (UnderlyingMarket("ETH", 100.0, PLAIN),), (coin,))
+    result = margin(book, market)
+    assert result.mm.tolist() == pytest.approx([0.0, 40.0, 40.0, 0.0], abs=1e-3)
+    assert result.im.tolist() == pytest.approx([0.0, 40.0, 40.0, 0.0], abs=1e-3)
 
 
 # --- agreement with the integer twin -------------------------------------------------------------------------------
@@ -250,7 +336,7 @@ def lanes_of(rng: random.Random) -> UnderlyingParameters:
     return UnderlyingParameters(
         rng.randint(500, 5_000), rng.randint(1_000, 6_000), rng.randint(1_000, 3_000), rng.randint(1_000, 4_000),
         rng.randint(0, 100), rng.randint(0, 100), rng.randint(0, 100), rng.randint(0, 50), rng.randint(1, 2_000),
-        rng.randint(0, 300),
+        rng.randint(0, 300), 0, 0, rng.choice([0, rng.randint(0, 4_000)]),
     )  # fmt: skip
 
 
@@ -263,25 +349,40 @@ class Twins:
         self.lanes = [lanes_of(rng) for _ in range(3)]
         self.pages = [random_page(rng, spot, lane) for spot, lane in zip(self.spots, self.lanes, strict=True)]
         self.prices = [int(spot * rng.uniform(0.85, 1.15) * WAD) for spot in self.spots]
-        self.funding = [rng.randint(-(10**18), 10**18) for _ in range(3)]
+        self.marks = {
+            instrument_id(u, slot): MarkWord(
+                rng.choice([0, 0, int(spot * WAD)]),
+                rng.randint(-(10**18), 10**18) if slot == 255 else rng.randint(-(10**8), 10**8),
+            )
+            for u, spot in enumerate(self.spots)
+            for slot in (255, 254, 253)
+        }
+        self.late = [rng.choice([(0, 0), (1, rng.randint(0, 10_000)), (2, 10_000)]) for _ in range(4)]
+        self.expire_at = [NOW + rng.choice([-2 * DAY, -5, 5, DAY]) for _ in range(3)]
         self.coin = CollateralParameters(1_500, 1_000, 200, 50, 300)
-        self.scales = GlobalParameters(10_500, 8_000, 11_000, 2_500)
+        self.scales = GlobalParameters(10_500, 8_000, 11_000, 2_500, 30, 6_000)
         self.bytes = np.array([[[rng.randint(-128, 127) for _ in range(3)] for _ in range(20)] for _ in range(2)])
         self.states = [self._account(rng) for _ in range(accounts)]
 
     def _account(self, rng: random.Random) -> AccountState:
-        perps, options = {}, {}
+        delta_ones, options = {}, {}
         for u, spot in enumerate(self.spots):
             size = 10 ** rng.uniform(1, 6) / spot * 10**6
-            if rng.random() < 0.5:
-                lots = max(1, int(size)) * rng.choice([-1, 1])
-                perps[u] = PerpPosition(lots, -lots * int(spot * WAD), rng.randint(-(10**18), 10**18))
+            for slot in (255, 254, 253):
+                if rng.random() < 0.35:
+                    lots = max(1, int(size)) * rng.choice([-1, 1])
+                    base = -lots * (int(spot * WAD) + rng.randint(-(10**18), 10**18))
+                    delta_ones[instrument_id(u, slot)] = DeltaOnePosition(lots, base)
             slots = rng.sample(range(34), rng.choice([0, 0, 1, 4, 12]))
             if slots:
                 signed = [max(1, int(size * rng.random())) * rng.choice([-1, 1]) for _ in slots]
                 options[u] = tuple(OptionPosition(slot, lots) for slot, lots in zip(slots, signed, strict=True))
         held = (CollateralPosition(0, rng.randint(1, 10**20), rng.randint(0, 10_000), 18, 1),) * (rng.random() < 0.5)
-        return AccountState(rng.randint(-(10**24), 10**24), 0, held, perps, options)
+        return AccountState(rng.randint(-(10**24), 10**24), 0, held, delta_ones, options)
+
+    def price(self, u: int, late: int) -> PriceWord:
+        state, late_bps = self.late[late]
+        return PriceWord(self.prices[u], state, NOW, late_bps)
 
     def chain(self) -> ChainMarket:
         words = []
@@ -289,14 +390,23 @@ class Twins:
             pairs = ((self.bytes[0][j][u] & 0xFF) | (self.bytes[1][j][u] & 0xFF) << 8 for u in range(3))
             words.append(sum(int(pair) << 16 * u for u, pair in enumerate(pairs)))
         pages = {
-            u: Page("", 1, NOW, NOW + DAY, page.reference_price_wad, page.lane_unit_wad, page.step_e9, page.rows)
+            u: Page(
+                "",
+                1,
+                NOW - 3 * DAY,
+                self.expire_at[u],
+                page.reference_price_wad,
+                page.lane_unit_wad,
+                page.step_e9,
+                page.rows,
+            )
             for u, page in enumerate(self.pages)
         }
         return ChainMarket(
             timestamp=NOW,
-            prices={u: PriceWord(price, 0, NOW) for u, price in enumerate(self.prices)},
-            collateral_prices={0: PriceWord(self.prices[0], 0, NOW)},
-            funding=dict(enumerate(self.funding)),
+            prices={u: self.price(u, u) for u in range(3)},
+            collateral_prices={0: self.price(0, 3)},
+            marks=self.marks,
             global_word=pack_global(self.scales),
             underlying_words={u: pack_underlying(lanes) for u, lanes in enumerate(self.lanes)},
             collateral_words={0: pack_collateral(self.coin)},
@@ -306,13 +416,29 @@ class Twins:
 
     def market(self) -> Market:
         underlyings = tuple(
-            UnderlyingMarket(str(u), self.prices[u] / WAD, self.lanes[u], unpack_page(self.pages[u]), NOW + DAY,
-                             self.funding[u] / WAD)
+            UnderlyingMarket(
+                str(u),
+                self.prices[u] / WAD,
+                self.lanes[u],
+                unpack_page(self.pages[u]),
+                self.expire_at[u],
+                self.float_marks(u),
+                self.late[u][0] == 2,
+                self.late[u][1],
+                NOW - 3 * DAY,
+            )
             for u in range(3)
-        )  # fmt: skip
+        )
         joint = JointScenarios(*self.bytes.astype(np.int8))
-        coin = CollateralMarket("coin", self.prices[0] / WAD, self.coin, linked=0)
+        state, late_bps = self.late[3]
+        coin = CollateralMarket("coin", self.prices[0] / WAD, self.coin, 0, state == 2, late_bps)
         return Market(self.scales, underlyings, (coin,), joint, NOW + DAY, NOW)
+
+    def float_marks(self, u: int) -> tuple[Mark, Mark, Mark]:
+        words = [self.marks[instrument_id(u, slot)] for slot in (255, 254, 253)]
+        scales = (WAD, 10**9, 10**9)
+        first, second, third = (Mark(w.settled / WAD, w.carry / scale) for w, scale in zip(words, scales, strict=True))
+        return first, second, third
 
     def book(self) -> Book:
         n = len(self.states)
@@ -320,20 +446,20 @@ class Twins:
         options = [sparse.lil_array((n, 40)) for _ in range(3)]
         for a, state in enumerate(self.states):
             book.cash[a] = state.cash / WAD
-            for u, perp in state.perps.items():
-                book.perp_units[a, u], book.perp_quote[a, u] = perp.lots / 1e6, perp.quote / 1e6 / WAD
-                book.perp_funding[a, u] = perp.funding_entry / WAD
+            for instrument, held in state.delta_ones.items():
+                u, slot = divmod(instrument, 256)
+                book.units[a, u, 255 - slot] = held.lots / 1e6
+                book.base[a, u] += held.base / 1e6 / WAD
             for u, positions in state.options.items():
                 for position in positions:
                     options[u][a, position.slot] = position.lots / 1e6
-            for held in state.collaterals:
-                book.collateral[a, 0], book.collateral_use[a, 0] = held.amount / WAD, held.use_bps / 1e4
-        dense = (book.cash, book.perp_units, book.perp_quote, book.perp_funding, book.collateral, book.collateral_use)
-        return Book(*dense, tuple(sparse.csr_array(matrix) for matrix in options))
+            for coin in state.collaterals:
+                book.collateral[a, 0], book.collateral_use[a, 0] = coin.amount / WAD, coin.use_bps / 1e4
+        return replace(book, options=tuple(sparse.csr_array(matrix) for matrix in options))
 
     def notional(self, state: AccountState) -> float:
         total = sum(item.amount / WAD * self.prices[0] / WAD for item in state.collaterals)
-        total += sum(abs(perp.lots) / 1e6 * self.prices[u] / WAD for u, perp in state.perps.items())
+        total += sum(abs(held.lots) / 1e6 * self.prices[k >> 8] / WAD for k, held in state.delta_ones.items())
         for u, positions in state.options.items():
             total += sum(abs(position.lots) / 1e6 * self.prices[u] / WAD for position in positions)
         return total
@@ -347,7 +473,7 @@ def test_float_margin_stays_within_the_stated_bound_of_the_integer_twin(seed: in
     for a, state in enumerate(twins.states):
         exact = assess_words(build_words(state), chain)
         bound = 2e-9 * twins.notional(state) + 1e-12 * abs(state.cash) / WAD + 1e-9
-        for name in ("equity_mark", "equity_im", "equity_mm", "im", "mm", "market_risk", "charges"):
+        for name in ("equity_mark", "equity_im", "equity_mm", "im", "mm", "market_risk", "charges", "doubt"):
             error = abs(float(getattr(floats, name)[a]) - getattr(exact, name) / WAD)
             worst = max(worst, error / max(twins.notional(state), 1.0))
             assert error <= bound, (a, name, error, bound)
@@ -359,4 +485,5 @@ def test_float_margin_stays_within_the_stated_bound_of_the_integer_twin(seed: in
 
 def _active(state: AccountState) -> list[bool]:
     linked = {item.linked - 1 for item in state.collaterals}
-    return [u in state.perps or u in state.options or u in linked for u in range(3)]
+    held = {k >> 8 for k in state.delta_ones}
+    return [u in held or u in state.options or u in linked for u in range(3)]

@@ -14,7 +14,7 @@ from risk.pricing import black76, svi
 from risk.types import SECONDS_PER_DAY, OptionSpec, SmileModel, SurfaceSlice, SviSlice, UnderlyingParameters
 
 NOW = 1_800_000_000
-LANES = UnderlyingParameters(1_800, 4_000, 2_500, 3_000, 50, 30, 20, 5, 500, 100)
+LANES = UnderlyingParameters(1_800, 4_000, 2_500, 3_000, 50, 30, 20, 5, 500, 100, 0, 0)
 FLAT_HALF = SviSlice(0.25 * 30 / 365, 0.0, 0.0, 0.0, 0.1)
 MONTH = SurfaceSlice(NOW + 30 * SECONDS_PER_DAY, 1.01, 0.99, FLAT_HALF)
 
@@ -138,12 +138,15 @@ def test_unusable_inputs_are_refused() -> None:
         table.risk_rows([call(1), call(1)], 100.0, [MONTH], NOW, LANES, 2)
     with pytest.raises(BadInput, match="below 1"):
         table.risk_rows([call(1)], 100.0, [MONTH], NOW, LANES, 1)
+    with pytest.raises(BadInput, match="<= 253 rows"):
+        # slots 253 and 254 are futures
+        table.risk_rows([call(253)], 100.0, [MONTH], NOW, LANES, 254)
     with pytest.raises(BadInput, match="multiple of 96"):
         table.unpack_page(table.PackedPage(b"\0" * 95, 1, 1, 1))
 
 
 def test_widest_scan_range_reaches_a_worthless_spot() -> None:
-    wide = UnderlyingParameters(9_000, 0, 0, 0, 0, 0, 0, 0, 1, 0)
+    wide = UnderlyingParameters(9_000, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0)
     put = OptionSpec(0, MONTH.expiry, 100.0, False)
     rows = table.risk_rows([put], 100.0, [MONTH], NOW, wide, 1)
     assert rows.values[0, 1, 0] == pytest.approx(0.99 * 100.0)

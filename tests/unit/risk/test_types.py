@@ -21,8 +21,8 @@ from risk.types import (
 )
 
 SET = ParameterSet(
-    GlobalParameters(10_000, 8_000, 10_000, 2_000),
-    {"ETH": UnderlyingParameters(1_800, 4_000, 2_500, 3_000, 50, 30, 20, 5, 500, 100)},
+    GlobalParameters(10_000, 8_000, 10_000, 2_000, 25),
+    {"ETH": UnderlyingParameters(1_800, 4_000, 2_500, 3_000, 50, 30, 20, 5, 500, 100, 400, 450)},
     {"WETH": CollateralParameters(1_000, 500, 10, 100, 50)},
     {"ETH": SmileModel(0.6, 0.7, 4.0, -0.2, 0.9)},
     JointScenarios(np.array([[1], [-127]], np.int8), np.array([[5], [6]], np.int8)),
@@ -43,7 +43,7 @@ def test_hash_ignores_the_order_of_mappings_and_sees_every_change() -> None:
     two = {"A": SET.underlyings["ETH"], "B": SET.underlyings["ETH"]}
     back = dict(reversed(two.items()))
     assert replace(SET, underlyings=two).content_hash() == replace(SET, underlyings=back).content_hash()
-    other = replace(SET, global_parameters=GlobalParameters(10_000, 8_000, 10_000, 2_001))
+    other = replace(SET, global_parameters=GlobalParameters(10_000, 8_000, 10_000, 2_001, 25))
     assert other.content_hash() != SET.content_hash()
     assert replace(SET, joint=JointScenarios(SET.joint.vol_bytes, SET.joint.price_bytes)) != SET
 

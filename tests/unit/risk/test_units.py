@@ -85,18 +85,20 @@ def test_lanes_of_a_word_round_trip(values: list[int]) -> None:
 
 
 def test_parameter_words_have_the_documented_lanes() -> None:
-    assert units.pack_global(GlobalParameters(1, 2, 3, 4)) == 1 + (2 << 16) + (3 << 32) + (4 << 48)
-    word = units.pack_underlying(UnderlyingParameters(*range(1, 11)))
-    assert [word >> 16 * k & 0xFFFF for k in range(11)] == [*range(1, 11), 0]
-    assert units.unpack_underlying(word).short_min_bps == 10
+    whole = sum(k + 1 << 16 * k for k in range(6))
+    assert units.pack_global(GlobalParameters(1, 2, 3, 4, 5, 6)) == whole
+    assert units.unpack_global(whole) == GlobalParameters(1, 2, 3, 4, 5, im_offset_floor_bps=6)
+    word = units.pack_underlying(UnderlyingParameters(*range(1, 14)))
+    assert [word >> 16 * k & 0xFFFF for k in range(14)] == [*range(1, 14), 0]
+    found = units.unpack_underlying(word)
+    assert (found.short_min_bps, found.vol_day_bps, found.band_bps, found.widen_bps) == (10, 11, 12, 13)
     coin = CollateralParameters(1_000, 500, 10, 20, 30)
     assert units.unpack_collateral(units.pack_collateral(coin)) == coin
-    assert units.unpack_global(units.pack_global(GlobalParameters(1, 2, 3, 4))).offset_floor_bps == 4
 
 
 def test_ranges_are_refused_by_name() -> None:
     with pytest.raises(BadInput, match=r"UnderlyingParameters\.vol_up_bps = 65536"):
-        UnderlyingParameters(1, 65_536, 0, 0, 0, 0, 0, 0, 0, 0)
+        UnderlyingParameters(1, 65_536, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
     with pytest.raises(BadInput, match="haircut_mm_bps"):
         CollateralParameters(1, 5.0, 0, 0, 0)  # type: ignore[arg-type]
     with pytest.raises(BadInput, match="lane 1"):
@@ -105,5 +107,7 @@ def test_ranges_are_refused_by_name() -> None:
         units.pack_lanes([0] * 17)
     with pytest.raises(BadInput, match="256-bit"):
         units.unpack_lanes(1 << 256)
-    with pytest.raises(BadInput, match="beyond its 4"):
-        units.unpack_global(1 << 64)
+    with pytest.raises(BadInput, match="beyond its 6"):
+        units.unpack_global(1 << 96)
+    with pytest.raises(BadInput, match="beyond its 13"):
+        units.unpack_underlying(1 << 208)

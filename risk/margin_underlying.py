@@ -1,0 +1,238 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One underlying of every account of a book, in floats: section 4 of docs/margin-rule.md."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from risk.grid import GRID_EDGE, MOVES, SCAN_POINTS, joint_weights, live_grid
+from risk.margin_collateral import USD_PER_DEPTH
+from risk.margin_inputs import Book, FloatArray, Market, UnderlyingMarket
+from risk.types import BPS, SECONDS_PER_DAY
+from risk.units import fraction_from_bps
+
+IntArray = NDArray[np.int64]
+
+FLAG_PRICE_DEAD, FLAG_TABLE_EXPIRED, FLAG_ROW_MISSING, FLAG_JOINT_MISSING, FLAG_OFF_GRID = 1, 2, 4, 8, 16
+_SLACK_LANES = 0.625
+_NEAR, _FAR = 3.0, 6.0
+_WIDEN_MAX = 3 * BPS
+# A coordinate on the boundary is not beyond it for the last bits of a quotient.
+_STEP_HAIR = 1e-10
+
+
+class PageAge(NamedTuple):
+    """How stale a page is: lateness by age and by distance in bps, and whether it is dead or long past its expiry."""
+
+    by_age: float = 0.0
+    by_distance: float = 0.0
+    dead: bool = False
+    forgotten: bool = False
+
+    @property
+    def late_bps(self) -> float:
+        """The greater of the two latenesses."""
+        return max(self.by_age, self.by_distance)
+
+
+class LiveUnderlying(NamedTuple):
+    """What one underlying contributes for every account: row products, made once per call.
+
+    ``signed`` and ``absolute`` multiply signed and absolute units; ``joint_rows`` (slots, scenarios) is the first 27
+    columns of ``signed`` sent through the joint scenarios, ``joint_moves`` (scenarios,) their price moves as fractions.
+    ``tail_pnl`` (27,), ``tail_now`` and ``joint_tails`` (scenarios,) are what a unit of tail of the shorts changes.
+    ``worth`` and ``exposure`` (3,) are what a unit of each delta-one instrument adds to value and to dollar delta.
+    """
+
+    market: UnderlyingMarket
+    scan: float
+    signed: FloatArray
+    absolute: FloatArray
+    slack: float
+    coordinate: float
+    joint_rows: FloatArray
+    joint_moves: FloatArray
+    tail_pnl: FloatArray
+    tail_now: float
+    joint_tails: FloatArray
+    worth: FloatArray
+    exposure: FloatArray
+    age: PageAge
+
+    def widen_bps(self, optioned: NDArray[np.bool_]) -> FloatArray:
+        """By how much initial margin is widened, bps: with the page's lateness where there are options."""
+        plain = self.market.parameters.widen_bps + self.market.lateness_bps
+        return np.minimum(np.where(optioned, plain + self.age.late_bps, plain), float(_WIDEN_MAX))
+
+
+class UnderlyingResult(NamedTuple):
+    """Section 4 of the rule for a block of accounts: ``grid`` (A, 27), the rest (A,).
+
+    ``dollars`` is the USD value of delta-one positions and linked collateral, ``slack`` what packing may hide,
+    ``short_tail`` the tails of the shorts. ``optioned`` are accounts with options, ``held`` those with any position,
+    ``active`` also those with linked collateral.
+    """
+
+    delta_one_value: FloatArray
+    option_value: FloatArray
+    dollars: FloatArray
+    slack: FloatArray
+    short_tail: FloatArray
+    grid: FloatArray
+    scan: FloatArray
+    charge: FloatArray
+    drift: FloatArray
+    widen_bps: FloatArray
+    wide: FloatArray
+    lost: FloatArray
+    doubt: FloatArray
+    optioned: NDArray[np.bool_]
+    held: NDArray[np.bool_]
+    active: NDArray[np.bool_]
+    flags: IntArray
+
+
+def live_underlyings(book: Book, market: Market) -> tuple[LiveUnderlying, ...]:
+    """Slide every page to the live price: all the work that does not depend on the number of accounts."""
+    return tuple(_live(k, options.shape[1], market) for k, options in enumerate(book.options))
+
+
+def page_age(item: UnderlyingMarket, coordinate: float, now: int) -> PageAge:
+    """Staleness of the page of an underlying that is read at a grid coordinate, in steps."""
+    age, life = now - item.rows_observed_at, item.rows_expire_at - item.rows_observed_at
+    distance = abs(coordinate)
+    # Both are whole basis points, rounded up: one of them is far more than the other roundings of the rule.
+    by_distance = np.ceil((distance - _NEAR - _STEP_HAIR) * BPS / _NEAR)
+    return PageAge(
+        by_age=float(BPS if age >= life else max(0, -((life - 2 * age) * BPS // life))),
+        by_distance=float(np.clip(by_distance, 0.0, BPS)),
+        dead=now > item.rows_expire_at or distance > _FAR + _STEP_HAIR,
+        forgotten=now > item.rows_expire_at + SECONDS_PER_DAY,
+    )
+
+
+def _marks(item: UnderlyingMarket) -> tuple[FloatArray, FloatArray]:
+    """``worth`` and ``exposure`` of a unit of the three delta-one instruments, USD."""
+    settled = np.array([mark.settled for mark in item.marks])
+    carry = np.array([mark.carry for mark in item.marks])
+    open_price = item.price * np.array([1.0, 1.0 + carry[1], 1.0 + carry[2]])
+    worth = np.where(settled != 0.0, settled, open_price) - carry * np.array([1.0, 0.0, 0.0])
+    return worth, np.where(settled != 0.0, 0.0, open_price)
+
+
+def _live(index: int, slots: int, market: Market) -> LiveUnderlying:
+    item = market.underlyings[index]
+    scan = fraction_from_bps(item.parameters.scan_bps)
+    # Columns: 27 scan profits, value, short minimum, missing row, tail | present row, |delta| and the last three again.
+    signed, absolute = np.zeros((slots, SCAN_POINTS + 4)), np.zeros((slots, 5))
+    coordinate, slack, count, beyond, age = 0.0, 0.0, 0, np.zeros(10), PageAge()
+    if item.rows is not None:
+        grid = live_grid(item.rows, item.price, scan)
+        coordinate, slack, count = grid.coordinate, item.rows.lane_unit * _SLACK_LANES, min(len(grid.value), slots)
+        signed[:count, :SCAN_POINTS] = grid.pnl[:count]
+        signed[:count, SCAN_POINTS] = grid.value[:count]
+        absolute[:count, 0] = 1.0
+        absolute[:count, 1] = item.rows.absolute_delta[:count]
+        signed[:count, SCAN_POINTS + 1] = absolute[:count, 2] = item.rows.short_minimum[:count]
+        signed[:count, SCAN_POINTS + 3] = absolute[:count, 4] = item.rows.tail[:count]
+        beyond, age = grid.beyond, page_age(item, coordinate, market.now)
+    signed[count:, SCAN_POINTS + 2] = absolute[count:, 3] = 1.0
+    weights = np.zeros((SCAN_POINTS, 0)) if market.joint is None else joint_weights(market.joint, index)
+    joint_rows, joint_moves = signed[:, :SCAN_POINTS] @ weights, scan * (np.tile(MOVES, 3) @ weights)
+    tail_pnl = np.tile(beyond[0] - beyond[1:], 3)
+    return LiveUnderlying(
+        item, scan, signed, absolute, slack, coordinate, joint_rows, joint_moves,
+        tail_pnl, -float(beyond[0]), tail_pnl @ weights, *_marks(item), age,
+    )  # fmt: skip
+
+
+class _Options(NamedTuple):
+    """What the options of an underlying add up to, each (A,); ``signed`` (A, 31)."""
+
+    signed: FloatArray
+    gross: FloatArray
+    delta: FloatArray
+    short_minimum: FloatArray
+    short_missing: FloatArray
+    short_tail: FloatArray
+    missing: FloatArray
+
+
+def _sums(book: Book, index: int, live: LiveUnderlying) -> _Options:
+    options = book.options[index]
+    signed = options @ live.signed
+    gross, delta, minimum, missing, tail = (abs(options) @ live.absolute).T
+    # |q| and q together give the shorts: (|q| - q) / 2.
+    short_minimum, short_missing, short_tail = (
+        np.maximum(0.5 * (total - signed[:, SCAN_POINTS + 1 + k]), 0.0)
+        for k, total in enumerate((minimum, missing, tail))
+    )
+    return _Options(signed, gross, delta, short_minimum, short_missing, short_tail, missing)
+
+
+def _charges(options: _Options, dollars: FloatArray, grid: FloatArray, live: LiveUnderlying) -> FloatArray:
+    price, lanes = live.market.price, live.market.parameters
+    net = np.abs(grid[:, 14] - grid[:, 12]) * (2.0 / live.scan)
+    notional = options.gross * price
+    depth = max(1, lanes.depth) * USD_PER_DEPTH
+    charge = fraction_from_bps(lanes.delta_charge_bps) * net * (1.0 + net / depth)
+    charge += fraction_from_bps(lanes.option_charge_bps) * notional * (1.0 + notional / depth)
+    charge += options.short_minimum + options.short_missing * price
+    hedged = np.maximum(np.abs(dollars) + options.delta - net, 0.0)
+    return np.asarray(charge + fraction_from_bps(lanes.basis_charge_bps) * 0.5 * hedged)
+
+
+def _doubt(
+    loss: FloatArray, grid: FloatArray, notional: FloatArray, optioned: NDArray[np.bool_], live: LiveUnderlying
+) -> FloatArray:
+    """By how much accounts might stand better than old data says; ``loss`` is scan and charge."""
+    forgotten = optioned & live.age.forgotten
+    if not live.market.dead and not live.age.forgotten:
+        return np.zeros(loss.size)
+    doubt = np.maximum(grid.max(axis=1), 0.0) + loss + np.where(forgotten, notional, 0.0)
+    return np.where(forgotten | live.market.dead, doubt, 0.0)
+
+
+def underlying_result(book: Book, index: int, live: LiveUnderlying, linked: FloatArray) -> UnderlyingResult:
+    """Section 4 of the rule for every account of a block."""
+    item, units = live.market, book.units[:, index]
+    sums = _sums(book, index, live)
+    slack = sums.gross * live.slack
+    dollars = units @ live.exposure + linked
+    grid = sums.signed[:, :SCAN_POINTS]
+    grid += np.multiply.outer(dollars * live.scan, np.tile(MOVES, 3)) - slack[:, None]
+    if live.tail_pnl.any():
+        grid += np.multiply.outer(sums.short_tail, live.tail_pnl)
+    scan, charge = np.maximum(-grid.min(axis=1), 0.0), _charges(sums, dollars, grid, live)
+    notional, optioned = sums.gross * item.price, np.diff(book.options[index].indptr) > 0
+    held = optioned | (units != 0.0).any(axis=1) | (book.base[:, index] != 0.0)
+    active = held | (linked > 0.0)
+    flags = np.where(sums.missing > 0.0, FLAG_ROW_MISSING, 0).astype(np.int64)
+    flags |= np.where(optioned & live.age.dead, FLAG_TABLE_EXPIRED, 0)
+    flags |= np.where(optioned & (abs(live.coordinate) > GRID_EDGE), FLAG_OFF_GRID, 0)
+    flags |= np.where(active & item.dead, FLAG_PRICE_DEAD, 0)
+    value = sums.signed[:, SCAN_POINTS] + sums.short_tail * live.tail_now - slack
+    drift = fraction_from_bps(item.parameters.drift_charge_bps) * min(abs(live.coordinate), GRID_EDGE)
+    widen_bps = live.widen_bps(optioned)
+    return UnderlyingResult(
+        delta_one_value=units @ live.worth + book.base[:, index],
+        option_value=value,
+        dollars=dollars,
+        slack=slack,
+        short_tail=sums.short_tail,
+        grid=grid,
+        scan=scan,
+        charge=charge,
+        drift=notional * drift,
+        widen_bps=widen_bps,
+        wide=(scan + charge) * widen_bps / BPS,
+        lost=np.maximum(value, 0.0) if live.age.dead else np.zeros(value.size),
+        doubt=_doubt(scan + charge, grid, notional, optioned, live),
+        optioned=optioned,
+        held=held,
+        active=active,
+        flags=flags,
+    )
