@@ -303,7 +303,7 @@ def test_band_of_options_is_what_the_grid_gives() -> None:
     assert found.mark == 5 * WAD
     # 12 steps down in volatility down, node 1; 12 steps up in volatility up, node 13
     assert (found.low, found.high) == (WAD, 12 * WAD)
-    # 24 % off a price of 90 is 15.8 steps down, where the outer line (1 USD at 12, 0.5 at 15) has 0.3667 left; s is floored
+    # 24 % off a price of 90 is 15.8 steps down, where the outer line (1 USD at 12, 0.5 at 15) has 0.3667 left
     assert (
         price_band(market(pages={0: bent}, prices={0: price(90)}), instrument_id(0, 0)).low == 366_666_667_000_000_000
     )
