@@ -5,12 +5,12 @@
 """
 @title Cash: signed balances that earn or owe interest
 @notice An account's cash is stored scaled: positive by the supply index, negative by the borrow index. One token,
-        kinked interest curve, part of the interest to account 0. Everything is in wad but `_book_raw`.
+        kinked interest curve, part of the interest to account 0. Everything is in wad.
 @custom:invariant Rounding never creates cash. With S and B the scaled totals, si and bi the indices:
-    S*si/1e18 - B*bi/1e18  <=  tokens booked + cash realised from perpetuals and options whose other side is not settled.
+    S*si/1e18 - B*bi/1e18  <=  tokens booked + cash realised from positions whose other side is not settled.
     Proof. What an account shows is at most what it truly has: floor(s*si) if positive, -ceil(|s|*bi) if negative. `_move`
     takes the shown value, adds `delta` and rounds back the same way, so the true value rises by at most `delta`. Each
-    caller's deltas add up to what was booked in or out, or are offset in quotes and dust. Accrual pays lenders and the
+    caller's deltas add up to what was booked in or out, or are offset in bases and dust. Accrual pays lenders and the
     reserve floor shares of a floor of the interest owed. A socialised loss lowers si by a ceiling.
 """
 
@@ -22,14 +22,9 @@ from contracts.modules import constants as c
 from contracts.modules import errors_accounts as err
 from contracts.modules import fixed_math
 from contracts.modules import rate_curve
+from contracts.modules import token_book
 
-event RatesSet:
-    base_bps: uint256
-    slope_low_bps: uint256
-    slope_high_bps: uint256
-    kink_bps: uint256
-    reserve_bps: uint256
-
+uses: token_book
 
 struct Indices:
     supply_wad: uint256
@@ -58,8 +53,6 @@ _totals: uint256
 # rate_curve word
 _curve: uint256
 _scaled: HashMap[uint256, int256]
-# tokens that came in less those that went out
-_book_raw: uint256
 # remainders below one wad, lot x wad; whole wads go to account 0
 _dust: uint256
 # cover and losses that seize may still credit to bidders
@@ -82,13 +75,6 @@ def _set_rates(
     base_bps: uint256, slope_low_bps: uint256, slope_high_bps: uint256, kink_bps: uint256, reserve_bps: uint256
 ):
     self._curve = rate_curve._pack(base_bps, slope_low_bps, slope_high_bps, kink_bps, reserve_bps)
-    log RatesSet(
-        base_bps=base_bps,
-        slope_low_bps=slope_low_bps,
-        slope_high_bps=slope_high_bps,
-        kink_bps=kink_bps,
-        reserve_bps=reserve_bps,
-    )
 
 
 # --- interest --------------------------------------------------------------------------------------------------------
@@ -233,24 +219,31 @@ def _pay(account: uint256, exact: int256, extra_wad: int256) -> (int256, int256)
 
 
 @internal
-def _book_in(amount_raw: uint256) -> uint256:
+def _deposit(amount_raw: uint256) -> int256:
     """
     @notice Books tokens that have arrived; returns their wad
     """
-    self._book_raw += amount_raw
-    return amount_raw * SCALE
+    token_book._in(amount_raw, amount_raw)
+    # the book is below 2^112
+    return convert(amount_raw * SCALE, int256)
 
 
 @internal
-def _book_out(amount_raw: uint256) -> uint256:
+def _withdraw(amount_raw: uint256) -> int256:
     """
     @notice Books tokens that are about to leave; returns their wad
     """
-    book_raw: uint256 = self._book_raw
-    if amount_raw > book_raw:
-        err._fail(err.BOOK)
-    self._book_raw = unsafe_sub(book_raw, amount_raw)
-    return amount_raw * SCALE
+    token_book._out(amount_raw)
+    return convert(amount_raw * SCALE, int256)
+
+
+@internal
+@view
+def _supplied_raw() -> uint256:
+    """
+    @notice All positive cash in raw units, rounded down; the caller has accrued
+    """
+    return fixed_math._mul_div_down(self._totals & MASK_128, self._indices & MASK_112, c.WAD) // SCALE
 
 
 # --- losses ----------------------------------------------------------------------------------------------------------
@@ -262,9 +255,10 @@ def _receive_cover(amount_raw: uint256) -> uint256:
     @notice Books what the insurance fund sent, at most what is here unbooked; returns the wad seize may credit for it
     """
     held_raw: uint256 = staticcall IERC20(TOKEN).balanceOf(self)
-    received_wad: uint256 = self._book_in(min(amount_raw, held_raw - self._book_raw))
-    self._cover_credit_wad += received_wad
-    return received_wad
+    received_raw: uint256 = min(amount_raw, held_raw - min(held_raw, token_book._booked()))
+    token_book._in(received_raw, 0)
+    self._cover_credit_wad += received_raw * SCALE
+    return received_raw * SCALE
 
 
 @internal

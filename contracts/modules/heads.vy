@@ -5,7 +5,8 @@
 """
 @title Accounts: owner, operators and the head word
 @notice Head word (docs/margin-rule.md, section 2): option counts, 8 bits an underlying (0..127) | perpetual bitmap
-        (128..143) | collateral bitmap (144..159) | nonce (160..223).
+        (128..143) | collateral bitmap (144..159) | nonce (160..223) | bitmap of the futures in slot 254 (224..239) and
+        in slot 253 (240..255).
 """
 
 from contracts.interfaces import IMarginAccounts
@@ -13,18 +14,25 @@ from contracts.modules import errors_accounts as err
 
 PERP_SHIFT: constant(uint256) = 128
 COLLATERAL_SHIFT: constant(uint256) = 144
-PERP_BIT: constant(uint256) = 1 << PERP_SHIFT
+NONCE_SHIFT: constant(uint256) = 160
+FUTURES_SHIFT: constant(uint256) = 224
 COLLATERAL_BIT: constant(uint256) = 1 << COLLATERAL_SHIFT
-POSITION_MASK: constant(uint256) = 2**144 - 1
+POSITION_MASK: constant(uint256) = (2**144 - 1) | ((2**32 - 1) << FUTURES_SHIFT)
 BITMAP_MASK: constant(uint256) = 2**16 - 1
-NONCE_ONE: constant(uint256) = 1 << 160
+NONCE_ONE: constant(uint256) = 1 << NONCE_SHIFT
+NONCE_MASK: constant(uint256) = 2**64 - 1
 # 0x0101...01, sixteen bytes
 BYTE_ONES: constant(uint256) = (2**128 - 1) // 255
+# of 48 bits every second one, every second two, every second four
+ONES_1: constant(uint256) = (2**48 - 1) // 3
+ONES_2: constant(uint256) = (2**48 - 1) // 5
+ONES_4: constant(uint256) = (2**48 - 1) // 17
 
 # the protocol's own account 0 exists from the start and has no owner here
 account_count: public(uint256)
 _owners: HashMap[uint256, address]
-_operators: HashMap[uint256, HashMap[address, bool]]
+# rights (0..7) | valid until, unix s (8..)
+_operators: HashMap[uint256, HashMap[address, uint256]]
 _heads: HashMap[uint256, uint256]
 
 
@@ -45,14 +53,6 @@ def _open(owner: address) -> uint256:
 
 
 @internal
-def _set_operator(account: uint256, operator: address, allowed: bool):
-    if operator == empty(address):
-        err._fail(err.NO_ADDRESS)
-    self._operators[account][operator] = allowed
-    log IMarginAccounts.OperatorSet(account=account, operator=operator, allowed=allowed)
-
-
-@internal
 def _bump(account: uint256):
     """
     @dev The nonce rises with every change of the account's balances or positions. 2^64 changes never happen, so it
@@ -63,19 +63,33 @@ def _bump(account: uint256):
 
 @internal
 @pure
+def _delta_bit(instrument: uint256) -> uint256:
+    """
+    @notice Bit of a perpetual or future in the head word
+    @dev Slots 255, 254, 253; the caller knows that it is one of them and the underlying is below 16.
+    """
+    underlying: uint256 = instrument >> 8
+    kind: uint256 = 255 - (instrument & 255)
+    if kind == 0:
+        return 1 << (PERP_SHIFT + underlying)
+    return 1 << (FUTURES_SHIFT - 16 + (kind << 4) + underlying)
+
+
+@internal
+@pure
 def _position_count(head: uint256) -> uint256:
     """
-    @notice Options and perpetuals in a head word
-    @dev 21845, 13107, 3855 = 0x5555, 0x3333, 0x0F0F: a population count. The top byte of counts * 0x0101... is the sum of the sixteen counts. There are at most 128 positions, so no
-         byte carries into the next and the masks below are exact.
+    @notice Options, perpetuals and futures in a head word
+    @dev The top byte of counts * 0x0101... is the sum of the sixteen counts: there are at most 128 positions, so no byte
+         carries into the next. Then a population count of the three bitmaps side by side, 48 bits.
     """
     counts: uint256 = head & (2**128 - 1)
     options: uint256 = (unsafe_mul(counts, BYTE_ONES) >> 120) & 255
-    bits: uint256 = (head >> PERP_SHIFT) & BITMAP_MASK
-    bits = (bits & 21845) + ((bits >> 1) & 21845)
-    bits = (bits & 13107) + ((bits >> 2) & 13107)
-    bits = (bits & 3855) + ((bits >> 4) & 3855)
-    return options + (bits & 255) + (bits >> 8)
+    bits: uint256 = ((head >> PERP_SHIFT) & BITMAP_MASK) | ((head >> FUTURES_SHIFT) << 16)
+    bits = (bits & ONES_1) + ((bits >> 1) & ONES_1)
+    bits = (bits & ONES_2) + ((bits >> 2) & ONES_2)
+    bits = (bits & ONES_4) + ((bits >> 4) & ONES_4)
+    return options + ((unsafe_mul(bits, BYTE_ONES) >> 40) & 255)
 
 
 @internal

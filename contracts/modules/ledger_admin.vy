@@ -4,7 +4,7 @@
 # SPDX-License-Identifier: AGPL-3.0-only
 """
 @title What governance sets in the ledger
-@notice Collateral assets, their caps, the interest curve.
+@notice Collateral assets, their caps, the interest curve, the withdrawal limit.
 """
 
 from snekmate.auth import ownable
@@ -12,36 +12,67 @@ from snekmate.auth import ownable
 from contracts.modules import cash
 from contracts.modules import collateral
 from contracts.modules import errors_accounts as err
+from contracts.modules import token_book
+from contracts.modules import wiring
 
 uses: ownable
+uses: wiring
+uses: token_book
 uses: cash
 uses: collateral
 
 
 @external
-def list_collateral(token: address, linked_plus_one: uint256, cap_raw: uint256):
+def list_collateral(token: address, linked_plus_one: uint256, cap_raw: uint256, hard_cap_raw: uint256):
     """
-    @notice Lists the next collateral asset
-    @dev Abuse: a worthless token with a kind feed borrows the lenders' cash. The cap bounds it.
+    @notice Lists the next collateral asset, with a small cap to begin with
+    @dev Abuse: a worthless token with a kind feed borrows the lenders' cash. The caps bound it.
     @param token ERC-20 with at most 18 decimals, not the cash token
     @param linked_plus_one Underlying whose price moves with the asset, plus 1; 0 if none
-    @param cap_raw Most that may be deposited in all, raw, < 2^112
+    @param cap_raw Most that may be deposited in all, raw; a steward raises it from here
+    @param hard_cap_raw Most that a steward may raise the cap to, raw, < 2^112
     """
     ownable._check_owner()
     # cover that arrives is measured against the cash book alone, so the cash token cannot be collateral as well
     if token == cash.TOKEN:
         err._fail(err.LISTED)
-    collateral._list(token, linked_plus_one, cap_raw)
+    collateral._list(token, linked_plus_one, cap_raw, hard_cap_raw)
 
 
 @external
 def set_collateral_cap(asset: uint256, cap_raw: uint256):
     """
-    @notice Sets the cap of an asset (raw); 0 stops deposits
-    @dev Abuse: a lower cap raises everybody's use haircut in that asset at once.
+    @notice Sets the cap of an asset (raw) inside its hard cap; 0 stops deposits. Governance, or a steward: lower at any
+            time, higher by half at most and a day after the last raise
+    @dev Abuse: a lower cap raises everybody's use haircut in that asset at once, in initial margin only: nobody is
+         liquidated by it, and no deposit is lost. A higher one lets more of the asset in, up to the hard cap.
+    """
+    is_owner: bool = msg.sender == ownable.owner
+    if not is_owner and msg.sender != wiring.steward:
+        err._fail(err.NOT_AUTHORISED)
+    collateral._set_cap(asset, cap_raw, not is_owner)
+
+
+@external
+def set_collateral_hard_cap(asset: uint256, hard_cap_raw: uint256):
+    """
+    @notice Sets what a cap may be raised to (raw, < 2^112); a cap above it comes down with it
+    @dev Abuse: as list_collateral's: the most that can be borrowed against the asset.
     """
     ownable._check_owner()
-    collateral._set_cap(asset, cap_raw)
+    collateral._set_hard_cap(asset, hard_cap_raw)
+
+
+@external
+def set_withdrawal_limit(limit_bps: uint256):
+    """
+    @notice Sets how much of the supplied cash may leave in net within a day while the auction knows of losses that the
+            insurance fund cannot bear: 100..10,000 bps
+    @dev Abuse: the lowest keeps most lenders in for weeks after a loss; 10,000 lets the first ones out without their
+         share of it.
+    """
+    ownable._check_owner()
+    token_book._set_limit(limit_bps)
 
 
 @external

@@ -12,16 +12,24 @@ from contracts.modules import collateral
 from contracts.modules import constants as c
 from contracts.modules import fixed_math
 from contracts.modules import heads
+from contracts.modules import margin_checks
 from contracts.modules import positions
+from contracts.modules import token_book
 
 uses: heads
 uses: positions
+uses: token_book
 uses: cash
 uses: collateral
+uses: margin_checks
+
+
+MAX_INSTRUMENT: constant(uint256) = c.MAX_UNDERLYINGS << 8
 
 
 # Reentrant because the engine reads it in the middle of withdraw, apply_fill and seize's caller. That is safe: the engine is
-# called only when everything is booked, and tokens move before the first or after the last booking.
+# called only when everything is booked, and tokens move before the first or after the last booking. In a batch tokens move
+# while checks still wait, so that nobody may judge an account by what it looks like then.
 @external
 @view
 @reentrant
@@ -29,6 +37,7 @@ def state(account: uint256) -> DynArray[uint256, 128]:
     """
     @notice The account as words (docs/margin-rule.md, section 2), cash with interest to now
     """
+    margin_checks._not_in_batch()
     return self._state(account)
 
 
@@ -38,7 +47,7 @@ def nonce_of(account: uint256) -> uint256:
     """
     @notice Rises with every change of the account (account 0's does not)
     """
-    return heads._heads[account] >> 160
+    return (heads._heads[account] >> heads.NONCE_SHIFT) & heads.NONCE_MASK
 
 
 @external
@@ -56,7 +65,7 @@ def collateral_of(account: uint256, asset: uint256) -> uint256:
     """
     @notice Balance of an asset (raw)
     """
-    return collateral._amounts[account][asset]
+    return collateral._amount(account, asset)
 
 
 @external
@@ -65,13 +74,22 @@ def position_of(account: uint256, instrument: uint256) -> int256:
     """
     @notice Signed lots (1e-6 units)
     """
-    lots: int256 = 0
-    underlying: uint256 = instrument >> 8
-    if instrument & 255 == c.PERP_SLOT:
-        lots = positions._perp(account, underlying)[0]
-    else:
-        lots = positions._find_option(account, underlying, instrument & 255)[1]
-    return lots
+    if instrument >= MAX_INSTRUMENT:
+        return 0
+    if instrument & 255 >= c.MAX_ROWS:
+        return positions._delta(account, instrument)[0]
+    return positions._find_option(account, instrument >> 8, instrument & 255)[1]
+
+
+@external
+@view
+def delta_of(account: uint256, instrument: uint256) -> (int256, int256):
+    """
+    @notice (signed lots in 1e-6 units, base in lot x wad) of a perpetual or future
+    """
+    if instrument >= MAX_INSTRUMENT or instrument & 255 < c.MAX_ROWS:
+        return 0, 0
+    return positions._delta(account, instrument)
 
 
 @external
@@ -101,6 +119,16 @@ def collateral_info(asset: uint256) -> (address, uint256, uint256, uint256, uint
 
 @external
 @view
+def collateral_hard_cap(asset: uint256) -> (uint256, uint256):
+    """
+    @notice (hard cap raw, when a steward last raised the cap, unix s)
+    """
+    word: uint256 = collateral._hard_caps[asset]
+    return word & collateral.MASK_112, word >> 112
+
+
+@external
+@view
 def cash_totals() -> (uint256, uint256, uint256, uint256):
     """
     @notice (supplied wad rounded down, borrowed wad rounded up, supply index wad, borrow index wad), interest to now
@@ -121,7 +149,16 @@ def cash_book() -> (uint256, uint256, uint256):
     """
     @notice (cash tokens booked, raw; dust, lot x wad; cover that seize may still credit, wad)
     """
-    return cash._book_raw, cash._dust, cash._cover_credit_wad
+    return token_book._booked(), cash._dust, cash._cover_credit_wad
+
+
+@external
+@view
+def net_outflow() -> int256:
+    """
+    @notice Cash tokens (raw) that have left in net, as far as they still count against the withdrawal limit
+    """
+    return token_book._outflow()
 
 
 @internal
@@ -140,9 +177,13 @@ def _state(account: uint256) -> DynArray[uint256, 128]:
     if head & heads.POSITION_MASK == 0:
         return words
     for underlying: uint256 in range(16):
-        if head & (heads.PERP_BIT << underlying) != 0:
-            words.append(positions._perps[account][underlying << 1])
-            words.append(positions._perps[account][(underlying << 1) | 1])
+        if head & (1 << (heads.PERP_SHIFT + underlying)) != 0:
+            words.append(positions._deltas[account][underlying << 2])
+        futures: uint256 = head >> (heads.FUTURES_SHIFT + underlying)
+        if futures & 1 != 0:
+            words.append(positions._deltas[account][(underlying << 2) | 1])
+        if futures & (1 << 16) != 0:
+            words.append(positions._deltas[account][(underlying << 2) | 2])
         count: uint256 = heads._option_count(head, underlying)
         for word: uint256 in range((count + 3) >> 2, bound=32):
             words.append(positions._options[account][(underlying << 5) | word])

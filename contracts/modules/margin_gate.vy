@@ -16,6 +16,7 @@ interface EngineHead:
     def assess_state(
         words: DynArray[uint256, 128],
     ) -> (uint256, int256, int256, int256, uint256): view
+    def price_band(instrument: uint256) -> (uint256, uint256, uint256): view
 
 
 @internal
@@ -55,3 +56,16 @@ def _assess_state(engine: address, words: DynArray[uint256, 128]) -> (int256, ui
     im: uint256 = 0
     offset, equity_mark, equity_im, equity_mm, im = staticcall EngineHead(engine).assess_state(words)
     return equity_im - convert(im, int256), im
+
+
+@internal
+@view
+def _is_in_band(engine: address, instrument: uint256, price_wad: uint256) -> bool:
+    """
+    @notice Whether a fill at `price_wad` is inside the instrument's price band; never without a price or a row
+    """
+    mark_wad: uint256 = 0
+    low_wad: uint256 = 0
+    high_wad: uint256 = 0
+    mark_wad, low_wad, high_wad = staticcall EngineHead(engine).price_band(instrument)
+    return high_wad != 0 and price_wad >= low_wad and price_wad <= high_wad

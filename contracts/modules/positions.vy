@@ -3,11 +3,15 @@
 # pragma nonreentrancy on
 # SPDX-License-Identifier: AGPL-3.0-only
 """
-@title Positions: options four to a slot, perpetuals with an exact quote
+@title Positions: options four to a slot, perpetuals and futures with an exact base
 @notice Word layouts: docs/margin-rule.md, section 2. An option lane is slot (0..7) | short (8) | lots (9..63). New options
-        are appended; a closed one is replaced by the last, so the lanes stay dense.
-@custom:invariant For each instrument the lots of all accounts add up to 0
-@custom:invariant For each perpetual: sum of (quote + lots * entry funding) + 1e6 * cash realised + dust is constant
+        are appended; a closed one is replaced by the last, so the lanes stay dense. A perpetual or future is lots
+        and base: a fill of q lots at price p under a carry F adds -q*p + q*F to the base, so that
+        q*M + base - q*F is its profit at a price M, funding included. F is the cumulative funding of a perpetual, 0 for a future.
+@custom:invariant For each instrument the lots of all accounts add up to 0, the positive ones to `open_lots`
+@custom:invariant For each perpetual and future: sum of the bases of all accounts + 1e6 * cash realised from it + its part
+    of the dust is constant, to the unit: a fill adds -q*p + q*F on one side and takes it on the other, a realisation moves
+    1e6 times its cash out of the base, a closing all of the base and q*(M - F), whose q add up to 0.
 """
 
 from contracts.modules import constants as c
@@ -20,101 +24,125 @@ uses: heads
 LANE_MASK: constant(uint256) = 2**64 - 1
 LOTS_PER_UNIT_INT: constant(int256) = 10**6
 MAX_LOTS_INT: constant(int256) = 2**55 - 1
-MAX_QUOTE: constant(int256) = 2**191 - 1
+MAX_BASE: constant(int256) = 2**191 - 1
 
-# lots int64 (0..63) | quote int192, lot x wad (64..255); then funding index at entry, int256
-_perps: HashMap[uint256, uint256[32]]
+# account -> underlying << 2 | 255 - slot: lots int64 (0..63) | base int192, lot x wad (64..255)
+_deltas: HashMap[uint256, uint256[64]]
 # account -> underlying << 5 | word: 128 positions fill 32 words of four lanes
 _options: HashMap[uint256, uint256[512]]
+# by instrument: sum of the positive lots of all accounts (1e-6 units)
+open_lots: public(HashMap[uint256, uint256])
 
 
-# --- perpetuals ------------------------------------------------------------------------------------------------------
+# --- open interest ---------------------------------------------------------------------------------------------------
+
+
+@internal
+@pure
+def _opened(resulting: int256, change: int256) -> int256:
+    """
+    @notice What a change of `change` lots that led to `resulting` added to the positive lots
+    """
+    return max(resulting, 0) - max(resulting - change, 0)
+
+
+@internal
+@pure
+def _reduces(resulting: int256, change: int256) -> bool:
+    """
+    @notice Whether a change made a position smaller and did not turn it round
+    """
+    before: int256 = resulting - change
+    if before >= 0:
+        return resulting >= 0 and resulting < before
+    return resulting <= 0 and resulting > before
+
+
+@internal
+def _note_open(instrument: uint256, change: int256):
+    if change != 0:
+        # the sum of positive lots is never negative
+        self.open_lots[instrument] = convert(convert(self.open_lots[instrument], int256) + change, uint256)
+
+
+# --- perpetuals and futures ------------------------------------------------------------------------------------------
+
+
+@internal
+@pure
+def _delta_index(instrument: uint256) -> uint256:
+    return ((instrument >> 8) << 2) | (255 - (instrument & 255))
 
 
 @internal
 @view
-def _perp(account: uint256, underlying: uint256) -> (int256, int256, int256):
+def _delta(account: uint256, instrument: uint256) -> (int256, int256):
     """
-    @notice (lots, quote in lot x wad, funding index at entry); all 0 if none
+    @notice (lots, base in lot x wad); 0 if none
     """
-    word: uint256 = self._perps[account][underlying << 1]
-    entry: uint256 = self._perps[account][(underlying << 1) | 1]
+    word: uint256 = self._deltas[account][self._delta_index(instrument)]
     return (
         convert(convert(word << 192, bytes32), int256) >> 192,
         convert(convert(word, bytes32), int256) >> 64,
-        convert(convert(entry, bytes32), int256),
     )
 
 
 @internal
-@view
-def _funded_perp(account: uint256, underlying: uint256, funding_index: int256) -> (int256, int256):
+def _change_delta(account: uint256, instrument: uint256, lots: int256, base: int256) -> (int256, int256):
     """
-    @notice (lots, quote with funding settled to `funding_index`)
-    @dev Exact: what a long pays a short gets, whenever each is touched.
-    """
-    lots: int256 = 0
-    quote: int256 = 0
-    entry: int256 = 0
-    lots, quote, entry = self._perp(account, underlying)
-    return lots, quote - lots * (funding_index - entry)
-
-
-@internal
-def _change_perp(
-    account: uint256, underlying: uint256, lots: int256, quote: int256, funding_index: int256
-) -> (int256, int256):
-    """
-    @notice Settles funding into the quote, then adds `lots` and `quote` (lot x wad)
-    @return (resulting lots, quote of a perpetual that this closed: the caller books it as cash), lot x wad
+    @notice Adds `lots` and `base` (lot x wad)
+    @dev Without lots no carry is left: the base of a closed position is money.
+    @return (resulting lots, base of a position that this closed: the caller books it as cash), lot x wad
     """
     held: int256 = 0
     balance: int256 = 0
-    held, balance = self._funded_perp(account, underlying, funding_index)
+    held, balance = self._delta(account, instrument)
     held += lots
-    balance += quote
+    balance += base
     closed: int256 = 0
     if held == 0:
         closed = balance
         balance = 0
-    self._put_perp(account, underlying, held, balance, funding_index)
+    self._put_delta(account, instrument, held, balance)
     return held, closed
 
 
 @internal
-def _realise_perp(account: uint256, underlying: uint256, price_wad: uint256, funding_index: int256) -> int256:
+def _realise(account: uint256, instrument: uint256, price_wad: uint256, carry: int256) -> (int256, int256):
     """
-    @notice Takes the profit or loss at `price_wad` out of the quote; returns it (wad, floored against the account)
+    @notice Takes the profit or loss at `price_wad` out of the base; returns (lots, it in wad, floored against the account)
     """
     lots: int256 = 0
-    quote: int256 = 0
-    lots, quote = self._funded_perp(account, underlying, funding_index)
-    pnl_wad: int256 = fixed_math._floor_div(lots * convert(price_wad, int256) + quote, LOTS_PER_UNIT_INT)
-    self._put_perp(account, underlying, lots, quote - pnl_wad * LOTS_PER_UNIT_INT, funding_index)
-    return pnl_wad
+    base: int256 = 0
+    lots, base = self._delta(account, instrument)
+    pnl_wad: int256 = fixed_math._floor_div(
+        lots * (convert(price_wad, int256) - carry) + base, LOTS_PER_UNIT_INT
+    )
+    self._put_delta(account, instrument, lots, base - pnl_wad * LOTS_PER_UNIT_INT)
+    return lots, pnl_wad
 
 
 @internal
-def _put_perp(account: uint256, underlying: uint256, lots: int256, quote: int256, funding_index: int256):
+def _put_delta(account: uint256, instrument: uint256, lots: int256, base: int256):
     if lots > MAX_LOTS_INT or lots < -MAX_LOTS_INT:
         err._fail(err.LOTS)
-    if quote > MAX_QUOTE or quote < -MAX_QUOTE:
-        err._fail(err.QUOTE)
+    if base > MAX_BASE or base < -MAX_BASE:
+        err._fail(err.BASE)
     head: uint256 = heads._heads[account]
-    bit: uint256 = heads.PERP_BIT << underlying
+    bit: uint256 = heads._delta_bit(instrument)
+    word: uint256 = 0
     if lots == 0:
-        if head & bit != 0:
-            heads._heads[account] = head ^ bit
-            self._perps[account][underlying << 1] = 0
-            self._perps[account][(underlying << 1) | 1] = 0
-        return
-    if head & bit == 0:
-        if heads._position_count(head) >= c.MAX_POSITIONS:
-            err._fail(err.FULL)
-        heads._heads[account] = head | bit
-    low: uint256 = convert(convert(lots << 192, bytes32), uint256) >> 192
-    self._perps[account][underlying << 1] = low | convert(convert(quote << 64, bytes32), uint256)
-    self._perps[account][(underlying << 1) | 1] = convert(convert(funding_index, bytes32), uint256)
+        if head & bit == 0:
+            return
+        heads._heads[account] = head ^ bit
+    else:
+        if head & bit == 0:
+            if heads._position_count(head) >= c.MAX_POSITIONS:
+                err._fail(err.FULL)
+            heads._heads[account] = head | bit
+        word = convert(convert(lots << 192, bytes32), uint256) >> 192
+        word |= convert(convert(base << 64, bytes32), uint256)
+    self._deltas[account][self._delta_index(instrument)] = word
 
 
 # --- options ---------------------------------------------------------------------------------------------------------

@@ -12,6 +12,14 @@ from contracts.modules import constants as c
 from contracts.modules import errors_accounts as err
 from contracts.modules import fixed_math
 
+event RatesSet:
+    base_bps: uint256
+    slope_low_bps: uint256
+    slope_high_bps: uint256
+    kink_bps: uint256
+    reserve_bps: uint256
+
+
 YEAR_S: constant(uint256) = 365 * 86_400
 # At most 20 % a year at no use, 70 % at the kink, 370 % at full use.
 MAX_BASE_BPS: constant(uint256) = 2_000
@@ -24,12 +32,11 @@ BPS_WAD: constant(uint256) = c.WAD // c.BPS
 
 
 @internal
-@pure
 def _pack(
     base_bps: uint256, slope_low_bps: uint256, slope_high_bps: uint256, kink_bps: uint256, reserve_bps: uint256
 ) -> uint256:
     """
-    @notice The word of a curve; reverts outside the bounds
+    @notice The word of a curve that is set; reverts outside the bounds
     """
     if base_bps > MAX_BASE_BPS or slope_low_bps > MAX_SLOPE_LOW_BPS:
         err._fail(err.RATES)
@@ -37,6 +44,13 @@ def _pack(
         err._fail(err.RATES)
     if kink_bps < MIN_KINK_BPS or kink_bps > MAX_KINK_BPS:
         err._fail(err.RATES)
+    log RatesSet(
+        base_bps=base_bps,
+        slope_low_bps=slope_low_bps,
+        slope_high_bps=slope_high_bps,
+        kink_bps=kink_bps,
+        reserve_bps=reserve_bps,
+    )
     return base_bps | (slope_low_bps << 16) | (slope_high_bps << 32) | (kink_bps << 48) | (reserve_bps << 64)
 
 

@@ -12,17 +12,13 @@ from contracts.interfaces import IMarginAccounts
 from contracts.interfaces import IPriceOracle
 from contracts.modules import cash
 from contracts.modules import constants as c
+from contracts.modules import errors_accounts as err
 from contracts.modules import heads
 from contracts.modules import positions
 
 uses: heads
 uses: positions
 uses: cash
-
-
-interface FundingOfOne:
-    def funding(underlyings: uint256) -> DynArray[uint256, 1]: view
-
 
 REGISTRY: immutable(IInstrumentRegistry)
 ORACLE: immutable(IPriceOracle)
@@ -34,26 +30,24 @@ def __init__(registry: address, oracle: address):
     ORACLE = IPriceOracle(oracle)
 
 
-@internal
-@view
-def _funding_index(underlying: uint256) -> int256:
-    """
-    @notice Cumulative funding of a perpetual now (wad per unit)
-    @dev One at a time: a decoder of the whole array at each caller costs more code than the calls cost gas.
-    """
-    indices: DynArray[uint256, 1] = staticcall FundingOfOne(REGISTRY.address).funding(1 << underlying)
-    return convert(convert(indices[0], bytes32), int256)
+# --- fills -----------------------------------------------------------------------------------------------------------
 
 
 @internal
-def _book_fill(fill: IMarginAccounts.Fill):
+def _book_fill(fill: IMarginAccounts.Fill, is_open: bool):
     """
-    @notice Moves lots, premium or quote, and fees between buyer, seller and account 0
+    @notice Moves lots, premium or base, and fees between buyer, seller and account 0
+    @param is_open Whether the instrument takes new positions; else both sides must reduce
     """
     lots: int256 = convert(fill.lots, int256)
     buyer_lots: int256 = self._book_side(fill.buyer, fill.instrument, lots, fill.price_wad, fill.buyer_fee_wad)
     seller_lots: int256 = self._book_side(
         fill.seller, fill.instrument, -lots, fill.price_wad, fill.seller_fee_wad
+    )
+    if not is_open and not (positions._reduces(buyer_lots, lots) and positions._reduces(seller_lots, -lots)):
+        err._fail(err.REDUCE_ONLY)
+    positions._note_open(
+        fill.instrument, positions._opened(buyer_lots, lots) + positions._opened(seller_lots, -lots)
     )
     cash._move(cash.PROTOCOL, convert(fill.buyer_fee_wad + fill.seller_fee_wad, int256))
     log IMarginAccounts.Filled(
@@ -72,40 +66,87 @@ def _book_side(
     account: uint256, instrument: uint256, lots: int256, price_wad: uint256, fee_wad: uint256
 ) -> int256:
     """
-    @notice One side of a fill: signed lots at a price; returns the resulting lots
+    @notice One side of a fill: signed lots at a price; returns the resulting lots. The caller notes the open lots
     @dev A premium is floored for both signs: the buyer pays the ceiling, the seller gets the floor.
     """
-    underlying: uint256 = instrument >> 8
     slot: uint256 = instrument & 255
     resulting: int256 = 0
-    # what the trade itself adds, lot x wad: the quote of a perpetual, the premium of an option
+    # what the trade itself adds, lot x wad: the base of a perpetual or future, the premium of an option
     exact: int256 = -lots * convert(price_wad, int256)
-    if slot == c.PERP_SLOT:
-        resulting, exact = positions._change_perp(account, underlying, lots, exact, self._funding_index(underlying))
+    if slot < c.MAX_ROWS:
+        resulting = positions._change_option(account, instrument >> 8, slot, lots)
     else:
-        resulting = positions._change_option(account, underlying, slot, lots)
+        if slot == c.PERP_SLOT:
+            exact += lots * (staticcall REGISTRY.mark(instrument))[1]
+        resulting, exact = positions._change_delta(account, instrument, lots, exact)
     cash._pay(account, exact, -convert(fee_wad, int256))
     heads._bump(account)
     return resulting
 
 
+# --- perpetuals and futures ------------------------------------------------------------------------------------------
+
+
 @internal
-def _settle_perp(account: uint256, underlying: uint256) -> bool:
+def _settle_delta(account: uint256, instrument: uint256) -> bool:
     """
-    @notice Turns the profit or loss of a perpetual that the account has into cash at the oracle's price
-    @return False when the price is dead: then nothing has changed
+    @notice Turns the profit or loss of a perpetual or future that the account has into cash: a settled one closes at
+            the settlement price, exactly; a perpetual that lives pays what it has made at the oracle's price
+    @dev A future that lives pays nothing: its mark leans on a basis that a keeper sets, and cash moves on oracle prices
+         alone. Its profit counts as equity meanwhile.
+    @return False when there is no such price: then nothing has changed
     """
     price_wad: uint256 = 0
-    price_state: uint256 = 0
-    updated_at: uint256 = 0
-    price_wad, price_state, updated_at = staticcall ORACLE.price(0, underlying)
-    if price_state != c.PRICE_FRESH:
+    carry: int256 = 0
+    price_wad, carry = staticcall REGISTRY.mark(instrument)
+    lots: int256 = 0
+    pnl_wad: int256 = 0
+    cash_wad: int256 = 0
+    if price_wad != 0:
+        if instrument & 255 != c.PERP_SLOT:
+            carry = 0
+        base: int256 = 0
+        lots, base = positions._delta(account, instrument)
+        positions._put_delta(account, instrument, 0, 0)
+        positions._note_open(instrument, -max(lots, 0))
+        pnl_wad, cash_wad = cash._pay(account, lots * (convert(price_wad, int256) - carry) + base, 0)
+        lots = 0
+    elif instrument & 255 == c.PERP_SLOT:
+        price_state: uint256 = 0
+        updated_at: uint256 = 0
+        price_wad, price_state, updated_at = staticcall ORACLE.price(0, instrument >> 8)
+        if price_state != c.PRICE_FRESH:
+            return False
+        lots, pnl_wad = positions._realise(account, instrument, price_wad, carry)
+        cash_wad = cash._move(account, pnl_wad)
+    else:
         return False
-    pnl_wad: int256 = positions._realise_perp(account, underlying, price_wad, self._funding_index(underlying))
-    cash_wad: int256 = cash._move(account, pnl_wad)
     heads._bump(account)
-    log IMarginAccounts.PerpSettled(account=account, underlying=underlying, pnl_wad=pnl_wad, cash_wad=cash_wad)
+    log IMarginAccounts.DeltaSettled(
+        account=account, instrument=instrument, price_wad=price_wad, lots=lots, pnl_wad=pnl_wad, cash_wad=cash_wad
+    )
     return True
+
+
+@internal
+@view
+def _has(account: uint256, instrument: uint256) -> bool:
+    return heads._heads[account] & heads._delta_bit(instrument) != 0
+
+
+# --- options ---------------------------------------------------------------------------------------------------------
+
+
+@internal
+def _settle_expired(account: uint256, underlying: uint256):
+    """
+    @notice Turns what the account has of settled expiries of one underlying into cash
+    """
+    for kind: uint256 in range(3):
+        instrument: uint256 = (underlying << 8) | (255 - kind)
+        if self._has(account, instrument) and (staticcall REGISTRY.mark(instrument))[0] != 0:
+            self._settle_delta(account, instrument)
+    self._settle_options(account, underlying)
 
 
 @internal
@@ -128,6 +169,7 @@ def _settle_options(account: uint256, underlying: uint256):
         if not is_settled:
             continue
         positions._put_option(account, underlying, index, slot, 0)
+        positions._note_open(instrument, -max(lots, 0))
         value_wad: int256 = 0
         cash_wad: int256 = 0
         # floor for both signs: a long gets the floor, a short pays the ceiling

@@ -19,10 +19,12 @@ def _pull(token: address, sender: address, amount_raw: uint256) -> uint256:
     @notice Takes `amount_raw` from `sender`; returns what arrived (less with a fee on transfer)
     """
     before: uint256 = staticcall IERC20(token).balanceOf(self)
-    assert extcall IERC20(token).transferFrom(sender, self, amount_raw, default_return_value=True)
-    # a balance that fell reverts by underflow
-    received: uint256 = (staticcall IERC20(token).balanceOf(self)) - before
-    if received <= 0:
+    if not extcall IERC20(token).transferFrom(sender, self, amount_raw, default_return_value=True):
+        err._fail(err.REFUSED)
+    held: uint256 = staticcall IERC20(token).balanceOf(self)
+    # a balance may have fallen
+    received: uint256 = held - min(held, before)
+    if received == 0:
         err._fail(err.NOTHING_CAME)
     return received
 
@@ -33,6 +35,9 @@ def _push(token: address, receiver: address, amount_raw: uint256):
     @notice Sends `amount_raw`; reverts when the token takes more from this contract than that
     """
     before: uint256 = staticcall IERC20(token).balanceOf(self)
-    assert extcall IERC20(token).transfer(receiver, amount_raw, default_return_value=True)
-    if (staticcall IERC20(token).balanceOf(self)) + amount_raw < before:
+    if not extcall IERC20(token).transfer(receiver, amount_raw, default_return_value=True):
+        err._fail(err.REFUSED)
+    held: uint256 = staticcall IERC20(token).balanceOf(self)
+    # no sum of balances: those of some tokens are near 2^256
+    if before - min(held, before) > amount_raw:
         err._fail(err.SENT_MORE)

@@ -10,10 +10,20 @@
 from snekmate.auth import ownable
 
 from contracts.interfaces import IMarginEngine
-from contracts.interfaces import IRiskTable
 from contracts.modules import errors_accounts as err
 
 uses: ownable
+
+
+interface AuctionHead:
+    def withdrawals_limited() -> bool: view
+    # the phase; what follows in ILiquidationAuction.Auction is left behind
+    def auction_of(account: uint256) -> uint256: view
+
+
+interface TableRows:
+    def has_row(instrument: uint256) -> bool: view
+
 
 event EngineSet:
     engine: indexed(address)
@@ -36,6 +46,10 @@ event GuardianSet:
     guardian: indexed(address)
 
 
+event StewardSet:
+    steward: indexed(address)
+
+
 event Paused:
     kind: indexed(uint256)
     until: uint256
@@ -48,9 +62,11 @@ PAUSE_WITHDRAW: constant(uint256) = 1
 MAX_PAUSE_S: public(constant(uint256)) = 3 * 86_400
 
 engine: public(IMarginEngine)
-table: public(IRiskTable)
+table: public(address)
 auction: public(address)
 guardian: public(address)
+# sets collateral caps inside the hard caps
+steward: public(address)
 is_venue: public(HashMap[address, bool])
 # kind -> unix s
 paused_until: public(uint256[2])
@@ -78,7 +94,7 @@ def set_table(table: address):
     ownable._check_owner()
     if table == empty(address):
         err._fail(err.NO_ADDRESS)
-    self.table = IRiskTable(table)
+    self.table = table
     log TableSet(table=table)
 
 
@@ -86,7 +102,9 @@ def set_table(table: address):
 def set_auction(auction: address):
     """
     @notice Replaces the liquidation auction
-    @dev Abuse: the auction moves whole portfolios between accounts; a false one takes everything.
+    @dev Abuse: the auction moves whole portfolios between accounts; a false one takes everything. One whose
+         withdrawals_limited reverts stops withdrawals of cash, one whose auction_of reverts the closing of accounts,
+         until it is replaced.
     """
     ownable._check_owner()
     self.auction = auction
@@ -116,6 +134,17 @@ def set_guardian(guardian: address):
 
 
 @external
+def set_steward(steward: address):
+    """
+    @notice Names who may set collateral caps inside the hard caps
+    @dev Abuse: see ledger_admin.set_collateral_cap.
+    """
+    ownable._check_owner()
+    self.steward = steward
+    log StewardSet(steward=steward)
+
+
+@external
 def pause(kind: uint256, duration_s: uint256):
     """
     @notice Guardian or governance pauses for at most three days: kind 0 fills that add risk, kind 1 withdrawals
@@ -139,3 +168,21 @@ def pause(kind: uint256, duration_s: uint256):
 @view
 def _is_paused(kind: uint256) -> bool:
     return block.timestamp < self.paused_until[kind]
+
+
+@internal
+@view
+def _withdrawals_limited() -> bool:
+    return self.auction != empty(address) and staticcall AuctionHead(self.auction).withdrawals_limited()
+
+
+@internal
+@view
+def _in_auction(account: uint256) -> bool:
+    return self.auction != empty(address) and staticcall AuctionHead(self.auction).auction_of(account) != 0
+
+
+@internal
+@view
+def _has_row(instrument: uint256) -> bool:
+    return staticcall TableRows(self.table).has_row(instrument)

@@ -2,11 +2,12 @@
 # pragma evm-version prague
 # SPDX-License-Identifier: AGPL-3.0-only
 """
-@title Settable answers of engine and table
-@notice Stands in for MarginEngine and RiskTable of a MarginAccounts under test, so that every branch of its margin gate can
-        be reached. Says "healthy" unless told otherwise. Tests only.
+@title Settable answers of engine, table and auction
+@notice Stands in for MarginEngine, RiskTable and LiquidationAuction of a MarginAccounts under test, so that every branch of
+        its gates can be reached. Says "healthy", "any price", "has a row" and "no auction" unless told otherwise. Tests only.
 """
 
+from contracts.interfaces import ILiquidationAuction
 from contracts.interfaces import IMarginEngine
 
 
@@ -17,20 +18,42 @@ struct Answer:
     flags: uint256
 
 
-rows: uint256
+struct Band:
+    is_set: bool
+    mark_wad: uint256
+    low_wad: uint256
+    high_wad: uint256
+
+
+withdrawals_limited: public(bool)
+# by instrument
+_bands: HashMap[uint256, Band]
+_has_no_row: HashMap[uint256, bool]
+# by account
+_phases: HashMap[uint256, uint256]
 # by account: the state now; and the state before, whose words carry no account
 _after: HashMap[uint256, Answer]
 _before: Answer
 
 
-@deploy
-def __init__():
-    self.rows = 255
+@external
+def set_row(instrument: uint256, has_row: bool):
+    self._has_no_row[instrument] = not has_row
 
 
 @external
-def set_rows(rows: uint256):
-    self.rows = rows
+def set_band(instrument: uint256, mark_wad: uint256, low_wad: uint256, high_wad: uint256):
+    self._bands[instrument] = Band(is_set=True, mark_wad=mark_wad, low_wad=low_wad, high_wad=high_wad)
+
+
+@external
+def set_limited(is_limited: bool):
+    self.withdrawals_limited = is_limited
+
+
+@external
+def set_phase(account: uint256, phase: uint256):
+    self._phases[account] = phase
 
 
 @external
@@ -64,8 +87,25 @@ def assess_state(words: DynArray[uint256, 128]) -> IMarginEngine.Assessment:
 
 @external
 @view
-def rows_of(underlying: uint256) -> uint256:
-    return self.rows
+def has_row(instrument: uint256) -> bool:
+    return not self._has_no_row[instrument]
+
+
+@external
+@view
+def price_band(instrument: uint256) -> (uint256, uint256, uint256):
+    band: Band = self._bands[instrument]
+    if not band.is_set:
+        return 0, 0, 2**90 - 1
+    return band.mark_wad, band.low_wad, band.high_wad
+
+
+@external
+@view
+def auction_of(account: uint256) -> ILiquidationAuction.Auction:
+    auction: ILiquidationAuction.Auction = empty(ILiquidationAuction.Auction)
+    auction.phase = self._phases[account]
+    return auction
 
 
 @internal
@@ -84,5 +124,6 @@ def _assessment(answer: Answer) -> IMarginEngine.Assessment:
         charges=0,
         worst_joint=255,
         flags=given.flags,
+        doubt=0,
         scans=[1, 2, 3],
     )

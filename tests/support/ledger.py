@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A ledger of real contracts with a settable engine and table in front, for tests of the books."""
+"""A ledger of real contracts with a settable engine, table and auction in front, for tests of the books."""
 
 from __future__ import annotations
 
@@ -8,10 +8,15 @@ from typing import Any, Final
 
 import boa
 
+from tests.support.accounts_contract import load_accounts
+
 WAD: Final = 10**18
 USD: Final = 10**6  # raw units of the cash token
 LOTS: Final = 10**6  # of one unit
-PERP: Final = 255
+PERP, FUTURE_A, FUTURE_B = 255, 254, 253
+TRADE, WITHDRAW, MANAGE = 1, 2, 4
+ALL_RIGHTS: Final = 7
+FOREVER: Final = 2**64 - 1
 ETH, BTC = 0, 1
 WETH, WBTC = 0, 1  # collateral assets
 ETH_PERP: Final = ETH << 8 | PERP
@@ -22,6 +27,7 @@ ALL: Final = 2**256 - 1
 
 GOVERNANCE: Final = boa.env.generate_address("governance")
 GUARDIAN: Final = boa.env.generate_address("guardian")
+STEWARD: Final = boa.env.generate_address("steward")
 KEEPER: Final = boa.env.generate_address("keeper")
 VENUE: Final = boa.env.generate_address("venue")
 AUCTION: Final = boa.env.generate_address("auction")
@@ -31,12 +37,37 @@ CAROL: Final = boa.env.generate_address("carol")
 STRANGER: Final = boa.env.generate_address("stranger")
 
 
+SHIM: Final = """
+# pragma version 0.4.3
+interface Oracle:
+    def price(kind: uint256, id: uint256) -> (uint256, uint256, uint256): view
+    def price_at(underlying: uint256, round_id: uint256, at: uint256) -> uint256: view
+
+ORACLE: immutable(address)
+
+@deploy
+def __init__(oracle: address):
+    ORACLE = oracle
+
+@external
+@view
+def price(kind: uint256, id: uint256) -> (uint256, uint256, uint256):
+    return staticcall Oracle(ORACLE).price(kind, id)
+
+@external
+@view
+def price_at(underlying: uint256, round_id: uint256, next_round_id: uint256, at: uint256) -> uint256:
+    return staticcall Oracle(ORACLE).price_at(underlying, round_id, at)
+"""
+
+
 @dataclass(frozen=True)
 class Ledger:
     """The contracts, and the numbers of the actors' accounts."""
 
     accounts: Any
     gate: Any
+    auction: Any
     registry: Any
     oracle: Any
     cash: Any
@@ -75,30 +106,44 @@ class Ledger:
         boa.env.time_travel(seconds=expiry - int(boa.env.timestamp) + 1)
         for later in self.feeds.values():
             later.set_answer(later.latestRoundData()[1])
-        self.registry.settle_expiry(underlying, expiry, round_id)
+        self.registry.settle_expiry(underlying, expiry, round_id, round_id + 1)
 
-    def perp(self, account: int, underlying: int) -> tuple[int, int, int]:
-        """(lots, quote in lot x wad, funding at entry), unpacked from the state words independently of the contract."""
-        words = list(self.accounts.state(account))
-        head = words[0]
-        at = 2 + bin(head >> 144 & 0xFFFF).count("1")
-        for u in range(underlying):
-            at += 2 * (head >> 128 + u & 1) + -(-(head >> 8 * u & 0xFF) // 4)
-        if not head >> 128 + underlying & 1:
-            return 0, 0, 0
-        word = words[at]
-        return signed(word & 2**64 - 1, 64), signed(word >> 64, 192), signed(words[at + 1], 256)
+    def list_future(self, underlying: int, hours: int = 24) -> tuple[int, int]:
+        """Lists a future that expires on the hour; returns (instrument, expiry)."""
+        expiry = (int(boa.env.timestamp) // HOUR_S + hours) * HOUR_S
+        return int(self.registry.list_future(underlying, expiry, sender=GOVERNANCE)), expiry
+
+    def delta(self, account: int, instrument: int) -> tuple[int, int]:
+        """(lots, base in lot x wad), unpacked from the state words independently of the contract."""
+        deltas, _ = self.positions(account)
+        return deltas.get(instrument, (0, 0))
+
+    def perp(self, account: int, underlying: int) -> tuple[int, int]:
+        """(lots, base in lot x wad) of a perpetual, from the state words."""
+        return self.delta(account, underlying << 8 | PERP)
 
     def options(self, account: int, underlying: int) -> list[tuple[int, int]]:
         """(slot, signed lots) in stored order, unpacked from the state words."""
+        return self.positions(account)[1].get(underlying, [])
+
+    def positions(self, account: int) -> tuple[dict[int, tuple[int, int]], dict[int, list[tuple[int, int]]]]:
+        """Delta-one positions by instrument, options by underlying."""
         words = list(self.accounts.state(account))
         head = words[0]
-        at = 2 + bin(head >> 144 & 0xFFFF).count("1")
-        for u in range(underlying):
-            at += 2 * (head >> 128 + u & 1) + -(-(head >> 8 * u & 0xFF) // 4)
-        at += 2 * (head >> 128 + underlying & 1)
-        lanes = [words[at + k // 4] >> 64 * (k % 4) & 2**64 - 1 for k in range(head >> 8 * underlying & 0xFF)]
-        return [(lane & 255, -(lane >> 9) if lane & 256 else lane >> 9) for lane in lanes]
+        rest = iter(words[2 + bin(head >> 144 & 0xFFFF).count("1") :])
+        deltas: dict[int, tuple[int, int]] = {}
+        options: dict[int, list[tuple[int, int]]] = {}
+        for u in range(16):
+            for slot, shift in ((PERP, 128), (FUTURE_A, 224), (FUTURE_B, 240)):
+                if head >> shift + u & 1:
+                    word = next(rest)
+                    deltas[u << 8 | slot] = signed(word & 2**64 - 1, 64), signed(word >> 64, 192)
+            count = head >> 8 * u & 0xFF
+            option_words = [next(rest) for _ in range(-(-count // 4))]
+            lanes = [word >> 64 * k & 2**64 - 1 for word in option_words for k in range(4)]
+            options[u] = [(lane & 255, -(lane >> 9) if lane & 256 else lane >> 9) for lane in lanes[:count]]
+        assert next(rest, None) is None
+        return deltas, options
 
 
 def signed(value: int, bits: int) -> int:
@@ -112,11 +157,11 @@ def deploy_ledger(cash: Any = None) -> Ledger:
     weth = boa.load("contracts/testing/TestToken.vy", "Wrapped Ether", "WETH", 18)
     wbtc = boa.load("contracts/testing/TestToken.vy", "Wrapped Bitcoin", "WBTC", 8)
     oracle = boa.load("contracts/PriceOracle.vy", GOVERNANCE)
-    registry = boa.load("contracts/InstrumentRegistry.vy", GOVERNANCE, oracle.address)
-    accounts = boa.load(
-        "contracts/MarginAccounts.vy", GOVERNANCE, GUARDIAN, cash.address, registry.address, oracle.address
-    )
+    registry = boa.load("contracts/InstrumentRegistry.vy", GOVERNANCE, boa.loads(SHIM, oracle.address).address)
+    accounts = load_accounts(GOVERNANCE, GUARDIAN, cash.address, registry.address, oracle.address)
     gate = boa.load("contracts/testing/GateFixture.vy")
+    boa.env.set_code(AUCTION, boa.env.get_code(gate.address))
+    auction = boa.load_partial("contracts/testing/GateFixture.vy").at(AUCTION)
     feeds = {
         ETH: boa.load("contracts/testing/MockAggregator.vy", 8, 2_000 * 10**8),
         BTC: boa.load("contracts/testing/MockAggregator.vy", 8, 50_000 * 10**8),
@@ -128,12 +173,14 @@ def deploy_ledger(cash: Any = None) -> Ledger:
         registry.list_underlying("ETH", True)
         registry.list_underlying("BTC", True)
         registry.set_role(2, KEEPER, True)
-        accounts.list_collateral(weth.address, ETH + 1, 1_000 * WAD)
-        accounts.list_collateral(wbtc.address, BTC + 1, 100 * 10**8)
+        registry.set_accounts(accounts.address)
+        accounts.list_collateral(weth.address, ETH + 1, 1_000 * WAD, 10_000 * WAD)
+        accounts.list_collateral(wbtc.address, BTC + 1, 100 * 10**8, 1_000 * 10**8)
         accounts.set_engine(gate.address)
         accounts.set_table(gate.address)
         accounts.set_auction(AUCTION)
+        accounts.set_steward(STEWARD)
         accounts.set_venue(VENUE, True)
         accounts.set_rates(0, 0, 0, 9_000, 0)
     numbers = [accounts.open_account(owner) for owner in (ALICE, BOB, CAROL)]
-    return Ledger(accounts, gate, registry, oracle, cash, weth, wbtc, feeds, *numbers)
+    return Ledger(accounts, gate, auction, registry, oracle, cash, weth, wbtc, feeds, *numbers)
