@@ -70,6 +70,8 @@ event FundingBoundSet:
     max_funding_bps_per_day: uint256
 
 
+# lots of both sides: 0 only when no account is long or short. Accounts are settled one by one, so the longs may all be
+# gone while a short is not.
 interface OpenLots:
     def open_lots(instrument: uint256) -> uint256: view
 

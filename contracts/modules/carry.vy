@@ -171,13 +171,7 @@ def _set_funding_expiry(underlying: uint256, expiry: uint256):
 
 
 @internal
-@view
-def _funding_expiry(word: uint256) -> uint256:
-    return ((word >> 32) & MASK_24) * expiries.STEP_S
-
-
-@internal
-@view
+@pure
 def _rate(word: uint256) -> int256:
     return convert(convert(word << 128, bytes32), int256) >> 184
 
@@ -189,12 +183,13 @@ def _index(word: uint256) -> int256:
     @notice Cumulative funding now; it stands still after the expiry and a day after the rate was set
     """
     end: uint256 = block.timestamp
-    expiry: uint256 = self._funding_expiry(word)
-    if expiry != 0:
-        end = min(end, expiry)
-    # a rate is set before the expiry, so `end` is not before that
-    elapsed: uint256 = min(end - (word & MASK_32), FUNDING_TTL_S)
-    return (convert(convert(word, bytes32), int256) >> 128) + self._rate(word) * convert(elapsed, int256)
+    expiry: uint256 = unsafe_mul((word >> 32) & MASK_24, expiries.STEP_S)
+    if expiry != 0 and end > expiry:
+        end = expiry
+    # a rate is set before the expiry and not later than now, so `end` is not before that; rate and index as in _set_funding
+    elapsed: uint256 = min(unsafe_sub(end, word & MASK_32), FUNDING_TTL_S)
+    grown: int256 = unsafe_mul(self._rate(word), convert(elapsed, int256))
+    return unsafe_add(convert(convert(word, bytes32), int256) >> 128, grown)
 
 
 # --- basis -----------------------------------------------------------------------------------------------------------
@@ -241,11 +236,11 @@ def _perp_mark(underlying: uint256) -> uint256:
     @notice Settlement price (0..127) | funding index now (128..255)
     """
     word: uint256 = self._fundings[underlying]
-    price_wad: uint256 = 0
-    expiry: uint256 = self._funding_expiry(word)
+    index: uint256 = convert(convert(self._index(word) << 128, bytes32), uint256)
+    expiry: uint256 = unsafe_mul((word >> 32) & MASK_24, expiries.STEP_S)
     if expiry != 0 and block.timestamp >= expiry:
-        price_wad = expiries.settlement_price[underlying][expiry]
-    return price_wad | convert(convert(self._index(word) << 128, bytes32), uint256)
+        return index | expiries.settlement_price[underlying][expiry]
+    return index
 
 
 @internal
@@ -259,7 +254,9 @@ def _future_mark(instrument: uint256) -> uint256:
     expiry: uint256 = instruments._expiry(word)
     if block.timestamp >= expiry:
         return expiries.settlement_price[instrument >> 8][expiry]
-    left_s: int256 = convert(expiry - block.timestamp, int256)
+    # rate < 2^12, time left < 2^40
+    left_s: int256 = convert(unsafe_sub(expiry, block.timestamp), int256)
+    yearly: int256 = unsafe_mul(unsafe_mul(self._basis_rate(word), left_s), E9_PER_BPS)
     # truncates towards zero; it is one number for both sides
-    basis_e9: int256 = self._basis_rate(word) * left_s * E9_PER_BPS // YEAR_S
+    basis_e9: int256 = yearly // YEAR_S
     return convert(convert(basis_e9 << 128, bytes32), uint256)

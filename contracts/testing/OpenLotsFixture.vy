@@ -6,7 +6,7 @@
 @notice Stands in for MarginAccounts where a test of InstrumentRegistry needs nothing else of it. Tests only.
 """
 
-# lots held long, by instrument
+# lots held long or short, by instrument
 open_lots: public(HashMap[uint256, uint256])
 
 
