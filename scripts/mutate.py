@@ -5,8 +5,8 @@
     python scripts/mutate.py --sample 0 --only haircut    every mutant of one module
     python scripts/mutate.py --list --only haircut        what would be tried
 
-Exit code 1 when fewer than --at-least percent of the valid mutants are killed. Survivors that tests/mutation/survivors.toml
-explains are listed with why and still count as survivors.
+Exit code 1 when fewer than --at-least percent of the valid mutants are killed. Survivors that
+tests/mutation/survivors.toml explains are listed with why and still count as survivors.
 """
 
 from __future__ import annotations
