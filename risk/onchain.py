@@ -289,4 +289,5 @@ def price_band(market: ChainMarket, instrument: int) -> Band:
     found = unit_values(slot, page, price, lane(word, 0)) if page is not None else None
     if found is None:
         return NO_BAND
-    return Band(found[0], max(0, min(found[1])), max(found[1]))
+    # beyond the grid the straight line may fall below zero; what is returned are unsigned prices
+    return Band(*(max(0, value) for value in (found[0], min(found[1]), max(found[1]))))
