@@ -2,24 +2,21 @@
 # pragma nonreentrancy on
 # SPDX-License-Identifier: AGPL-3.0-only
 """
-@title Who may publish, and what an epoch may say about time and volatility
+@title What an epoch may say about time, volatility, expiries and prices
 """
 
+from contracts.interfaces import IInstrumentRegistry
+from contracts.interfaces import IPriceOracle
+from contracts.interfaces import IRiskParameters
+from contracts.interfaces import IRiskTable
 from contracts.modules import constants as c
+from contracts.modules import epochs
 from contracts.modules import errors_table as e
+from contracts.modules import lanes
 from snekmate.auth import ownable
 
 uses: ownable
-
-
-event KeeperSet:
-    keeper: indexed(address)
-    allowed: bool
-    sender: address
-
-
-event GuardianSet:
-    guardian: indexed(address)
+uses: epochs
 
 
 event LimitsSet:
@@ -39,6 +36,9 @@ struct Limits:
     vol_down_bps: uint256
 
 
+# expiries after the observation; settled and expired options need none
+MAX_SURFACES: constant(uint256) = 16
+
 _MINUTE: constant(uint256) = 60
 _HOUR: constant(uint256) = 3_600
 _DAY: constant(uint256) = 86_400
@@ -49,23 +49,23 @@ _MAX_VOL_UP_BPS: constant(uint256) = 20_000
 _MAX_VOL_DOWN_BPS: constant(uint256) = 7_500
 
 
-# may disable a keeper, nothing else; set by governance
-guardian: public(address)
+REGISTRY: public(immutable(address))
+ORACLE: public(immutable(address))
+PARAMETERS: public(immutable(address))
 
-# who may publish; set by governance, cleared by the guardian too
-is_keeper: public(HashMap[address, bool])
 
 _limits: Limits
 
 
 @deploy
-def __init__(guardian: address):
+def __init__(registry: address, oracle: address, parameters: address):
     """
     @notice Limits start at: 1 minute apart, 10 minutes old, life of a page 1 day and of the scenarios 30 days, 2 %
             off the live price, volatility +50 % or -35 % an epoch
     """
-    self.guardian = guardian
-    log GuardianSet(guardian=guardian)
+    REGISTRY = registry
+    ORACLE = oracle
+    PARAMETERS = parameters
     self._store_limits(
         Limits(
             min_interval_s=_MINUTE,
@@ -80,32 +80,10 @@ def __init__(guardian: address):
 
 
 @external
-def set_keeper(keeper: address, allowed: bool):
-    """
-    @notice Governance allows or forbids a keeper; the guardian may forbid one
-    @dev Abuse: a hostile keeper can publish false rows inside the guards; whoever recomputes them sees it.
-    """
-    if msg.sender != ownable.owner:
-        assert msg.sender == self.guardian and not allowed, e.NOT_GUARDIAN
-    self.is_keeper[keeper] = allowed
-    log KeeperSet(keeper=keeper, allowed=allowed, sender=msg.sender)
-
-
-@external
-def set_guardian(guardian: address):
-    """
-    @notice Governance replaces the guardian; the zero address leaves none
-    """
-    ownable._check_owner()
-    self.guardian = guardian
-    log GuardianSet(guardian=guardian)
-
-
-@external
 def set_limits(limits: Limits):
     """
     @notice Governance sets what publish() allows, inside bounds
-    @dev Abuse: tight limits stop the table until it expires, wide ones let a keeper move it fast. Tolerance is at most
+    @dev Abuse: tight limits stop the table until it expires, wide ones let publishers move it fast. Tolerance is at most
          10 %, a volatility step at most +200 % or -75 %, a page lives at most a week and scenarios at most 90 days.
     """
     ownable._check_owner()
@@ -121,6 +99,24 @@ def limits() -> Limits:
     return self._limits
 
 
+@external
+@view
+def check_publish(
+    underlying: uint256,
+    header: IRiskTable.Header,
+    surfaces: DynArray[IRiskTable.Surface, MAX_SURFACES],
+    row_count: uint256,
+):
+    """
+    @notice Reverts with the reason that publish() would give now, signatures left aside; returns nothing otherwise
+    @param underlying Underlying
+    @param header As for publish
+    @param surfaces As for publish
+    @param row_count Number of rows
+    """
+    self._check_page(underlying, header, surfaces, row_count)
+
+
 @internal
 def _store_limits(limits: Limits):
     assert limits.min_interval_s <= _DAY, e.BAD_LIMITS
@@ -132,6 +128,38 @@ def _store_limits(limits: Limits):
     assert limits.vol_down_bps != 0 and limits.vol_down_bps <= _MAX_VOL_DOWN_BPS, e.BAD_LIMITS
     self._limits = limits
     log LimitsSet(limits=limits)
+
+
+@internal
+@view
+def _check_page(
+    underlying: uint256,
+    header: IRiskTable.Header,
+    surfaces: DynArray[IRiskTable.Surface, MAX_SURFACES],
+    row_count: uint256,
+):
+    """
+    @notice Everything that must hold for a page to become the living one
+    """
+    assert underlying < staticcall IInstrumentRegistry(REGISTRY).underlying_count(), e.UNKNOWN_UNDERLYING
+    meta: uint256 = epochs._meta[underlying]
+    assert header.epoch == epochs._last_epoch(underlying) + 1, e.BAD_EPOCH
+    self._check_times(
+        header.observed_at,
+        header.expires_at,
+        self._limits.page_life_s,
+        epochs._observed_at(epochs._pages[underlying][0]),
+        epochs._published_at(meta),
+    )
+    self._check_surfaces(header, surfaces)
+    self._check_vol(header.atm_vol_bps, epochs._vol_bps(meta))
+    price: uint256 = (staticcall IPriceOracle(ORACLE).read(1 << underlying, 0))[0]
+    assert (price >> 128) & 255 == c.PRICE_FRESH, e.PRICE_DEAD
+    self._check_price(header.reference_price_wad, price & (2**128 - 1))
+    assert header.lane_unit_wad != 0 and header.lane_unit_wad < 2**96, e.LANE_UNIT
+    self._check_shocks(header, staticcall IRiskParameters(PARAMETERS).word(1, underlying))
+    # not more either: rows for slots not yet used would make a later listing tradable at a margin of zero
+    assert row_count == staticcall IInstrumentRegistry(REGISTRY).row_count(underlying), e.ROW_COUNT
 
 
 @internal
@@ -174,3 +202,33 @@ def _check_price(reference_wad: uint256, live_wad: uint256):
     assert reference_wad != 0 and reference_wad <= c.MAX_PRICE_WAD, e.REFERENCE
     apart: uint256 = max(reference_wad, live_wad) - min(reference_wad, live_wad)
     assert apart * c.BPS <= live_wad * self._limits.price_tolerance_bps, e.REFERENCE
+
+
+@internal
+@view
+def _check_surfaces(header: IRiskTable.Header, surfaces: DynArray[IRiskTable.Surface, MAX_SURFACES]):
+    """
+    @notice Surfaces ascend by expiry, and a page ends at the first expiry it has ahead: after that nobody may be margined by
+            a page that knows neither the option's time value nor its settlement.
+    """
+    last: uint256 = 0
+    for surface: IRiskTable.Surface in surfaces:
+        assert surface.expiry > last, e.SURFACE_ORDER
+        last = surface.expiry
+        if last > header.observed_at:
+            assert header.expires_at <= last, e.OUTLIVES_EXPIRY
+
+
+@internal
+@pure
+def _check_shocks(header: IRiskTable.Header, word: uint256):
+    """
+    @notice Grid step, volatility shocks and short minimum are those of the underlying's parameter word, lanes 0..3 and 9
+    @dev The stored word, towards which the margin rule may still be on its way: a page lives for hours.
+    """
+    # a twelfth of the scan range, in 1e-9: the scan then ends at the twelfth grid step
+    assert header.step_e9 != 0 and header.step_e9 == lanes._lane(word, 0) * 10**5 // 12, e.GRID_STEP
+    assert header.vol_up_bps == lanes._lane(word, 1), e.SHOCKS
+    assert header.vol_down_bps == lanes._lane(word, 2), e.SHOCKS
+    assert header.vol_power_bps == lanes._lane(word, 3), e.SHOCKS
+    assert header.short_min_bps == lanes._lane(word, 9), e.SHOCKS

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: AGPL-3.0-only
 """
 @title Settable risk table
-@notice Stands in for the RiskTable of a MarginEngine under test. Tests only.
+@notice Stands in for the RiskTable of a MarginEngine under test, and for a publisher that is a contract. Tests only.
 """
 
 event BlobStored:
@@ -11,6 +11,8 @@ event BlobStored:
 
 joint: uint256
 pages: HashMap[uint256, uint256[2]]
+# hash -> the only signature that is good for it
+approved: HashMap[bytes32, bytes32]
 
 
 # word 1 = page address | epoch << 160 | observed at << 192 | expires at << 224; word 2 = R | lane unit << 112 | h << 208
@@ -46,3 +48,15 @@ def read(optioned: uint256) -> DynArray[uint256, 33]:
             result.append(self.pages[i][0])
             result.append(self.pages[i][1])
     return result
+
+
+# EIP-1271: only these bytes will be a good signature of the hash
+@external
+def approve_hash(hash: bytes32, signature: Bytes[65]):
+    self.approved[hash] = keccak256(signature)
+
+
+@external
+@view
+def isValidSignature(hash: bytes32, signature: Bytes[65]) -> bytes4:
+    return 0x1626BA7E if self.approved[hash] == keccak256(signature) else 0xFFFFFFFF

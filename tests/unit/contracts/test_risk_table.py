@@ -5,17 +5,22 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.engine_world import WAD, underlying_word
-from tests.support.revm import Reverted
+from tests.support.engine_world import WAD, lanes
+from tests.support.revm import Reverted, deploy
 from tests.support.table_world import (
+    ANYBODY,
     DAY,
+    EXPIRY,
     GOVERNANCE,
     GUARDIAN,
     HOUR,
-    KEEPER,
+    LIMITS,
     NOW,
     STRANGER,
+    SURFACES,
+    WORD,
     Header,
+    Page,
     TableWorld,
     content_hash,
 )
@@ -71,13 +76,6 @@ def test_underlyings_have_their_own_epochs(world: TableWorld) -> None:
     assert world.table.call("rows_of", 1) == 0
 
 
-def test_the_largest_page(world: TableWorld) -> None:
-    rows = bytes([0xEF]) * (255 * 96)
-    world.publish(FIRST, rows)
-    assert world.table.call("rows_of", 0) == 255
-    assert world.code(world.table.call("read", 1)[1])[: 1 + len(rows)] == b"\0" + rows
-
-
 # ------------------------------------------------------------------ guards
 
 
@@ -99,6 +97,11 @@ def test_the_largest_page(world: TableWorld) -> None:
         (FIRST.but(unit=2**96), "lane unit"),
         (FIRST.but(step=0), "grid step"),
         (FIRST.but(step=20 * 10**6 + 1), "grid step"),
+        (FIRST.but(vol_up=5_001), "shocks"),
+        (FIRST.but(vol_up=2_500, vol_down=5_000), "shocks"),
+        (FIRST.but(vol_down=2_499), "shocks"),
+        (FIRST.but(vol_power=0), "shocks"),
+        (FIRST.but(short_min=299), "shocks"),
         (FIRST.but(vol=0), "vol"),
         (FIRST.but(vol=100_001), "vol"),
     ],
@@ -128,16 +131,40 @@ def test_headers_at_the_limit_are_taken(world: TableWorld, header: Header) -> No
     world.publish(header)
 
 
-def test_rows_are_whole_and_enough(world: TableWorld) -> None:
+def test_a_row_for_every_slot_and_not_one_more(world: TableWorld) -> None:
     with refused("row length"):
         world.publish(FIRST, bytes(289))
-    with refused("row count"):
-        world.publish(FIRST, bytes(192))
-    with refused("row count"):
-        world.check(FIRST, rows=2)
-    with refused("row count"):
-        world.check(FIRST, rows=256)
-    world.check(FIRST, rows=255)
+    for rows in (2, 4):
+        with refused("row count"):
+            world.publish(FIRST, bytes(96 * rows))
+        with refused("row count"):
+            world.check(FIRST, rows=rows)
+    world.check(FIRST, rows=3)
+
+
+@pytest.mark.parametrize(
+    ("surfaces", "reason"),
+    [
+        ([EXPIRY, EXPIRY], "surface order"),
+        ([EXPIRY, EXPIRY - 1], "surface order"),
+        ([0], "surface order"),
+        ([NOW + HOUR - 1], "outlives an expiry"),
+        ([NOW - DAY, NOW, NOW + HOUR - 1, EXPIRY], "outlives an expiry"),
+        ([NOW + 1], "outlives an expiry"),
+        ([], None),
+        ([NOW - DAY, NOW, NOW + HOUR, EXPIRY], None),
+    ],
+)
+def test_a_page_ends_at_the_first_expiry_ahead(world: TableWorld, surfaces: list[int], reason: str | None) -> None:
+    page = Page(FIRST, bytes(288), tuple((expiry, *SURFACES[0][1:]) for expiry in surfaces))
+    if reason is None:
+        world.check(FIRST, surfaces=page.surfaces)
+        world.put(page)
+        return
+    with refused(reason):
+        world.check(FIRST, surfaces=page.surfaces)
+    with refused(reason):
+        world.put(page)
 
 
 def test_only_listed_underlyings(world: TableWorld) -> None:
@@ -157,13 +184,22 @@ def test_dead_price(world: TableWorld) -> None:
 
 def test_the_grid_step_is_a_twelfth_of_the_scan_range(world: TableWorld) -> None:
     # 17 % / 12 = 1.41666...%, cut to 1e-9
-    world.list_underlying(2, underlying_word(scan=1_700))
+    world.list_underlying(2, WORD - 2_400 + 1_700)
     world.check(FIRST.but(step=14_166_666), rows=0, underlying=2)
     with refused("grid step"):
         world.check(FIRST.but(step=14_166_667), rows=0, underlying=2)
 
 
 # ------------------------------------------------------------------ against the epoch before
+
+
+def test_the_parameters_are_those_stored_now(world: TableWorld) -> None:
+    # a page made before a push of the parameters is refused after it
+    word = WORD + lanes(0, 0, 0, 0, 0, 0, 0, 0, 0, 1)
+    world.list_underlying(2, word)
+    with refused("shocks"):
+        world.check(FIRST, rows=0, underlying=2)
+    world.check(FIRST.but(short_min=301), rows=0, underlying=2)
 
 
 def test_epochs_follow_each_other(world: TableWorld) -> None:
@@ -205,26 +241,47 @@ def test_a_refused_epoch_leaves_the_living_one(world: TableWorld) -> None:
     assert world.table.call("read", 1) == before
 
 
-# ------------------------------------------------------------------ roles
+# ------------------------------------------------------------------ rows of instruments
 
 
-def test_only_keepers_publish(world: TableWorld) -> None:
-    for who in (STRANGER, GOVERNANCE, GUARDIAN):
-        with refused("not keeper"):
-            world.publish(FIRST, caller=who)
-    world.check(FIRST)
-
-
-def test_guardian_forbids_but_does_not_appoint(world: TableWorld) -> None:
-    with refused("not guardian"):
-        world.table.call("set_keeper", KEEPER, False, caller=STRANGER)
-    with refused("not guardian"):
-        world.table.call("set_keeper", STRANGER, True, caller=GUARDIAN)
-    world.table.call("set_keeper", KEEPER, False, caller=GUARDIAN)
-    with refused("not keeper"):
-        world.publish(FIRST)
-    world.table.call("set_keeper", KEEPER, True, caller=GOVERNANCE)
+def test_only_options_listed_before_the_observation_have_a_row(world: TableWorld) -> None:
+    assert not world.table.call("has_row", 0)
     world.publish(FIRST)
+    # observed in the block of the listing: the publisher may not have seen it
+    assert not world.table.call("has_row", 0)
+    world.wait(60)
+    world.publish(FIRST.but(epoch=2, observed_at=world.now))
+    assert [world.table.call("has_row", slot) for slot in (0, 2, 3, 253, 255, 256, 16 << 8, 2**255)] == [
+        True, True, *[False] * 6,
+    ]  # fmt: skip
+    world.fresh()
+    assert world.list_option(120) == 3
+    assert not world.table.call("has_row", 3)
+    world.wait(60)
+    with refused("row count"):
+        world.publish(FIRST.but(epoch=3, observed_at=world.now))
+    world.publish(FIRST.but(epoch=3, observed_at=world.now), bytes(96 * 4))
+    assert world.table.call("has_row", 3)
+
+
+def test_a_slot_used_again_has_no_row_until_the_next_page(world: TableWorld) -> None:
+    lots = deploy(world.evm, "contracts/testing/OpenLotsFixture.vy")
+    world.registry.call("set_accounts", lots.address, caller=GOVERNANCE)
+    world.wait(1)
+    world.publish(FIRST.but(observed_at=world.now))
+    assert world.table.call("has_row", 1)
+    world.registry.call("retire", 1, caller=GOVERNANCE)
+    assert not world.table.call("has_row", 1)
+    world.wait(59)
+    world.fresh()
+    assert world.list_option(95) == 1
+    assert not world.table.call("has_row", 1)
+    world.wait(1)
+    world.publish(FIRST.but(epoch=2, observed_at=world.now))
+    assert world.table.call("has_row", 1)
+
+
+# ------------------------------------------------------------------ roles
 
 
 def test_governance_changes_hands_in_two_steps_and_cannot_be_renounced(world: TableWorld) -> None:
@@ -234,10 +291,13 @@ def test_governance_changes_hands_in_two_steps_and_cannot_be_renounced(world: Ta
     assert world.table.call("owner") == STRANGER
     assert "renounce_ownership" not in world.table.functions
     with pytest.raises(Reverted, match="ownable: caller is not the owner"):
-        world.table.call("set_guardian", KEEPER, caller=GOVERNANCE)
+        world.table.call("set_guardian", ANYBODY, caller=GOVERNANCE)
 
 
-LIMITS = (60, 600, DAY, 30 * DAY, 200, 5_000, 3_500)
+def test_the_table_needs_a_governance(world: TableWorld) -> None:
+    nobody = "0x" + "0" * 40
+    with pytest.raises(RuntimeError, match=b"table: no governance".hex()):
+        deploy(world.evm, "contracts/RiskTable.vy", *[nobody] * 6)
 
 
 @pytest.mark.parametrize(
@@ -268,6 +328,6 @@ def test_limits_have_limits(world: TableWorld, field: int, low: int, high: int) 
 
 
 def test_only_governance_sets_limits(world: TableWorld) -> None:
-    for who in (KEEPER, GUARDIAN):
+    for who in (ANYBODY, GUARDIAN):
         with pytest.raises(Reverted, match="ownable: caller is not the owner"):
             world.table.call("set_limits", LIMITS, caller=who)

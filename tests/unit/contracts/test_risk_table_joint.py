@@ -3,13 +3,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from eth_abi.abi import encode
+from eth_account import Account
+from eth_utils.crypto import keccak
 
 from tests.support.engine_world import UNIT, WAD, Perp, row, words
 from tests.support.revm import Reverted, deploy
-from tests.support.table_world import DAY, HOUR, KEEPER, NOW, STRANGER, Header, TableWorld
+from tests.support.table_world import ANYBODY, DAY, GOVERNANCE, HOUR, NOW, A, B, C, Header, TableWorld, sign
 
 MODEL, DATA = b"\x03" * 32, b"\x04" * 32
 ONE = (5).to_bytes(32, "big")
@@ -20,9 +24,16 @@ def world() -> TableWorld:
     return TableWorld()
 
 
-def publish(world: TableWorld, data: bytes = ONE, caller: str = KEEPER, **changes: Any) -> None:
+def content_hash(fields: dict[str, Any], data: bytes) -> bytes:
+    types = ["uint256"] * 3 + ["bytes32"] * 3
+    return bytes(keccak(encode(types, [*fields.values(), MODEL, DATA, keccak(data)])))
+
+
+def publish(world: TableWorld, data: bytes = ONE, signers: Sequence[str] = (A,), **changes: Any) -> None:
     fields = {"epoch": 1, "observed_at": world.now, "expires_at": world.now + HOUR} | changes
-    world.table.call("publish_joint", *fields.values(), MODEL, DATA, data, caller=caller)
+    message = {"content_hash": content_hash(fields, data)}
+    signatures = [sign(signer, world.table.address, "Joint", message) for signer in signers]
+    world.table.call("publish_joint", *fields.values(), MODEL, DATA, data, signatures, caller=ANYBODY)
 
 
 def test_scenarios_are_stored_padded_to_sixty_four(world: TableWorld) -> None:
@@ -44,7 +55,8 @@ def test_counts_that_are_taken(world: TableWorld, count: int) -> None:
     [
         ({"data": b""}, "scenarios"),
         ({"data": ONE[1:]}, "scenarios"),
-        ({"caller": STRANGER}, "not keeper"),
+        ({"signers": ()}, "too few signatures"),
+        ({"signers": (B, A)}, "signer order"),
         ({"epoch": 0}, "epoch"),
         ({"epoch": 2}, "epoch"),
         ({"observed_at": NOW + 1}, "observed in future"),
@@ -69,6 +81,42 @@ def test_epochs_follow_each_other(world: TableWorld) -> None:
         publish(world, epoch=2, observed_at=NOW)
     publish(world, epoch=2, expires_at=world.now + 30 * DAY)
     assert world.table.call("read", 0)[0] >> 160 & 0xFFFFFFFF == 2
+
+
+def test_the_quorum_signs_every_field(world: TableWorld) -> None:
+    world.table.call("set_quorum", 2, caller=GOVERNANCE)
+    with pytest.raises(Reverted, match=r"^table: too few signatures$"):
+        publish(world)
+    fields = {"epoch": 1, "observed_at": NOW, "expires_at": NOW + HOUR}
+    message = {"content_hash": content_hash(fields, ONE)}
+    signatures = [sign(signer, world.table.address, "Joint", message) for signer in (A, C)]
+    good = [*fields.values(), MODEL, DATA, ONE]
+    for place, value in enumerate((None, NOW - 1, NOW + HOUR + 1, DATA, MODEL, ONE * 2)):
+        if value is not None:
+            other = [*good[:place], value, *good[place + 1 :]]
+            with pytest.raises(Reverted, match=r"^table: signature$"):
+                world.table.call("publish_joint", *other, signatures, caller=ANYBODY)
+    world.table.call("publish_joint", *good, signatures, caller=ANYBODY)
+    world.wait(60)
+    with pytest.raises(Reverted, match=r"^table: epoch$"):
+        world.table.call("publish_joint", *good, signatures, caller=ANYBODY)
+
+
+def test_a_page_is_not_a_signature_of_scenarios(world: TableWorld) -> None:
+    # equal content under the other type is another message
+    fields = {"epoch": 1, "observed_at": NOW, "expires_at": NOW + HOUR}
+    message = {"underlying": 0, "content_hash": content_hash(fields, ONE)}
+    with pytest.raises(Reverted, match=r"^table: signature$"):
+        world.table.call(
+            "publish_joint", *fields.values(), MODEL, DATA, ONE, [sign(A, world.table.address, "Page", message)]
+        )
+
+
+def test_the_digest_is_the_one_that_wallets_compute(world: TableWorld) -> None:
+    fields = {"epoch": 1, "observed_at": NOW, "expires_at": NOW + HOUR}
+    digest = world.table.call("joint_digest", *fields.values(), MODEL, DATA, ONE)
+    signature = sign(A, world.table.address, "Joint", {"content_hash": content_hash(fields, ONE)})[1]
+    assert Account._recover_hash(digest, signature=signature) == A
 
 
 def test_the_engine_reads_what_the_table_stored(world: TableWorld) -> None:
