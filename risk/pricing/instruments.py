@@ -3,7 +3,7 @@
 
 References
 ----------
-Perpetuals and linked collateral: docs/margin-rule.md, sections 2 and 4. Inverse contracts: Deribit's definition, coins
+Perpetuals, futures and linked collateral: docs/margin-rule.md, sections 2 and 4. Inverse contracts: Deribit's definition, coins
 paid for one USD of notional.
 """
 
@@ -18,37 +18,35 @@ from risk.pricing import black76
 FloatArray = NDArray[np.float64]
 
 
-def perp_pnl(
-    units: ArrayLike, quote: ArrayLike, price: ArrayLike, entry_funding: ArrayLike = 0.0, funding: ArrayLike = 0.0
-) -> FloatArray:
-    """Unsettled profit of a perpetual in USD: ``units*price + quote - units*(funding - entry_funding)``.
+def delta_one_value(units: ArrayLike, base: ArrayLike, mark: ArrayLike, carry: ArrayLike = 0.0) -> FloatArray:
+    """Unsettled profit of a perpetual or future in USD: ``units*mark + base - units*carry``.
 
     Parameters
     ----------
     units
         Signed quantity.
-    quote
-        Minus the USD paid for it so far: a fill of ``q`` units at ``p`` adds ``-q*p``.
-    price
-        USD per unit.
-    entry_funding, funding
-        Cumulative funding index at entry and now, USD per unit; a long pays when it rises.
+    base
+        A fill of ``q`` units at ``p`` under the carry ``f`` adds ``-q*p + q*f`` to it.
+    mark
+        USD per unit: the price for a perpetual, with its basis for a future, the settlement price once there is one.
+    carry
+        Cumulative funding of a perpetual, USD per unit; a long pays when it rises. 0 for a future.
 
     References
     ----------
-    docs/margin-rule.md, section 4, ``perp_pnl``.
+    docs/margin-rule.md, section 4, ``delta_one_value``.
 
     Examples
     --------
-    >>> float(perp_pnl(2.0, -200.0, 110.0, funding=1.0))
+    >>> float(delta_one_value(2.0, -200.0, 110.0, carry=1.0))
     18.0
     """
-    q, paid, s, f0, f = (np.asarray(item, dtype=np.float64) for item in (units, quote, price, entry_funding, funding))
-    return q * s + paid - q * (f - f0)
+    q, paid, m, f = (np.asarray(item, dtype=np.float64) for item in (units, base, mark, carry))
+    return q * m + paid - q * f
 
 
 def delta_one_change(units: ArrayLike, price: ArrayLike, move: ArrayLike) -> FloatArray:
-    """USD change of a perpetual or a linked collateral when its price moves by the fraction ``move``.
+    """USD change of a perpetual, a future or a linked collateral when its price moves by the fraction ``move``.
 
     Examples
     --------

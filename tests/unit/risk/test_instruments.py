@@ -20,12 +20,14 @@ def test_inverse_perpetual_matches_an_exchange_margin_reply() -> None:
         instruments.inverse_perp_pnl(1.0, 0.0, 1.0)
 
 
-def test_perp_profit_is_price_gain_less_funding() -> None:
-    # Bought 3 at 100 and 1 at 120, sold 2 at 130: 2 left, paid 160 net.
-    quote = -3 * 100.0 - 120.0 + 2 * 130.0
-    assert instruments.perp_pnl(2.0, quote, 125.0) == pytest.approx(3 * 25 + 5 + 2 * 5)
-    assert instruments.perp_pnl(2.0, quote, 125.0, entry_funding=1.0, funding=1.5) == pytest.approx(90.0 - 1.0)
-    assert instruments.perp_pnl(-2.0, 250.0, 125.0, funding=1.5) == pytest.approx(3.0)
+def test_delta_one_profit_is_price_gain_less_what_the_carry_took_on_the_way() -> None:
+    # Bought 3 at 100 and 1 at 120, sold 2 at 130, under carries of 1, 2 and 2.5; now 125 under 3.
+    base = -3 * (100.0 - 1.0) - (120.0 - 2.0) + 2 * (130.0 - 2.5)
+    gain = 3 * 25 + 5 + 2 * 5
+    funding = 3 * (2.0 - 1.0) + 4 * (2.5 - 2.0) + 2 * (3.0 - 2.5)
+    assert instruments.delta_one_value(2.0, base, 125.0, carry=3.0) == pytest.approx(gain - funding)
+    # a future has none
+    assert instruments.delta_one_value(-2.0, 250.0, 125.0) == 0.0
 
 
 def test_span_covered_write_arrays() -> None:
