@@ -3,8 +3,8 @@
 
 References
 ----------
-Perpetuals, futures and linked collateral: docs/margin-rule.md, sections 2 and 4. Inverse contracts: Deribit's definition, coins
-paid for one USD of notional.
+Perpetuals, futures and linked collateral: docs/margin-rule.md, sections 2 and 4. Inverse contracts: Deribit's
+definition, coins paid for one USD of notional.
 """
 
 from __future__ import annotations
