@@ -213,11 +213,12 @@ def test_the_edges_of_strike_and_expiry(world: RegistryWorld) -> None:
     """A twentieth and twenty times of 2,000 USD; an expiry that is now has passed."""
     for strike_wad in (100 * WAD, 40_000 * WAD):
         world.registry.list_option(ETH, world.hour(), strike_wad, True, sender=LISTER)
-    world.option(ETH, 2_000, (world.now() + MAX_EXPIRY_S) // 3_600 * 3_600)
     world.travel_to(world.hour())
-    with boa.reverts("registry: expiry"):
-        world.option(ETH, 2_000, world.now())
-    world.option(ETH, 2_000, world.now() + 3_600)
+    for expiry in (world.now(), world.now() + MAX_EXPIRY_S + 3_600):
+        with boa.reverts("registry: expiry"):
+            world.option(ETH, 2_000, expiry)
+    for expiry in (world.now() + 3_600, world.now() + MAX_EXPIRY_S):
+        world.option(ETH, 2_000, expiry)
 
 
 def test_a_strike_below_2_to_the_90(world: RegistryWorld) -> None:

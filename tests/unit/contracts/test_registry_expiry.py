@@ -87,6 +87,9 @@ def test_before_the_expiry_no_round_settles_it(world: RegistryWorld) -> None:
     last = world.feeds[ETH].last_round()
     with boa.reverts("registry: not expired"):
         registry.settle_expiry(ETH, expiry, last - 1, last)
+    boa.env.time_travel(seconds=1)
+    with pytest.raises(boa.BoaError, match="oracle: "):  # no round after it yet
+        registry.settle_expiry(ETH, expiry, last, last + 1)
 
 
 def test_only_the_round_of_the_expiry_settles_it(world: RegistryWorld) -> None:
