@@ -18,14 +18,17 @@ from contracts.interfaces import IPriceOracle
 from contracts.interfaces import IRiskParameters
 from contracts.interfaces import IRiskTable
 from contracts.modules import constants as c
+from contracts.modules import delta_one
 from contracts.modules import errors_engine as errors
 from contracts.modules import fixed_math
 from contracts.modules import haircut
 from contracts.modules import joint_scan
+from contracts.modules import live_grid
+from contracts.modules import fill_band
 from contracts.modules import row_sum
+from contracts.modules import staleness
 from contracts.modules import state_words
 from contracts.modules import underlying_risk
-from contracts.modules import what_if
 
 implements: IMarginEngine
 
@@ -36,6 +39,7 @@ PARAMETERS: public(immutable(address))
 TABLE: public(immutable(address))
 
 LANE: constant(uint256) = 2**16 - 1
+PAGE: constant(uint256) = 2**160 - 1
 ALL_COLUMNS: constant(uint256) = 2**9 - 1
 # the price points one quarter of the scan range below and above the live price, which give the net delta
 DELTA_COLUMNS: constant(uint256) = 2**3 + 2**5
@@ -50,15 +54,21 @@ SCANS_ONLY: constant(uint256) = EVERY + 1
 NOTHING: constant(uint256) = 16
 
 
-# what the underlyings come to
+# what the underlyings and the collateral come to
 struct Sums:
     equity_wad: int256
+    lost_wad: uint256
+    value_wad: uint256
+    im_wad: uint256
+    mm_wad: uint256
     charges_wad: uint256
-    drift_wad: uint256
+    added_wad: uint256
     scan_wad: uint256
     scan_max_wad: uint256
-    # loss in the one scenario asked for
+    # loss in the scenarios asked for
     loss_wad: uint256
+    # the same for initial margin
+    loss_im_wad: uint256
 
 
 struct Run:
@@ -105,34 +115,10 @@ def assess_state(words: DynArray[uint256, c.MAX_WORDS]) -> IMarginEngine.Assessm
 
 @external
 @view
-def assess_after(
-    account: uint256, cash_delta_wad: int256, deltas: DynArray[IMarginEngine.Delta, 16]
-) -> IMarginEngine.Assessment:
-    """
-    @notice The same as if the account had made these trades, without fees.
-    @param account Account number
-    @param cash_delta_wad Added to cash
-    @param deltas Trades: an option's premium is paid in cash (rounded against the account), a perpetual's price goes to
-           its quote
-    """
-    words: DynArray[uint256, c.MAX_WORDS] = staticcall IMarginAccounts(ACCOUNTS).state(account)
-    words[1] = what_if._add_cash(words[1], cash_delta_wad)
-    for delta: IMarginEngine.Delta in deltas:
-        funding_wad: int256 = 0
-        if delta.instrument & 255 == c.PERP_SLOT:
-            assert delta.instrument >> 8 < c.MAX_UNDERLYINGS, errors.BAD_INSTRUMENT
-            index: DynArray[uint256, 16] = staticcall IInstrumentRegistry(REGISTRY).funding(1 << (delta.instrument >> 8))
-            funding_wad = self._signed(index[0])
-        words = what_if._trade(words, delta, funding_wad)
-    return self._run(words, EVERY, NOTHING).result
-
-
-@external
-@view
 def assess_at(account: uint256, scenario: uint256) -> (int256, uint256):
     """
     @notice One scenario as a cheap proof: when the first number is below the second, so is maintenance margin's health
-            below zero. Reverts when a price that it takes is dead.
+            below zero. Reverts while data so old that the account might stand better is in it.
     @param account Account number
     @param scenario < 64: joint scenario (two or more active underlyings); 64 + 9 * v + n: scan point (exactly one)
     @return Equity for maintenance margin and a lower bound of the requirement, wad
@@ -141,8 +127,7 @@ def assess_at(account: uint256, scenario: uint256) -> (int256, uint256):
     result: IMarginEngine.Assessment = self._run(
         staticcall IMarginAccounts(ACCOUNTS).state(account), scenario, NOTHING
     ).result
-    # the last recorded price may be of any age
-    assert result.flags & c.FLAG_PRICE_DEAD == 0, errors.PRICE_DEAD
+    assert result.doubt == 0, errors.DOUBT
     return result.equity_mm, result.mm
 
 
@@ -179,6 +164,33 @@ def grid(account: uint256, underlying: uint256) -> int256[27]:
     return result
 
 
+@external
+@view
+def price_band(instrument: uint256) -> (uint256, uint256, uint256):
+    """
+    @notice Prices at which an instrument may be traded (section 8), wad per unit; all 0 when there is no price, no row,
+            or the instrument is settled. The low end is rounded down, the high end of a perpetual or future up.
+    @param instrument underlying << 8 | slot
+    @return Mark, lowest and highest price
+    """
+    underlying: uint256 = instrument >> 8
+    if underlying >= c.MAX_UNDERLYINGS:
+        return 0, 0, 0
+    slot: uint256 = instrument & 255
+    price: DynArray[uint256, 32] = staticcall IPriceOracle(ORACLE).read(1 << underlying, 0)
+    price_wad: uint256 = price[0] & (2**128 - 1)
+    if price_wad == 0:
+        return 0, 0, 0
+    parameters: DynArray[uint256, 33] = staticcall IRiskParameters(PARAMETERS).words(1 << underlying, 0)
+    if slot >= c.FUTURE_B_SLOT:
+        # slots 255, 254, 253 are the bits 0, 16, 32
+        bit: uint256 = underlying + 16 * (c.PERP_SLOT - slot)
+        mark: DynArray[uint256, 48] = staticcall IInstrumentRegistry(REGISTRY).marks(1 << bit)
+        return fill_band._of_delta_one(mark[0], price_wad, slot != c.PERP_SLOT, parameters[1])
+    table: DynArray[uint256, 33] = staticcall IRiskTable(TABLE).read((1 << underlying) | WITHOUT_JOINT)
+    return fill_band._of_option(slot, price_wad, parameters[1], table[1], table[2])
+
+
 @internal
 @view
 def _run(words: DynArray[uint256, c.MAX_WORDS], scenario: uint256, shown: uint256) -> Run:
@@ -194,9 +206,9 @@ def _run(words: DynArray[uint256, c.MAX_WORDS], scenario: uint256, shown: uint25
     shape: state_words.Shape = state_words._shape(words)
     prices: DynArray[uint256, 32] = staticcall IPriceOracle(ORACLE).read(shape.active, shape.collaterals)
     parameters: DynArray[uint256, 33] = staticcall IRiskParameters(PARAMETERS).words(shape.active, shape.collaterals)
-    funding: DynArray[uint256, 16] = []
-    if shape.perps != 0:
-        funding = staticcall IInstrumentRegistry(REGISTRY).funding(shape.perps)
+    marks: DynArray[uint256, 48] = []
+    if shape.delta_ones != 0:
+        marks = staticcall IInstrumentRegistry(REGISTRY).marks(shape.delta_ones)
     table: DynArray[uint256, 33] = []
     if shape.active_count >= 2:
         table = staticcall IRiskTable(TABLE).read(shape.optioned)
@@ -207,23 +219,41 @@ def _run(words: DynArray[uint256, c.MAX_WORDS], scenario: uint256, shown: uint25
         if (price >> 128) & 255 == c.PRICE_DEAD:
             run.result.flags = c.FLAG_PRICE_DEAD
             break
-    collateral: haircut.Collateral = empty(haircut.Collateral)
-    if shape.collaterals != 0:
-        collateral = haircut._collateral(words, shape.cursor, prices, parameters, shape.active_count)
-    scenarios: DynArray[uint256, c.MAX_JOINT] = []
-    if shape.active_count >= 2:
-        if scenario != SCANS_ONLY:
-            scenarios = joint_scan._load(table[0])
-        run.result.flags |= self._joint_flags(table[0])
-    self._check_scenario(scenario, shape.active_count, len(scenarios))
-
     sums: Sums = empty(Sums)
-    totals: uint256[c.MAX_JOINT] = empty(uint256[c.MAX_JOINT])
-    joint_sum: int256 = 0
-    place: joint_scan.Place = empty(joint_scan.Place)
+    linked: uint256[c.MAX_UNDERLYINGS] = empty(uint256[c.MAX_UNDERLYINGS])
+    index: uint256 = shape.active_count
+    for i: uint256 in range(2, shape.cursor, bound=c.MAX_COLLATERALS):
+        counted: haircut.Counted = haircut._count(words[i], prices[index], parameters[index + 1])
+        index += 1
+        sums.value_wad += counted.value_wad
+        sums.im_wad += counted.im_wad
+        sums.mm_wad += counted.mm_wad
+        run.result.doubt += counted.doubt_wad
+        underlying: uint256 = (words[i] >> state_words.LINKED_SHIFT) & 255
+        if underlying != 0:
+            linked[underlying - 1] += counted.value_wad
+    joint_count: uint256 = 0
+    if shape.active_count >= 2:
+        joint_count = joint_scan._count(table[0])
+        run.result.flags |= self._joint_flags(table[0])
+    chosen: uint256 = 0
+    if scenario < FIRST_POINT:
+        assert shape.active_count >= 2 and scenario < joint_count, errors.NO_SCENARIO
+        chosen = joint_scan._scenario(table[0], scenario)
+    elif scenario < EVERY:
+        assert shape.active_count == 1, errors.SEVERAL_ACTIVE
+    scenarios: uint256[8][8] = empty(uint256[8][8])
+    optioned_sums: uint256[8][8] = empty(uint256[8][8])
+    flat_sums: uint256[8][8] = empty(uint256[8][8])
+    if scenario == EVERY and joint_count != 0:
+        scenarios = joint_scan._load(table[0], joint_count)
+    # profit and loss in the one scenario asked for
+    optioned_sum: uint256 = 0
+    flat_sum: uint256 = 0
+
     cursor: uint256 = shape.cursor
-    index: uint256 = 0
-    perp_index: uint256 = 0
+    index = 0
+    mark_index: uint256 = 0
     page_index: uint256 = 1
     for u: uint256 in range(c.MAX_UNDERLYINGS):
         if shape.active >> u == 0:
@@ -231,85 +261,130 @@ def _run(words: DynArray[uint256, c.MAX_WORDS], scenario: uint256, shown: uint25
         if (shape.active >> u) & 1 == 0:
             continue
         holding: underlying_risk.Holding = empty(underlying_risk.Holding)
-        holding.price_wad = prices[index] & (2**128 - 1)
+        holding.price_word = prices[index]
         index += 1
         holding.parameters = parameters[index]
-        holding.linked_wad = collateral.linked_wad[u]
-        holding.columns = ALL_COLUMNS
-        if (shape.perps >> u) & 1 == 1:
-            holding.lots = self._signed(words[cursor] << 192) >> 192
-            holding.quote = self._signed(words[cursor]) >> 64
-            holding.funding_wad = self._signed(funding[perp_index]) - self._signed(words[cursor + 1])
-            cursor += 2
-            perp_index += 1
+        holding.linked_wad = linked[u]
+        held: uint256 = shape.delta_ones >> u
+        for k: uint256 in range(3):
+            if held & 1 == 1:
+                value: int256 = 0
+                moving: int256 = 0
+                value, moving = delta_one._position(
+                    words[cursor], marks[mark_index], holding.price_word & (2**128 - 1), k != 0
+                )
+                holding.delta_one = unsafe_add(holding.delta_one, value)
+                holding.moving = unsafe_add(holding.moving, moving)
+                cursor += 1
+                mark_index += 1
+            held = held >> 16
+
+        part: underlying_risk.Part = empty(underlying_risk.Part)
+        points: int256[3][9] = empty(int256[3][9])
         count: uint256 = (words[0] >> (8 * u)) & 255
-        if count != 0:
+        if count == 0:
+            part = underlying_risk._flat(holding)
+            if scenario < FIRST_POINT:
+                flat_sum = unsafe_add(flat_sum, joint_scan._flat_at(chosen, u, part.low_sloped, part.high_sloped))
+            elif scenario < EVERY or u == shown:
+                points = live_grid._straight(part.low_sloped, part.high_sloped)
+            elif scenario == EVERY and joint_count != 0:
+                flat_sums = joint_scan._add_flat(flat_sums, scenarios, part.low_sloped, part.high_sloped, u)
+        else:
             holding.page_1 = table[page_index]
             holding.page_2 = table[page_index + 1]
             page_index += 2
-        if scenario < FIRST_POINT:
-            place = joint_scan._place(scenarios[scenario], u)
-            holding.columns = DELTA_COLUMNS | (3 << place.cell)
-        elif scenario < EVERY:
-            holding.columns = DELTA_COLUMNS | (1 << ((scenario - FIRST_POINT) % 9))
-
-        part: underlying_risk.Part = empty(underlying_risk.Part)
-        if count == 0:
-            part = underlying_risk._part(holding, empty(row_sum.RowSum))
-        else:
-            part = underlying_risk._part(
+            holding.columns = ALL_COLUMNS
+            has_down: bool = True
+            has_up: bool = True
+            place: joint_scan.Place = empty(joint_scan.Place)
+            if scenario < EVERY and not self._is_stale(holding):
+                if scenario < FIRST_POINT:
+                    place = joint_scan._place(chosen, u)
+                    holding.columns = DELTA_COLUMNS | (3 << place.cell)
+                    has_down = place.outer == 0
+                    has_up = not has_down
+                else:
+                    holding.columns = DELTA_COLUMNS | (1 << ((scenario - FIRST_POINT) % 9))
+                    has_down = (scenario - FIRST_POINT) < 9
+                    has_up = (scenario - FIRST_POINT) >= 18
+            elif scenario < FIRST_POINT:
+                place = joint_scan._place(chosen, u)
+            part, points = underlying_risk._optioned(
                 holding,
                 row_sum._sum_rows(
-                    words, cursor, count, convert(holding.page_1 & (2**160 - 1), address), holding.price_wad
+                    words,
+                    cursor,
+                    count,
+                    convert(holding.page_1 & PAGE, address),
+                    holding.price_word & (2**128 - 1),
+                    has_down,
+                    has_up,
                 ),
             )
             cursor += (count + 3) >> 2
+            if scenario < FIRST_POINT:
+                optioned_sum = unsafe_add(optioned_sum, joint_scan._optioned_at(points, place))
+            elif scenario == EVERY and joint_count != 0:
+                optioned_sums = joint_scan._add_optioned(optioned_sums, scenarios, points, u)
+        if u == shown:
+            run.points = points
+        if scenario >= FIRST_POINT and scenario < EVERY:
+            # there is exactly one underlying
+            point: uint256 = scenario - FIRST_POINT
+            sums.loss_wad = convert(max(-points[point % 9][point // 9], 0), uint256)
         sums.equity_wad += part.equity_wad
+        sums.lost_wad += part.lost_wad
         sums.charges_wad += part.charge_wad
-        sums.drift_wad += part.drift_wad
+        sums.added_wad += part.added_wad
         sums.scan_wad += part.scan_wad
         sums.scan_max_wad = max(sums.scan_max_wad, part.scan_wad)
-        run.result.scans.append(part.scan_wad)
+        run.result.doubt += part.doubt_wad
         run.result.flags |= part.flags
-        if u == shown:
-            run.points = part.live.points
-        if scenario < FIRST_POINT:
-            joint_sum += joint_scan._at(part.live.points, place)
-        elif scenario < EVERY:
-            # `_check_scenario`: there is exactly one underlying
-            point: uint256 = scenario - FIRST_POINT
-            sums.loss_wad = convert(max(-part.live.points[point % 9][point // 9], 0), uint256)
-        elif len(scenarios) != 0:
-            if count == 0:
-                totals = joint_scan._accumulate_flat(totals, scenarios, part.live.points, u)
-            else:
-                totals = joint_scan._accumulate(totals, scenarios, part.live.points, u)
+        run.result.scans.append(part.scan_wad)
 
     run.result.worst_joint = joint_scan.NO_SCENARIO
     if scenario < FIRST_POINT:
-        sums.loss_wad = joint_scan._loss(joint_sum)
+        sums.loss_wad = convert(max(-joint_scan._profit(optioned_sum, flat_sum), 0), uint256)
     elif scenario >= EVERY:
         # one underlying, or no scenarios to go by: the scans as they are
         sums.loss_wad = sums.scan_wad
+        sums.loss_im_wad = sums.scan_wad
         if shape.active_count >= 2:
             if scenario == EVERY and run.result.flags & c.FLAG_JOINT_MISSING == 0:
-                sums.loss_wad, run.result.worst_joint = joint_scan._worst(totals)
+                sums.loss_wad, run.result.worst_joint = joint_scan._worst(optioned_sums, flat_sums, joint_count)
             sums.loss_wad = self._floored(sums, parameters[0])
+            sums.loss_im_wad = max(sums.loss_wad, self._scaled(sums.scan_wad, parameters[0] >> 80))
 
     # section 7; requirements up, against the account
-    sums.equity_wad += self._signed(words[1])
-    run.result.equity_mark = sums.equity_wad + convert(collateral.value_wad, int256)
-    run.result.equity_im = sums.equity_wad + convert(collateral.im_wad, int256)
-    run.result.equity_mm = sums.equity_wad + convert(collateral.mm_wad, int256)
+    sums.equity_wad += delta_one._signed(words[1])
+    reserve_wad: uint256 = 0
+    if words[0] & state_words.POSITIONS != 0 or words[1] >> 255 == 1:
+        reserve_wad = ((parameters[0] >> 64) & LANE) * c.WAD
+    run.result.equity_mark = sums.equity_wad + convert(sums.value_wad, int256)
+    run.result.equity_im = sums.equity_wad - convert(sums.lost_wad, int256) + convert(sums.im_wad, int256)
+    run.result.equity_mm = sums.equity_wad + convert(sums.mm_wad, int256)
     run.result.market_risk = sums.loss_wad
     run.result.charges = sums.charges_wad
     run.result.im = (
-        self._scaled(sums.loss_wad, parameters[0])
+        self._scaled(sums.loss_im_wad, parameters[0])
         + self._scaled(sums.charges_wad, parameters[0] >> 32)
-        + sums.drift_wad
+        + sums.added_wad
+        + reserve_wad
     )
-    run.result.mm = self._scaled(sums.loss_wad, parameters[0] >> 16) + sums.charges_wad
+    run.result.mm = self._scaled(sums.loss_wad, parameters[0] >> 16) + sums.charges_wad + reserve_wad
     return run
+
+
+@internal
+@view
+def _is_stale(holding: underlying_risk.Holding) -> bool:
+    """
+    @notice Whether the doubt about an underlying is asked for, which needs the whole live grid.
+    """
+    if (holding.price_word >> 128) & 255 == c.PRICE_DEAD:
+        return True
+    return holding.page_1 & PAGE != 0 and staleness._is_doubtful(holding.page_1)
 
 
 @internal
@@ -341,30 +416,8 @@ def _joint_flags(joint_word: uint256) -> uint256:
     """
     @notice Flags of the joint blob when it is wanted.
     """
-    if joint_word & (2**160 - 1) == 0:
+    if joint_word & PAGE == 0:
         return c.FLAG_JOINT_MISSING
     if block.timestamp > (joint_word >> 200) & (2**32 - 1):
         return c.FLAG_TABLE_EXPIRED
     return 0
-
-
-@internal
-@pure
-def _check_scenario(scenario: uint256, active_count: uint256, joint_count: uint256):
-    """
-    @notice Refuses a scenario that says nothing about the account.
-    """
-    if scenario < FIRST_POINT:
-        # none is loaded for fewer than two underlyings
-        assert scenario < joint_count, errors.NO_SCENARIO
-    elif scenario < EVERY:
-        assert active_count == 1, errors.SEVERAL_ACTIVE
-
-
-@internal
-@pure
-def _signed(word: uint256) -> int256:
-    """
-    @notice The word as two's complement.
-    """
-    return convert(convert(word, bytes32), int256)

@@ -13,52 +13,18 @@ from contracts.modules import constants as c
 LANE: constant(uint256) = 2**16 - 1
 # the size unit of the parameter lanes: 10,000 USD
 MONEY_UNIT: constant(uint256) = 10**22
-LINKED_SHIFT: constant(uint256) = 152
 # far above any holding; keeps the square in range
 MAX_SIZED: constant(uint256) = 2**112
-
-
-# sums over all collateral, and the value linked to each underlying
-struct Collateral:
-    value_wad: uint256
-    im_wad: uint256
-    mm_wad: uint256
-    linked_wad: uint256[16]
+# what a dead price takes off for maintenance margin
+DEAD_BPS: constant(uint256) = 2_000
 
 
 struct Counted:
     value_wad: uint256
     im_wad: uint256
     mm_wad: uint256
-
-
-@internal
-@pure
-def _collateral(
-    words: DynArray[uint256, c.MAX_WORDS],
-    beyond: uint256,
-    prices: DynArray[uint256, 32],
-    parameters: DynArray[uint256, 33],
-    active_count: uint256,
-) -> Collateral:
-    """
-    @notice Section 6: the sums over all collateral.
-    @param words State words, collateral from 2 to before `beyond`
-    @param prices Prices of the active underlyings and then of the collateral
-    @param parameters The global word, then the same order
-    """
-    total: Collateral = empty(Collateral)
-    index: uint256 = active_count
-    for i: uint256 in range(2, beyond, bound=c.MAX_COLLATERALS):
-        counted: Counted = self._count(words[i], prices[index], parameters[index + 1])
-        index += 1
-        total.value_wad += counted.value_wad
-        total.im_wad += counted.im_wad
-        total.mm_wad += counted.mm_wad
-        linked: uint256 = (words[i] >> LINKED_SHIFT) & 255
-        if linked != 0:
-            total.linked_wad[linked - 1] += counted.value_wad
-    return total
+    # how much more than mm_wad a holding with a dead price might be worth
+    doubt_wad: uint256
 
 
 @internal
@@ -67,7 +33,7 @@ def _count(state_word: uint256, price_word: uint256, parameters: uint256) -> Cou
     """
     @notice Market value of one holding and what of it counts for initial and for maintenance margin, wad.
     @param state_word amount (0..127) | cap use in bps (128..143) | decimals (144..151)
-    @param price_word USD wad per whole token (0..127) | state (128..135)
+    @param price_word USD wad per whole token (0..127) | state (128..135) | late_bps (200..215)
     @param parameters haircut_im_bps | haircut_mm_bps | size_haircut_bps | size_unit | use_haircut_bps, 16 bits each
     """
     amount: uint256 = state_word & (2**128 - 1)
@@ -77,18 +43,21 @@ def _count(state_word: uint256, price_word: uint256, parameters: uint256) -> Cou
     )
     size: uint256 = unsafe_mul(max((parameters >> 48) & LANE, 1), MONEY_UNIT)
     size_bps: uint256 = (parameters >> 32) & LANE
-    im: uint256 = 0
+    # initial margin only: others' deposits, even for one transaction, must not push anybody below maintenance margin; up,
+    # against the account
+    use_bps: uint256 = unsafe_div(
+        unsafe_add(unsafe_mul((parameters >> 64) & LANE, (state_word >> 128) & LANE), c.BPS - 1), c.BPS
+    )
+    im: uint256 = self._sized(value, unsafe_add(parameters & LANE, use_bps), size_bps, size)
+    late_bps: uint256 = (price_word >> 200) & LANE
+    if late_bps != 0:
+        im = unsafe_div(unsafe_mul(im, unsafe_sub(c.BPS, min(late_bps, c.BPS))), c.BPS)
+    mm_bps: uint256 = (parameters >> 16) & LANE
     if (price_word >> 128) & 255 != c.PRICE_DEAD:
-        # initial margin only: others' deposits, even for one transaction, must not push anybody below maintenance margin;
-        # up, against the account
-        use_bps: uint256 = unsafe_div(
-            unsafe_add(unsafe_mul((parameters >> 64) & LANE, (state_word >> 128) & LANE), c.BPS - 1), c.BPS
-        )
-        im = self._sized(value, unsafe_add(parameters & LANE, use_bps), size_bps, size)
+        return Counted(value_wad=value, im_wad=im, mm_wad=self._sized(value, mm_bps, size_bps, size), doubt_wad=0)
+    mm: uint256 = self._sized(value, unsafe_add(mm_bps, DEAD_BPS), size_bps, size)
     return Counted(
-        value_wad=value,
-        im_wad=im,
-        mm_wad=self._sized(value, (parameters >> 16) & LANE, size_bps, size),
+        value_wad=value, im_wad=im, mm_wad=mm, doubt_wad=unsafe_sub(max(unsafe_mul(2, value), mm), mm)
     )
 
 

@@ -3,29 +3,28 @@
 """
 @title Joint scenarios over several underlyings
 @notice docs/margin-rule.md, section 5. Between the points of the live grid, profit and loss is bilinear in the price byte
-        and the volatility byte. Inside one cell it is level + f*move + g*(vol + f*both), so the four coefficients of
-        the eighteen cells are laid out once per underlying and a scenario costs three multiplications.
+        and the volatility byte. With the bytes counted from -128 (b and w), inside one cell it is
+        C0 + b*C1 + w*(C2 + b*C3), so the four coefficients of the cells are laid out once per underlying. Without
+        options it is one straight line through the whole range, with a correction of less than a wad for falls.
 
-        Bounds that the unchecked operations rest on: a grid value is below 2^224, a coefficient below 2^240 and the sum
-        over sixteen underlyings below 2^245. Coefficients and sums are in two's complement, modulo 2^256.
+        Bounds that the unchecked operations rest on: a grid value is below 2^229, a coefficient below 2^250 and a sum over
+        sixteen underlyings, x 16129, below 2^247; straight lines: value of the delta < 2^226, scan range < 2^16, byte
+        2^7, so sixteen are below 2^253. Coefficients and sums are in two's complement, modulo 2^256.
 """
 
 from contracts.modules import constants as c
 
 # 127 x 127, what the two interpolations multiply a value with
 SCALE: constant(int256) = 16129
+# 127 x 10,000, what a byte and a scan range multiply a value with
+FLAT_SCALE: constant(uint256) = 1_270_000
 # flips the top bit of every byte: two's complement to a count from -128
 SIGN_BITS: constant(uint256) = max_value(uint256) // 255 * 128
 NO_SCENARIO: constant(uint256) = 255
 BLOB_BYTES: constant(uint256) = 32 * c.MAX_JOINT
-
-
-# one cell of the live grid between two price points and between the base and one outer volatility state
-struct Cell:
-    level: uint256
-    move: uint256
-    vol: uint256
-    both: uint256
+# makes a sum positive for its division
+SUM_FLOOR: constant(uint256) = 2**234
+HALF_CELLS: constant(uint256) = 10
 
 
 struct Place:
@@ -40,138 +39,191 @@ struct Place:
 
 @internal
 @view
-def _load(joint_word: uint256) -> DynArray[uint256, c.MAX_JOINT]:
+def _count(joint_word: uint256) -> uint256:
     """
-    @notice Scenarios of the blob that the table's joint word points to.
+    @notice Number of scenarios in force. The table counted the words it stored; a shorter blob must not make an account
+            unassessable.
+    """
+    size: uint256 = convert(joint_word & (2**160 - 1), address).codesize
+    return min(min((joint_word >> 192) & 255, c.MAX_JOINT), unsafe_div(unsafe_sub(max(size, 1), 1), 32))
+
+
+@internal
+@view
+def _load(joint_word: uint256, count: uint256) -> uint256[8][8]:
+    """
+    @notice Scenarios of the blob that the table's joint word points to, and zeros.
     """
     blob: address = convert(joint_word & (2**160 - 1), address)
-    count: uint256 = min((joint_word >> 192) & 255, c.MAX_JOINT)
-    # the table counted the words it stored; a shorter blob must not make an account unassessable
-    count = min(count, unsafe_div(max(blob.codesize, 1) - 1, 32))
     if blob.codesize > BLOB_BYTES:
-        # as the table stores it, padded to 64. ABI encoding of a dynamic array: offset, length, words
-        return abi_decode(
-            concat(convert(32, bytes32), convert(count, bytes32), slice(blob.code, 1, BLOB_BYTES)),
-            DynArray[uint256, c.MAX_JOINT],
-        )
+        # as the table stores it, padded to 64
+        return abi_decode(slice(blob.code, 1, BLOB_BYTES), uint256[8][8])
     # Vyper copies code in constant lengths only
-    scenarios: DynArray[uint256, c.MAX_JOINT] = []
+    scenarios: uint256[8][8] = empty(uint256[8][8])
     for j: uint256 in range(count, bound=c.MAX_JOINT):
-        scenarios.append(convert(slice(blob.code, 32 * j + 1, 32), uint256))
+        scenarios[j >> 3][j & 7] = convert(slice(blob.code, 32 * j + 1, 32), uint256)
     return scenarios
 
 
 @internal
+@view
+def _scenario(joint_word: uint256, j: uint256) -> uint256:
+    """
+    @notice One scenario, which exists.
+    """
+    return convert(slice(convert(joint_word & (2**160 - 1), address).code, 32 * j + 1, 32), uint256)
+
+
+@internal
 @pure
-def _accumulate(
-    sums: uint256[c.MAX_JOINT], scenarios: DynArray[uint256, c.MAX_JOINT], points: int256[3][9], underlying: uint256
-) -> uint256[c.MAX_JOINT]:
+def _cells(points: int256[3][9]) -> uint256[4][20]:
+    """
+    @notice Coefficients by cell: volatility down in 0..9, up in 10..19. The byte -128 counts as -127, which the cells 0
+            and 10 stand for: there the price does not matter.
+    """
+    cells: uint256[4][20] = empty(uint256[4][20])
+    i: uint256 = 0
+    # b*4 - 4 counts 127ths of the cells from the first point; of the cell i from here on
+    start: int256 = 4
+    last: int256[3] = points[0]
+    for point: int256[3] in points:
+        slope: int256 = unsafe_sub(point[1], last[1])
+        level: int256 = unsafe_sub(unsafe_mul(last[1], 127), unsafe_mul(slope, start))
+        # down: from the base away as w falls
+        both: int256 = unsafe_sub(slope, unsafe_sub(point[0], last[0]))
+        vol: int256 = unsafe_sub(unsafe_mul(unsafe_sub(last[1], last[0]), 127), unsafe_mul(both, start))
+        cells[i] = [
+            self._bits(unsafe_sub(unsafe_mul(level, 127), unsafe_mul(vol, 128))),
+            self._bits(unsafe_sub(unsafe_mul(slope, 508), unsafe_mul(both, 512))),
+            self._bits(vol),
+            self._bits(unsafe_mul(both, 4)),
+        ]
+        both = unsafe_sub(unsafe_sub(point[2], last[2]), slope)
+        vol = unsafe_sub(unsafe_mul(unsafe_sub(last[2], last[1]), 127), unsafe_mul(both, start))
+        cells[unsafe_add(i, HALF_CELLS)] = [
+            self._bits(unsafe_sub(unsafe_mul(level, 127), unsafe_mul(vol, 128))),
+            self._bits(unsafe_sub(unsafe_mul(slope, 508), unsafe_mul(both, 512))),
+            self._bits(vol),
+            self._bits(unsafe_mul(both, 4)),
+        ]
+        if i != 0:
+            start = unsafe_add(start, 127)
+        i = unsafe_add(i, 1)
+        last = point
+    # the last point itself: on the line of the cell before it
+    cells[9] = cells[8]
+    cells[19] = cells[18]
+    return cells
+
+
+@internal
+@pure
+def _add_optioned(
+    sums: uint256[8][8], scenarios: uint256[8][8], points: int256[3][9], underlying: uint256
+) -> uint256[8][8]:
     """
     @notice Adds one underlying's profit and loss, x 16129, to the running sum of every scenario.
     @param sums In two's complement
     @param points Live grid by price point and volatility state
     """
-    totals: uint256[c.MAX_JOINT] = sums
-    # down in cells 0..9, up in 10..19. -128 counts as -127: it falls into cells 0 and 10, in front of the first point,
-    # where the price does not matter
-    cells: Cell[20] = empty(Cell[20])
-    last: int256[3] = points[0]
-    for i: uint256 in range(10):
-        next: int256[3] = points[i] if i < 9 else last
-        rise: int256 = unsafe_sub(next[1], last[1])
-        cell: Cell = Cell(
-            level=convert(convert(unsafe_mul(last[1], SCALE), bytes32), uint256),
-            move=convert(convert(unsafe_mul(rise, 127), bytes32), uint256),
-            vol=convert(convert(unsafe_mul(unsafe_sub(last[1], last[0]), 127), bytes32), uint256),
-            both=convert(convert(unsafe_add(unsafe_sub(last[0], next[0]), rise), bytes32), uint256),
-        )
-        cells[i] = cell
-        cell.vol = convert(convert(unsafe_mul(unsafe_sub(last[2], last[1]), 127), bytes32), uint256)
-        cell.both = convert(convert(unsafe_sub(unsafe_sub(next[2], last[2]), rise), bytes32), uint256)
-        cells[unsafe_add(i, 10)] = cell
-        last = next
-
+    totals: uint256[8][8] = sums
+    cells: uint256[4][20] = self._cells(points)
     position: uint256 = unsafe_mul(underlying, 16)
-    j: uint256 = 0
-    for scenario: uint256 in scenarios:
-        vol: uint256 = (scenario ^ SIGN_BITS) >> position
-        # four quarters of the scan range a side: k / 127 counts price points from in front of the first
-        k: uint256 = unsafe_add(unsafe_mul(vol & 255, 4), 123)
-        # volatility byte + 128, the lowest one left out
-        vol = (vol >> 8) & 255
-        cell: Cell = cells[unsafe_add(unsafe_div(k, 127), unsafe_mul(vol >> 7, 10))]
-        vol = unsafe_sub(unsafe_add(vol, convert(vol == 0, uint256)), 128)
-        k = k % 127
-        totals[j] = unsafe_add(
-            unsafe_add(totals[j], unsafe_add(cell.level, unsafe_mul(k, cell.move))),
-            unsafe_mul(vol, unsafe_add(cell.vol, unsafe_mul(k, cell.both))),
-        )
-        j = unsafe_add(j, 1)
+    i: uint256 = 0
+    for eight: uint256[8] in scenarios:
+        k: uint256 = 0
+        for scenario: uint256 in eight:
+            b: uint256 = (scenario ^ SIGN_BITS) >> position
+            w: uint256 = (b >> 8) & 255
+            b = b & 255
+            # 127 / 4 price bytes to a cell
+            cell: uint256[4] = cells[
+                unsafe_add(unsafe_div(unsafe_add(unsafe_mul(b, 4), 123), 127), unsafe_mul(w >> 7, HALF_CELLS))
+            ]
+            w = unsafe_add(w, convert(w == 0, uint256))
+            totals[i][k] = unsafe_add(
+                totals[i][k],
+                unsafe_add(
+                    unsafe_add(cell[0], unsafe_mul(b, cell[1])),
+                    unsafe_mul(w, unsafe_add(cell[2], unsafe_mul(b, cell[3]))),
+                ),
+            )
+            k = unsafe_add(k, 1)
+        i = unsafe_add(i, 1)
     return totals
 
 
 @internal
 @pure
-def _accumulate_flat(
-    sums: uint256[c.MAX_JOINT], scenarios: DynArray[uint256, c.MAX_JOINT], points: int256[3][9], underlying: uint256
-) -> uint256[c.MAX_JOINT]:
+def _add_flat(
+    sums: uint256[8][8], scenarios: uint256[8][8], low_sloped: int256, high_sloped: int256, underlying: uint256
+) -> uint256[8][8]:
     """
-    @notice The same for an underlying without options, which does not know volatility.
+    @notice The same, x 1,270,000, for an underlying without options, which does not know volatility.
     """
-    totals: uint256[c.MAX_JOINT] = sums
-    # level and move of Cell; 0 is in front of the first point
-    lines: uint256[2][10] = empty(uint256[2][10])
-    last: uint256 = convert(convert(points[0][1], bytes32), uint256)
-    for i: uint256 in range(10):
-        next: uint256 = last
-        if i < 9:
-            next = convert(convert(points[i][1], bytes32), uint256)
-        lines[i] = [unsafe_mul(last, 16129), unsafe_mul(unsafe_sub(next, last), 127)]
-        last = next
-
-    position: uint256 = unsafe_mul(underlying, 16)
-    j: uint256 = 0
-    for scenario: uint256 in scenarios:
-        k: uint256 = unsafe_add(unsafe_mul(((scenario ^ SIGN_BITS) >> position) & 255, 4), 123)
-        line: uint256[2] = lines[unsafe_div(k, 127)]
-        totals[j] = unsafe_add(totals[j], unsafe_add(line[0], unsafe_mul(k % 127, line[1])))
-        j = unsafe_add(j, 1)
+    totals: uint256[8][8] = sums
+    # brings the price byte to the top, from where its sign fills the word
+    position: uint256 = unsafe_sub(248, unsafe_mul(underlying, 16))
+    i: uint256 = 0
+    for eight: uint256[8] in scenarios:
+        k: uint256 = 0
+        for scenario: uint256 in eight:
+            p: int256 = convert(convert(scenario << position, bytes32), int256) >> 248
+            p = max(p, -127)
+            totals[i][k] = unsafe_add(
+                totals[i][k], self._bits(unsafe_mul(low_sloped if p >= 0 else high_sloped, p))
+            )
+            k = unsafe_add(k, 1)
+        i = unsafe_add(i, 1)
     return totals
 
 
 @internal
 @pure
-def _worst(totals: uint256[c.MAX_JOINT]) -> (uint256, uint256):
+def _worst(optioned: uint256[8][8], flat: uint256[8][8], count: uint256) -> (uint256, uint256):
     """
-    @notice Greatest loss in wad, rounded against the account, and the lowest scenario that has it (255: no loss). Sums
-            of scenarios that do not exist are 0 and lose nothing.
+    @notice Greatest loss in wad, rounded against the account, and the lowest scenario that has it (255: no loss).
     """
     worst: uint256 = NO_SCENARIO
-    loss: uint256 = 0
     lowest: int256 = 0
-    j: uint256 = 0
-    for word: uint256 in totals:
-        total: int256 = convert(convert(word, bytes32), int256)
+    for j: uint256 in range(count, bound=c.MAX_JOINT):
+        total: int256 = self._profit(optioned[j >> 3][j & 7], flat[j >> 3][j & 7])
         if total < lowest:
             lowest = total
-            rounded: uint256 = self._loss(total)
-            # two sums can round to one loss: the first keeps it
-            if rounded > loss:
-                loss = rounded
-                worst = j
-        j = unsafe_add(j, 1)
-    return loss, worst
+            worst = j
+    return convert(unsafe_sub(0, lowest), uint256), worst
 
 
 @internal
 @pure
-def _loss(total: int256) -> uint256:
+def _profit(optioned: uint256, flat: uint256) -> int256:
     """
-    @notice max(0, ceil(-total / 16129)): up, against the account.
+    @notice Profit in one scenario in wad, down in both parts.
     """
-    if total >= 0:
-        return 0
-    return unsafe_div(unsafe_add(convert(unsafe_sub(0, total), uint256), 16128), 16129)
+    return convert(
+        convert(
+            unsafe_sub(
+                unsafe_add(
+                    unsafe_div(unsafe_add(optioned, SUM_FLOOR * 16129), 16129),
+                    unsafe_div(unsafe_add(flat, SUM_FLOOR * FLAT_SCALE), FLAT_SCALE),
+                ),
+                2 * SUM_FLOOR,
+            ),
+            bytes32,
+        ),
+        int256,
+    )
+
+
+@internal
+@pure
+def _flat_at(scenario: uint256, underlying: uint256, low_sloped: int256, high_sloped: int256) -> uint256:
+    """
+    @notice Profit and loss of a straight line in one scenario, x 1,270,000.
+    """
+    p: int256 = convert(convert(scenario << unsafe_sub(248, unsafe_mul(underlying, 16)), bytes32), int256) >> 248
+    p = max(p, -127)
+    return self._bits(unsafe_mul(low_sloped if p >= 0 else high_sloped, p))
 
 
 @internal
@@ -193,7 +245,7 @@ def _place(scenario: uint256, underlying: uint256) -> Place:
 
 @internal
 @pure
-def _at(points: int256[3][9], place: Place) -> int256:
+def _optioned_at(points: int256[3][9], place: Place) -> uint256:
     """
     @notice Profit and loss at one place, x 16129; only the two points round it are read.
     """
@@ -201,4 +253,13 @@ def _at(points: int256[3][9], place: Place) -> int256:
     beyond: int256[3] = points[place.cell + 1]
     base: int256 = here[1] * (127 - place.f) + beyond[1] * place.f
     outer: int256 = here[place.outer] * (127 - place.f) + beyond[place.outer] * place.f
-    return base * (127 - place.g) + outer * place.g
+    return self._bits(base * (127 - place.g) + outer * place.g)
+
+
+@internal
+@pure
+def _bits(number: int256) -> uint256:
+    """
+    @notice Two's complement of a number.
+    """
+    return convert(convert(number, bytes32), uint256)

@@ -8,17 +8,19 @@
         divisor that makes the numerator positive. Bounds that this and the unchecked operations rest on: sums of rows
         |V| < 2^78 (see row_sum), and so are tails; grid coordinates are clamped to +-1500e9, so a weight is below 2^70
         in absolute value and the distance from the edge, times 2e9, below 2^72: a value is below 2^151, and times a
-        lane unit, which is below 2^96, below 2^247. Delta-one values are below 2^222 (16 assets of 2^128 raw
-        units at 2^90 each) and times scan range and step below 2^240. The scan range is 100..9,000 bps, so a shocked
-        price is positive; x is below 2^150 (price below 2^90 times 1e18) and times a shock below 2^167.
+        lane unit, which is below 2^96, below 2^247. For the delta see delta_one. The scan range is 100..9,000 bps, so a
+        shocked price is positive; x is below 2^150 (price below 2^90 times 1e18) and times a shock below 2^167.
 """
 
+from contracts.modules import delta_one
 from contracts.modules import row_sum
 
 WAD: constant(uint256) = 10**18
 E9: constant(uint256) = 10**9
 # a quarter of the scan range in bps
 STEPS: constant(uint256) = 40_000
+# the present price among the nine
+CENTRE: constant(uint256) = 4
 # grid coordinates are counted from the lowest one, -1500e9
 ORIGIN: constant(uint256) = 1_500 * 10**9
 # the grid ends 15e9 from the reference price; a step of the outer tier further in is the line's other node
@@ -30,7 +32,6 @@ OUTER_FIRST: constant(uint256) = ORIGIN // (3 * E9) - 4
 # value x 2e18 (weights) x 1e6 (lots)
 NUM_SCALE: constant(uint256) = 2 * 10**24
 NUM_FLOOR: constant(uint256) = 2**168
-DELTA_FLOOR: constant(uint256) = 2**228
 # weights add up to 2e18, so this is what the bias of the sums amounts to
 NUM_BIAS: constant(uint256) = row_sum.NODE_BIAS * 2 * 10**18
 # nodes of the outer tier, one byte each from the lowest: 0 1 2 3 4 7 10 11 12 13 14
@@ -40,19 +41,19 @@ OUTER_NODES: constant(uint256) = (
 
 
 struct Terms:
-    # value that moves one for one with the price, rounded against the account for a fall and for a rise
-    delta_low_wad: int256
-    delta_high_wad: int256
+    # value that moves one for one with the price, times the scan range; rounded against the account for a fall and a rise
+    low_sloped: int256
+    high_sloped: int256
     scan_bps: uint256
     # which of the nine price points to compute, one bit each
     columns: uint256
-    # of options only
     price_wad: uint256
-    reference_wad: uint256
-    step_e9: uint256
-    unit_wad: uint256
+    # of the page
+    page_2: uint256
     slack_wad: uint256
     short_tail: uint256
+    # values as they are, rather than counted from the present one
+    is_absolute: bool
 
 
 struct Live:
@@ -66,28 +67,29 @@ struct Live:
 
 @internal
 @pure
-def _linear(terms: Terms) -> Live:
+def _straight(low_sloped: int256, high_sloped: int256) -> int256[3][9]:
     """
-    @notice Fills the live grid of holdings without options, which are the same in every volatility state; all nine
-            columns, whatever was asked for.
+    @notice Live grid of holdings without a page, which are the same in every volatility state.
     """
-    live: Live = empty(Live)
-    # falls from the higher value, rises from the lower: floor(delta * scan * quarters / 40000)
-    low: uint256 = unsafe_mul(convert(convert(terms.delta_low_wad, bytes32), uint256), terms.scan_bps)
-    high: uint256 = unsafe_mul(convert(convert(terms.delta_high_wad, bytes32), uint256), terms.scan_bps)
-    if low | high == 0:
-        return live
-    moved: uint256 = unsafe_sub(DELTA_FLOOR * STEPS, unsafe_mul(high, 4))
-    slope: uint256 = high
+    points: int256[3][9] = empty(int256[3][9])
     for n: uint256 in range(9):
-        point: int256 = convert(convert(unsafe_sub(unsafe_div(moved, STEPS), DELTA_FLOOR), bytes32), int256)
-        live.points[n] = [point, point, point]
-        if n == 4:
-            slope = low
-        moved = unsafe_add(moved, slope)
-    # each half is a straight line rounded down, so the lowest value is at an end
-    live.lowest_wad = min(min(live.points[0][1], live.points[8][1]), 0)
-    return live
+        steps: int256 = unsafe_sub(convert(n, int256), 4)
+        point: int256 = delta_one._move(low_sloped if steps >= 0 else high_sloped, steps)
+        points[n] = [point, point, point]
+    return points
+
+
+@internal
+@pure
+def _highest(points: int256[3][9]) -> uint256:
+    """
+    @notice The most that a live grid gains, at least 0.
+    """
+    highest: int256 = 0
+    for column: int256[3] in points:
+        for point: int256 in column:
+            highest = max(highest, point)
+    return convert(highest, uint256)
 
 
 @internal
@@ -100,23 +102,21 @@ def _evaluate(nodes: uint256[3][15], terms: Terms) -> Live:
     @return Live grid, its lowest value (at most 0) and the value of the options now, rounded against the account
     """
     live: Live = empty(Live)
-    low: uint256 = unsafe_mul(convert(convert(terms.delta_low_wad, bytes32), uint256), terms.scan_bps)
-    high: uint256 = unsafe_mul(convert(convert(terms.delta_high_wad, bytes32), uint256), terms.scan_bps)
-    x: uint256 = unsafe_div(unsafe_mul(terms.price_wad, WAD), terms.reference_wad)
+    unit_wad: uint256 = (terms.page_2 >> 112) & (2**96 - 1)
+    step_e9: uint256 = terms.page_2 >> 208
+    x: uint256 = unsafe_div(unsafe_mul(terms.price_wad, WAD), terms.page_2 & (2**112 - 1))
     lowest_shock: uint256 = unsafe_sub(STEPS, unsafe_mul(4, terms.scan_bps))
-    origin: uint256 = unsafe_mul(ORIGIN, terms.step_e9)
+    origin: uint256 = unsafe_mul(ORIGIN, step_e9)
     # what makes a product of sums and unit positive, and what the quotient must lose again, slack included
-    lift: uint256 = unsafe_sub(NUM_FLOOR * NUM_SCALE, unsafe_mul(NUM_BIAS, terms.unit_wad))
+    lift: uint256 = unsafe_sub(NUM_FLOOR * NUM_SCALE, unsafe_mul(NUM_BIAS, unit_wad))
     sunk: uint256 = unsafe_add(NUM_FLOOR, terms.slack_wad)
-    has_delta: bool = low | high != 0
-    # the first pass values the options at the live price, the others fill one column each
-    columns: uint256 = (terms.columns << 1) | 1
-    n: uint256 = 4
-    for k: uint256 in range(10):
-        if (columns >> k) & 1 == 0:
-            continue
+    # the present price first: its values are what the others are counted from
+    n: uint256 = CENTRE
+    for k: uint256 in range(9):
         if k != 0:
-            n = unsafe_sub(k, 1)
+            n = unsafe_sub(k, convert(k <= CENTRE, uint256))
+            if (terms.columns >> n) & 1 == 0:
+                continue
 
         # coordinate of the shocked price, from the lowest
         y: uint256 = unsafe_add(
@@ -125,9 +125,7 @@ def _evaluate(nodes: uint256[3][15], terms: Terms) -> Live:
         if y < WAD:
             y = 0
         else:
-            y = unsafe_div(unsafe_sub(y, WAD), terms.step_e9)
-            if y > 2 * ORIGIN:
-                y = 2 * ORIGIN
+            y = min(unsafe_div(unsafe_sub(y, WAD), step_e9), 2 * ORIGIN)
         # quadratic through the three nearest nodes a, b, d of one tier; t is the distance from b
         a: uint256 = 0
         b: uint256 = 0
@@ -143,7 +141,7 @@ def _evaluate(nodes: uint256[3][15], terms: Terms) -> Live:
             if y < ORIGIN:
                 a = 1
                 d = 0
-            bend = unsafe_mul(unsafe_mul(unsafe_mul(unsafe_sub(away, OFF_GRID), 2 * E9), terms.short_tail), terms.unit_wad)
+            bend = unsafe_mul(unsafe_mul(unsafe_mul(unsafe_sub(away, OFF_GRID), 2 * E9), terms.short_tail), unit_wad)
         elif away <= 3 * E9:
             # nodes 4..10 are one step apart; b keeps a neighbour on both sides
             b = unsafe_sub(unsafe_div(unsafe_add(y, E9 // 2), E9), INNER_ZERO)
@@ -174,39 +172,43 @@ def _evaluate(nodes: uint256[3][15], terms: Terms) -> Live:
         at_d: uint256[3] = nodes[d]
         # weights x 2e18, times the lane unit
         if away > OFF_GRID:
-            d = unsafe_mul(unsafe_mul(2 * E9, t), terms.unit_wad)
+            d = unsafe_mul(unsafe_mul(2 * E9, t), unit_wad)
             b = 0
-            a = unsafe_sub(unsafe_mul(2 * 10**18, terms.unit_wad), d)
+            a = unsafe_sub(unsafe_mul(2 * 10**18, unit_wad), d)
         else:
             a = unsafe_mul(t, t)
             t = unsafe_mul(t, E9)
-            d = unsafe_mul(unsafe_add(a, t), terms.unit_wad)
-            b = unsafe_mul(unsafe_sub(2 * 10**18, unsafe_add(a, a)), terms.unit_wad)
-            a = unsafe_mul(unsafe_sub(a, t), terms.unit_wad)
-        t = unsafe_add(unsafe_add(unsafe_mul(a, at_a[1]), unsafe_mul(b, at_b[1])), unsafe_mul(d, at_d[1]))
-        t = unsafe_sub(t, bend)
+            d = unsafe_mul(unsafe_add(a, t), unit_wad)
+            b = unsafe_mul(unsafe_sub(2 * 10**18, unsafe_add(a, a)), unit_wad)
+            a = unsafe_mul(unsafe_sub(a, t), unit_wad)
+        t = unsafe_sub(
+            unsafe_add(unsafe_add(unsafe_mul(a, at_a[1]), unsafe_mul(b, at_b[1])), unsafe_mul(d, at_d[1])), bend
+        )
+        moved: uint256 = unsafe_sub(0, sunk)
         if k == 0:
-            live.option_value_wad = convert(
-                convert(unsafe_sub(unsafe_div(unsafe_add(t, lift), NUM_SCALE), sunk), bytes32), int256
+            live.option_value_wad = delta_one._signed(
+                unsafe_sub(unsafe_div(unsafe_add(t, lift), NUM_SCALE), sunk)
             )
             live.away_e9 = away
-            # from here on, values are counted from the present one
-            lift = unsafe_sub(NUM_FLOOR * NUM_SCALE, t)
-            continue
-
-        moved: uint256 = unsafe_sub(0, sunk)
-        if has_delta:
-            y = unsafe_mul(low if n >= 4 else high, unsafe_sub(n, 4))
-            moved = unsafe_sub(
-                unsafe_div(unsafe_add(y, DELTA_FLOOR * STEPS), STEPS), unsafe_add(sunk, DELTA_FLOOR)
-            )
-        base: int256 = convert(convert(unsafe_add(unsafe_div(unsafe_add(t, lift), NUM_SCALE), moved), bytes32), int256)
-        t = unsafe_add(unsafe_add(unsafe_mul(a, at_a[0]), unsafe_mul(b, at_b[0])), unsafe_mul(d, at_d[0]))
-        t = unsafe_sub(t, bend)
-        down: int256 = convert(convert(unsafe_add(unsafe_div(unsafe_add(t, lift), NUM_SCALE), moved), bytes32), int256)
-        t = unsafe_add(unsafe_add(unsafe_mul(a, at_a[2]), unsafe_mul(b, at_b[2])), unsafe_mul(d, at_d[2]))
-        t = unsafe_sub(t, bend)
-        up: int256 = convert(convert(unsafe_add(unsafe_div(unsafe_add(t, lift), NUM_SCALE), moved), bytes32), int256)
+            if not terms.is_absolute:
+                # from here on, values are counted from the present one
+                lift = unsafe_sub(NUM_FLOOR * NUM_SCALE, t)
+            if (terms.columns >> CENTRE) & 1 == 0:
+                continue
+        elif n < CENTRE:
+            if terms.high_sloped != 0:
+                moved = self._moved(terms.high_sloped, unsafe_sub(convert(n, int256), 4), sunk)
+        elif terms.low_sloped != 0:
+            moved = self._moved(terms.low_sloped, unsafe_sub(convert(n, int256), 4), sunk)
+        base: int256 = delta_one._signed(unsafe_add(unsafe_div(unsafe_add(t, lift), NUM_SCALE), moved))
+        t = unsafe_sub(
+            unsafe_add(unsafe_add(unsafe_mul(a, at_a[0]), unsafe_mul(b, at_b[0])), unsafe_mul(d, at_d[0])), bend
+        )
+        down: int256 = delta_one._signed(unsafe_add(unsafe_div(unsafe_add(t, lift), NUM_SCALE), moved))
+        t = unsafe_sub(
+            unsafe_add(unsafe_add(unsafe_mul(a, at_a[2]), unsafe_mul(b, at_b[2])), unsafe_mul(d, at_d[2])), bend
+        )
+        up: int256 = delta_one._signed(unsafe_add(unsafe_div(unsafe_add(t, lift), NUM_SCALE), moved))
         live.points[n] = [down, base, up]
         if down < live.lowest_wad:
             live.lowest_wad = down
@@ -215,3 +217,12 @@ def _evaluate(nodes: uint256[3][15], terms: Terms) -> Live:
         if up < live.lowest_wad:
             live.lowest_wad = up
     return live
+
+
+@internal
+@pure
+def _moved(sloped: int256, steps: int256, sunk: uint256) -> uint256:
+    """
+    @notice What the delta gains at a price point, less `sunk`.
+    """
+    return unsafe_sub(convert(convert(delta_one._move(sloped, steps), bytes32), uint256), sunk)

@@ -39,7 +39,13 @@ struct RowSum:
 @internal
 @view
 def _sum_rows(
-    words: DynArray[uint256, c.MAX_WORDS], first: uint256, count: uint256, page: address, price_wad: uint256
+    words: DynArray[uint256, c.MAX_WORDS],
+    first: uint256,
+    count: uint256,
+    page: address,
+    price_wad: uint256,
+    has_down: bool,
+    has_up: bool,
 ) -> RowSum:
     """
     @notice Adds up the rows of an account's options of one underlying.
@@ -48,6 +54,8 @@ def _sum_rows(
     @param count Number of options of the underlying, <= 128
     @param page Data contract with the rows, or the zero address
     @param price_wad Live price of the underlying, for shorts without a row
+    @param has_down Whether to add up the volatility state down; if not, its nodes mean nothing
+    @param has_up The same for the state up
     @return RowSum as described at the struct
     """
     total: RowSum = empty(RowSum)
@@ -89,21 +97,23 @@ def _sum_rows(
             total.short_minimum = unsafe_add(total.short_minimum, unsafe_mul(lots, down >> 240))
             total.short_tail = unsafe_add(total.short_tail, unsafe_mul(lots, up >> 240))
             lots = unsafe_sub(0, lots)
-        lanes[0] = unsafe_add(lanes[0], unsafe_mul(down & LANES, lots))
-        lanes[1] = unsafe_add(lanes[1], unsafe_mul((down >> 16) & LANES, lots))
-        lanes[2] = unsafe_add(lanes[2], unsafe_mul((down >> 32) & LANES, lots))
-        lanes[3] = unsafe_add(lanes[3], unsafe_mul((down >> 48) & LANES, lots))
-        lanes[4] = unsafe_add(lanes[4], unsafe_mul((down >> 64) & LANES, lots))
         lanes[5] = unsafe_add(lanes[5], unsafe_mul(base & LANES, lots))
         lanes[6] = unsafe_add(lanes[6], unsafe_mul((base >> 16) & LANES, lots))
         lanes[7] = unsafe_add(lanes[7], unsafe_mul((base >> 32) & LANES, lots))
         lanes[8] = unsafe_add(lanes[8], unsafe_mul((base >> 48) & LANES, lots))
         lanes[9] = unsafe_add(lanes[9], unsafe_mul((base >> 64) & LANES, lots))
-        lanes[10] = unsafe_add(lanes[10], unsafe_mul(up & LANES, lots))
-        lanes[11] = unsafe_add(lanes[11], unsafe_mul((up >> 16) & LANES, lots))
-        lanes[12] = unsafe_add(lanes[12], unsafe_mul((up >> 32) & LANES, lots))
-        lanes[13] = unsafe_add(lanes[13], unsafe_mul((up >> 48) & LANES, lots))
-        lanes[14] = unsafe_add(lanes[14], unsafe_mul((up >> 64) & LANES, lots))
+        if has_down:
+            lanes[0] = unsafe_add(lanes[0], unsafe_mul(down & LANES, lots))
+            lanes[1] = unsafe_add(lanes[1], unsafe_mul((down >> 16) & LANES, lots))
+            lanes[2] = unsafe_add(lanes[2], unsafe_mul((down >> 32) & LANES, lots))
+            lanes[3] = unsafe_add(lanes[3], unsafe_mul((down >> 48) & LANES, lots))
+            lanes[4] = unsafe_add(lanes[4], unsafe_mul((down >> 64) & LANES, lots))
+        if has_up:
+            lanes[10] = unsafe_add(lanes[10], unsafe_mul(up & LANES, lots))
+            lanes[11] = unsafe_add(lanes[11], unsafe_mul((up >> 16) & LANES, lots))
+            lanes[12] = unsafe_add(lanes[12], unsafe_mul((up >> 32) & LANES, lots))
+            lanes[13] = unsafe_add(lanes[13], unsafe_mul((up >> 48) & LANES, lots))
+            lanes[14] = unsafe_add(lanes[14], unsafe_mul((up >> 64) & LANES, lots))
 
     n: uint256 = 0
     for offset: uint256 in [0, 80, 160]:

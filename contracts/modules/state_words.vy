@@ -12,7 +12,10 @@ COUNTS: constant(uint256) = 2**128 - 1
 AMOUNT: constant(uint256) = 2**128 - 1
 PERP_SHIFT: constant(uint256) = 128
 COLLATERAL_SHIFT: constant(uint256) = 144
+FUTURES_SHIFT: constant(uint256) = 224
 LINKED_SHIFT: constant(uint256) = 152
+# everything of the head that says that there is a position
+POSITIONS: constant(uint256) = 2**144 - 1 + (2**32 - 1) * 2**224
 
 
 # what the words are about, one bit an underlying, and the index of the first word after the collateral
@@ -20,7 +23,8 @@ struct Shape:
     active: uint256
     active_count: uint256
     optioned: uint256
-    perps: uint256
+    # bits 0..15 perpetuals, 16..31 slot 254, 32..47 slot 253
+    delta_ones: uint256
     collaterals: uint256
     cursor: uint256
 
@@ -33,7 +37,7 @@ def _shape(words: DynArray[uint256, c.MAX_WORDS]) -> Shape:
     """
     head: uint256 = words[0]
     shape: Shape = empty(Shape)
-    shape.perps = (head >> PERP_SHIFT) & BITMAP
+    shape.delta_ones = ((head >> PERP_SHIFT) & BITMAP) | ((head >> FUTURES_SHIFT) << 16)
     shape.collaterals = (head >> COLLATERAL_SHIFT) & BITMAP
     shape.cursor = 2
     counts: uint256 = head & COUNTS
@@ -43,7 +47,9 @@ def _shape(words: DynArray[uint256, c.MAX_WORDS]) -> Shape:
         if counts & 255 != 0:
             shape.optioned |= 1 << u
         counts = counts >> 8
-    shape.active = shape.optioned | shape.perps
+    shape.active = (
+        shape.optioned | ((shape.delta_ones | (shape.delta_ones >> 16) | (shape.delta_ones >> 32)) & BITMAP)
+    )
     held: uint256 = shape.collaterals
     for k: uint256 in range(c.MAX_COLLATERALS):
         if held == 0:

@@ -11,6 +11,8 @@ words_of: HashMap[uint256, DynArray[uint256, 128]]
 prices: HashMap[uint256, HashMap[uint256, uint256]]
 parameters: HashMap[uint256, HashMap[uint256, uint256]]
 marks_of: HashMap[uint256, uint256]
+# decimals, linked underlying + 1, cap raw, total raw
+assets: HashMap[uint256, uint256[4]]
 
 
 @external
@@ -34,6 +36,22 @@ def set_word(kind: uint256, id: uint256, word: uint256):
 @external
 def set_mark(bit: uint256, word: uint256):
     self.marks_of[bit] = word
+
+
+@external
+def set_asset(asset: uint256, decimals: uint256, linked: uint256, cap_raw: uint256, total_raw: uint256):
+    self.assets[asset] = [decimals, linked, cap_raw, total_raw]
+
+
+# assets whose cap was never set are not listed
+@external
+@view
+def collateral_info(asset: uint256) -> (address, uint256, uint256, uint256, uint256):
+    info: uint256[4] = self.assets[asset]
+    token: address = empty(address)
+    if info[2] != 0:
+        token = self
+    return token, info[0], info[1], info[2], info[3]
 
 
 @external

@@ -8,21 +8,24 @@ from math import ceil
 
 import pytest
 
-from tests.support.engine_world import (
+from tests.support.margin_words import (
     ACCOUNT,
     DEAD,
     NOW,
     UNIT,
     WAD,
     EngineWorld,
-    Perp,
+    DeltaOne,
     global_word,
     holding,
     lanes,
+    mark_word,
     underlying_word,
     words,
 )
 from tests.support.revm import compiled
+
+PERP = 255
 
 
 @pytest.fixture
@@ -33,7 +36,7 @@ def world() -> EngineWorld:
 def test_cash_alone_needs_no_margin(world: EngineWorld) -> None:
     got = world.assess(words(cash=-7 * WAD))
     assert got.equity_mark == got.equity_im == got.equity_mm == -7 * WAD
-    assert got[3:] == (0, 0, 0, 0, 255, 0, ())
+    assert got[3:] == (0, 0, 0, 0, 255, 0, 0, ())
 
 
 def test_code_fits_a_contract(world: EngineWorld) -> None:
@@ -49,7 +52,7 @@ def test_long_perpetual(world: EngineWorld) -> None:
     # 1,000,000 at 50 bps: 1 USD x 1.0002
     world.parameters(1, 0, underlying_word(delta=50))
     world.parameters(0, 0, global_word(im=15_000, mm=11_000, charge=12_000))
-    got = world.assess(words(cash=5 * WAD, perps={0: Perp(2 * UNIT, -2 * UNIT * 90 * WAD)}))
+    got = world.assess(words(cash=5 * WAD, perps={0: DeltaOne(2 * UNIT, -2 * UNIT * 90 * WAD)}))
     assert got.equity_mark == got.equity_im == got.equity_mm == 25 * WAD
     assert got.scans == (48 * WAD,)
     assert got.market_risk == 48 * WAD
@@ -61,7 +64,7 @@ def test_long_perpetual(world: EngineWorld) -> None:
 def test_short_perpetual_pays_rounding_twice(world: EngineWorld) -> None:
     # one lot short at a price of 1e6 + 1 wad: value -1.000001 wad. Down to -2 for a fall, up to -1 for a rise
     world.price(0, 0, 10**6 + 1)
-    got = world.assess(words(perps={0: Perp(-1, 0)}))
+    got = world.assess(words(perps={0: DeltaOne(-1, 0)}))
     assert got.equity_mark == -2
     # a fall takes the higher value, -1: floor(-1 * 2400 * -4 / 40000) = 0; a rise the lower: floor(-2 * .24) = -1
     assert got.scans == (1,)
@@ -70,21 +73,22 @@ def test_short_perpetual_pays_rounding_twice(world: EngineWorld) -> None:
 
 
 def test_funding_is_paid_by_the_long(world: EngineWorld) -> None:
-    world.inputs.call("set_funding", 0, 3 * WAD)
-    state = {"long": Perp(UNIT, -100 * UNIT * WAD, WAD), "short": Perp(-UNIT, 100 * UNIT * WAD, WAD)}
+    # entered at 100 under a cumulative funding of 1, which is 3 now
+    world.mark(PERP, mark_word(carry=3 * WAD))
+    state = {"long": DeltaOne(UNIT, (-100 + 1) * UNIT * WAD), "short": DeltaOne(-UNIT, (100 - 1) * UNIT * WAD)}
     assert world.assess(words(perps={0: state["long"]})).equity_mark == -2 * WAD
     assert world.assess(words(perps={0: state["short"]})).equity_mark == 2 * WAD
 
 
 def test_perpetual_without_lots_keeps_its_quote(world: EngineWorld) -> None:
-    got = world.assess(words(perps={3: Perp(0, -1_500_001)}))
+    got = world.assess(words(perps={3: DeltaOne(0, -1_500_001)}))
     assert got.equity_mark == -2
     assert got.scans == (0,)
 
 
 def test_profit_is_linear_in_lots_and_risk_homogeneous(world: EngineWorld) -> None:
-    one = world.assess(words(perps={0: Perp(UNIT, -90 * UNIT * WAD)}))
-    many = world.assess(words(perps={0: Perp(1_000 * UNIT, -90_000 * UNIT * WAD)}))
+    one = world.assess(words(perps={0: DeltaOne(UNIT, -90 * UNIT * WAD)}))
+    many = world.assess(words(perps={0: DeltaOne(1_000 * UNIT, -90_000 * UNIT * WAD)}))
     assert many.equity_mark == 1_000 * one.equity_mark
     assert many.scans[0] == 1_000 * one.scans[0]
 
@@ -119,15 +123,16 @@ def test_dead_collateral_counts_nothing_for_initial_margin(world: EngineWorld) -
     world.price(1, 0, 100 * WAD | DEAD)
     world.parameters(2, 0, lanes(1_000, 800, 0, 1, 0))
     got = world.assess(words(collateral={0: holding(WAD)}))
-    assert (got.equity_mark, got.equity_im, got.equity_mm) == (100 * WAD, 0, 92 * WAD)
-    assert got.flags == 1
+    # maintenance margin: 8 % and a further 20 %; the token may have doubled
+    assert (got.equity_mark, got.equity_im, got.equity_mm) == (100 * WAD, 0, 72 * WAD)
+    assert (got.flags, got.doubt) == (1, 128 * WAD)
 
 
 def test_linked_collateral_hedges_a_short_perpetual(world: EngineWorld) -> None:
     world.parameters(1, 4, underlying_word(delta=50, basis=50))
-    hedged = words(collateral={0: holding(WAD, 18, linked=4)}, perps={4: Perp(-UNIT, 100 * UNIT * WAD)})
+    hedged = words(collateral={0: holding(WAD, 18, linked=4)}, perps={4: DeltaOne(-UNIT, 100 * UNIT * WAD)})
     assert world.assess(hedged).mm == 0
-    unhedged = words(collateral={0: holding(WAD)}, perps={4: Perp(-UNIT, 100 * UNIT * WAD)})
+    unhedged = words(collateral={0: holding(WAD)}, perps={4: DeltaOne(-UNIT, 100 * UNIT * WAD)})
     assert world.assess(unhedged).market_risk == 24 * WAD
     alone = world.assess(words(collateral={0: holding(WAD, 18, linked=4)}))
     assert alone.market_risk == 24 * WAD
@@ -143,7 +148,7 @@ def test_nothing_of_a_linked_asset_activates_nothing(world: EngineWorld) -> None
 
 def test_dead_price_raises_the_flag_and_still_values(world: EngineWorld) -> None:
     world.price(0, 0, 100 * WAD | DEAD)
-    got = world.assess(words(perps={0: Perp(UNIT, -90 * UNIT * WAD)}))
+    got = world.assess(words(perps={0: DeltaOne(UNIT, -90 * UNIT * WAD)}))
     assert got.flags == 1
     assert got.equity_mark == 10 * WAD
 
@@ -160,12 +165,17 @@ def test_never_reverts_at_the_limits(world: EngineWorld, price: int, sign: int) 
         world.parameters(1, u, full)
         world.parameters(2, u, lanes(65_535, 65_535, 65_535, 0, 65_535))
         world.page(u, [b"\xff" * 96] * 7, reference=1, unit=2**96 - 1)
+        world.mark(u << 8 | 255, mark_word(carry=-(2**127)))
+        world.mark(u << 8 | 254, mark_word(carry=2**127 - 1))
     world.joint([dict.fromkeys(range(16), (-128, -128))] * 64)
     state = words(
         cash=-(2**120),
         collateral={k: holding(2**112 - 1, 0, linked=k, use=10_000) for k in range(16)},
-        perps={u: Perp(sign * most, -sign * (2**191 - 1), 2**100) for u in range(16)},
-        options={u: [(slot, sign * most) for slot in range(7)] for u in range(16)},
+        perps={
+            u: DeltaOne(sign * most, -sign * 2**191) if sign > 0 else DeltaOne(-most, 2**191 - 1) for u in range(16)
+        },
+        first={u: DeltaOne(sign * most, sign * (2**191 - 1)) for u in range(16)},
+        options={u: [(slot, sign * most) for slot in range(6)] for u in range(16)},
     )
     got = world.assess(state)
     assert len(got.scans) == 16
@@ -174,7 +184,7 @@ def test_never_reverts_at_the_limits(world: EngineWorld, price: int, sign: int) 
 
 
 def test_expired_joint_blob_raises_the_flag(world: EngineWorld) -> None:
-    state = words(perps={0: Perp(UNIT, 0), 1: Perp(UNIT, 0)})
+    state = words(perps={0: DeltaOne(UNIT, 0), 1: DeltaOne(UNIT, 0)})
     world.joint([{}], expires_at=NOW)
     assert world.assess(state).flags == 0
     world.joint([{}], expires_at=NOW - 1)

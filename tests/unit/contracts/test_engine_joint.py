@@ -8,12 +8,12 @@ from math import ceil, floor
 
 import pytest
 
-from tests.support.engine_world import ACCOUNT, UNIT, WAD, EngineWorld, Perp, global_word, row, words
+from tests.support.margin_words import ACCOUNT, UNIT, WAD, EngineWorld, DeltaOne, global_word, row, words
 from tests.support.revm import Reverted
 
 SLACK = 625 * 10**12
 # long one unit against short one unit, 24 % scan range at a price of 100: each may lose 24
-PAIR = words(perps={0: Perp(UNIT, -100 * UNIT * WAD), 1: Perp(-UNIT, 100 * UNIT * WAD)})
+PAIR = words(perps={0: DeltaOne(UNIT, -100 * UNIT * WAD), 1: DeltaOne(-UNIT, 100 * UNIT * WAD)})
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def test_losses_that_round_to_the_same_name_the_first(world: EngineWorld) -> Non
     for u in (0, 1):
         world.price(0, u, 10**6)
     world.joint([{0: (-1, 0)}, {0: (-127, 0)}])
-    got = world.assess(words(perps={0: Perp(2, 0), 1: Perp(2, 0)}))
+    got = world.assess(words(perps={0: DeltaOne(2, 0), 1: DeltaOne(2, 0)}))
     assert got.worst_joint == 0
     assert got.scans == (1, 1)
 
@@ -51,7 +51,7 @@ def test_losses_that_round_to_the_same_name_the_first(world: EngineWorld) -> Non
 @pytest.mark.parametrize("byte", [-127, -126, -96, -95, -64, -1, 0, 1, 31, 32, 100, 127])
 def test_moves_between_the_points_are_linear(world: EngineWorld, byte: int) -> None:
     world.joint([{0: (byte, 0)}])
-    got = world.assess(words(perps={0: Perp(-UNIT, 0), 1: Perp(UNIT, 0)}))
+    got = world.assess(words(perps={0: DeltaOne(-UNIT, 0), 1: DeltaOne(UNIT, 0)}))
     loss = max(Fraction(24 * WAD * byte, 127), Fraction(0))
     assert got.market_risk == ceil(loss)
 
@@ -61,7 +61,7 @@ def test_volatility_between_the_states_is_linear(world: EngineWorld, byte: int) 
     # 1 USD lower with volatility down, 3 USD lower with volatility up
     world.page(0, [row(lambda v, _: (9_000, 10_000, 7_000)[v])])
     world.joint([{0: (0, byte)}])
-    got = world.assess(words(options={0: [(0, UNIT)]}, perps={1: Perp(1, 0)}))
+    got = world.assess(words(options={0: [(0, UNIT)]}, perps={1: DeltaOne(1, 0)}))
     worst = Fraction((3 if byte >= 0 else 1) * WAD * min(abs(byte), 127), 127)
     lead = 2 * got.scans[0] - sum(got.scans)
     assert got.scans[0] == 3 * WAD + SLACK
@@ -69,7 +69,7 @@ def test_volatility_between_the_states_is_linear(world: EngineWorld, byte: int) 
 
 
 def test_an_odd_scenario_count_and_all_sixteen_underlyings(world: EngineWorld) -> None:
-    perps = {u: Perp((-1) ** u * UNIT * (u + 1), 0) for u in range(16)}
+    perps = {u: DeltaOne((-1) ** u * UNIT * (u + 1), 0) for u in range(16)}
     scenarios = [{u: (7 * u - 50 + 2 * j, 0) for u in range(16)} for j in range(37)]
     world.joint(scenarios)
     got = world.assess(words(perps=perps))
@@ -94,8 +94,8 @@ def test_offset_floor(world: EngineWorld) -> None:
 
 def test_dust_elsewhere_does_not_lower_the_requirement(world: EngineWorld) -> None:
     world.joint([{}])
-    alone = world.assess(words(perps={0: Perp(10 * UNIT, 0)}))
-    dusted = world.assess(words(perps={0: Perp(10 * UNIT, 0), 1: Perp(-UNIT // 1_000, 0)}))
+    alone = world.assess(words(perps={0: DeltaOne(10 * UNIT, 0)}))
+    dusted = world.assess(words(perps={0: DeltaOne(10 * UNIT, 0), 1: DeltaOne(-UNIT // 1_000, 0)}))
     assert alone.market_risk == 240 * WAD
     assert dusted.market_risk == 240 * WAD - 24 * WAD // 1_000
 
@@ -114,7 +114,7 @@ def test_a_joint_scenario_bounds_the_requirement(world: EngineWorld) -> None:
 
 def test_a_scan_point_bounds_the_requirement(world: EngineWorld) -> None:
     world.page(0, [row(lambda v, k: 20_000 + 100 * k + (0, 5, 50)[v])])
-    state = words(cash=WAD, options={0: [(0, UNIT)]}, perps={0: Perp(UNIT, 0)})
+    state = words(cash=WAD, options={0: [(0, UNIT)]}, perps={0: DeltaOne(UNIT, 0)})
     got = world.assess(state)
     grid = world.engine.call("grid", ACCOUNT, 0, static=True)
     bounds = [world.assess_at(64 + point) for point in range(27)]
@@ -136,12 +136,12 @@ def test_scenarios_that_do_not_exist(world: EngineWorld, scenario: int, reason: 
 
 def test_a_single_underlying_has_no_joint_scenario(world: EngineWorld) -> None:
     world.joint([{}, {}])
-    world.set(words(perps={0: Perp(UNIT, 0)}))
+    world.set(words(perps={0: DeltaOne(UNIT, 0)}))
     with pytest.raises(Reverted, match=r"^engine: no scenario$"):
         world.assess_at(0)
 
 
 def test_rounding_of_the_joint_loss_is_up(world: EngineWorld) -> None:
     world.joint([{0: (-1, 0), 1: (-1, 0)}])
-    got = world.assess(words(perps={0: Perp(UNIT, 0), 1: Perp(UNIT, 0)}))
+    got = world.assess(words(perps={0: DeltaOne(UNIT, 0), 1: DeltaOne(UNIT, 0)}))
     assert got.market_risk == floor(Fraction(48 * WAD, 127)) + 1

@@ -8,7 +8,7 @@ from math import ceil, floor
 
 import pytest
 
-from tests.support.engine_world import ACCOUNT, NOW, UNIT, WAD, EngineWorld, Perp, row, underlying_word, words
+from tests.support.margin_words import ACCOUNT, NOW, UNIT, WAD, EngineWorld, DeltaOne, row, underlying_word, words
 
 # one lane unit is 1e15 wad: 0.001 USD; five eighths of it for each whole unit
 SLACK = 625 * 10**12
@@ -121,7 +121,7 @@ def test_delta_charge_sees_the_options(world: EngineWorld) -> None:
     world.page(0, [row(lambda _, k: 10_000 + 100 * k)])
     alone = world.assess(words(options={0: [(0, UNIT)]}))
     assert alone.charges == 5 * CENT + 25 * 10**10
-    hedged = world.assess(words(options={0: [(0, UNIT)]}, perps={0: Perp(-UNIT // 20, 0)}))
+    hedged = world.assess(words(options={0: [(0, UNIT)]}, perps={0: DeltaOne(-UNIT // 20, 0)}))
     assert hedged.charges == 0
     assert hedged.scans == (SLACK,)
 
@@ -146,7 +146,7 @@ def test_missing_row_of_a_long_counts_nothing(world: EngineWorld) -> None:
 
 
 def test_missing_page(world: EngineWorld) -> None:
-    got = world.assess(words(options={9: [(0, -UNIT), (1, UNIT)]}, perps={9: Perp(UNIT, 0)}))
+    got = world.assess(words(options={9: [(0, -UNIT), (1, UNIT)]}, perps={9: DeltaOne(UNIT, 0)}))
     assert got.flags == 4
     assert got.charges == 100 * WAD
     assert got.scans == (24 * WAD,)
@@ -160,7 +160,7 @@ def test_expired_page(world: EngineWorld) -> None:
     assert world.assess(state).flags == 0
 
 
-@pytest.mark.parametrize(("price", "flags"), [(130, 0), (131, 16), (70, 0), (69, 16)])
+@pytest.mark.parametrize(("price", "flags"), [(130, 2), (131, 18), (70, 2), (69, 18), (112, 0)])
 def test_off_grid_beyond_fifteen_steps(world: EngineWorld, price: int, flags: int) -> None:
     world.page(0, [flat()])
     world.price(0, 0, price * WAD)

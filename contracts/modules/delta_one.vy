@@ -1,0 +1,93 @@
+# pragma version 0.4.3
+# SPDX-License-Identifier: AGPL-3.0-only
+"""
+@title Perpetuals and dated futures
+@notice docs/margin-rule.md, section 4: what moves one for one with the price of the underlying.
+
+        Bounds that the unchecked operations rest on: |lots| < 2^55, |base| <= 2^191, a price < 2^90, a settlement price
+        < 2^128, |carry| <= 2^127. So a future's mark is below 2^188 in absolute value, lots times it below 2^243 and the
+        sum over three instruments, base and carry included, below 2^245. Linked collateral is below 2^222 (16 assets of
+        2^128 raw units at 2^90 each), so the value of the delta is below 2^226, and times scan range and steps below
+        2^245.
+"""
+
+from contracts.modules import constants as c
+
+E9: constant(int256) = 10**9
+# makes a numerator below 2^245 positive for a division by 1e6, and one below 2^217 for a division by 1e9
+LOTS_FLOOR: constant(uint256) = 2**228
+CARRY_FLOOR: constant(uint256) = 2**190
+# a quarter of the scan range in bps
+STEPS: constant(uint256) = 40_000
+STEPS_FLOOR: constant(uint256) = 2**230
+
+
+@internal
+@pure
+def _signed(word: uint256) -> int256:
+    """
+    @notice The word as two's complement.
+    """
+    return convert(convert(word, bytes32), int256)
+
+
+@internal
+@pure
+def _mark(mark_word: uint256, price_wad: uint256, is_future: bool) -> int256:
+    """
+    @notice Mark of an instrument in wad per unit: settlement price, or the price of the underlying, plus the basis for a
+            future.
+    @param mark_word settlement price (0..127) | carry (128..255)
+    """
+    settled: uint256 = mark_word & (2**128 - 1)
+    if settled != 0:
+        return convert(settled, int256)
+    if not is_future:
+        return convert(price_wad, int256)
+    # floor, for either sign of the basis
+    lifted: int256 = unsafe_add(
+        unsafe_mul(convert(price_wad, int256), self._signed(mark_word) >> 128), convert(CARRY_FLOOR, int256) * E9
+    )
+    return unsafe_add(
+        convert(price_wad, int256), unsafe_sub(unsafe_div(lifted, E9), convert(CARRY_FLOOR, int256))
+    )
+
+
+@internal
+@pure
+def _position(word: uint256, mark_word: uint256, price_wad: uint256, is_future: bool) -> (int256, int256):
+    """
+    @notice One position: its value and what of it moves with the price, both in lot x wad.
+    @param word lots (0..63) | base (64..255)
+    """
+    lots: int256 = self._signed(word << 192) >> 192
+    moving: int256 = unsafe_mul(lots, self._mark(mark_word, price_wad, is_future))
+    value: int256 = unsafe_add(moving, self._signed(word) >> 64)
+    if not is_future:
+        value = unsafe_sub(value, unsafe_mul(lots, self._signed(mark_word) >> 128))
+    if mark_word & (2**128 - 1) != 0:
+        moving = 0
+    return value, moving
+
+
+@internal
+@pure
+def _floor_lots(amount: int256) -> int256:
+    """
+    @notice floor(lot x wad / 1e6) in wad.
+    """
+    lifted: uint256 = unsafe_add(convert(convert(amount, bytes32), uint256), LOTS_FLOOR * c.LOTS_PER_UNIT)
+    return self._signed(unsafe_sub(unsafe_div(lifted, c.LOTS_PER_UNIT), LOTS_FLOOR))
+
+
+@internal
+@pure
+def _move(sloped: int256, steps: int256) -> int256:
+    """
+    @notice floor(value of the delta x scan range x quarters / 40000): profit and loss of a straight line.
+    @param sloped Value of the delta times the scan range in bps
+    """
+    lifted: uint256 = unsafe_add(
+        convert(convert(unsafe_mul(sloped, steps), bytes32), uint256), STEPS_FLOOR * STEPS
+    )
+    return self._signed(unsafe_sub(unsafe_div(lifted, STEPS), STEPS_FLOOR))
