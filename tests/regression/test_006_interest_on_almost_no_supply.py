@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import boa
 
-from tests.support.ledger import ALICE, CAROL, ETH, ETH_PERP, GOVERNANCE, HOUR_S, LOTS, USD, WAD, deploy_ledger
+from tests.support.ledger import ALICE, CAROL, ETH_PERP, GOVERNANCE, HOUR_S, LOTS, USD, WAD, deploy_ledger
 
 CEILING: int = 2**112 - 1
 
@@ -22,14 +22,14 @@ def test_later_lenders_earn_interest() -> None:
         ledger.accounts.set_rates(0, 400, 6_000, 9_000, 1_000, sender=GOVERNANCE)
         ledger.deposit(ledger.carol, ledger.cash, 1, CAROL)
         ledger.fill(ETH_PERP, ledger.alice, ledger.bob, 500 * LOTS, 4_000 * WAD)
-        ledger.accounts.settle_perp(ledger.alice, ETH)
+        ledger.accounts.settle_delta(ledger.alice, ETH_PERP)
         assert ledger.accounts.cash_of(ledger.alice) == -1_000_000 * WAD
         for _ in range(24):
             boa.env.time_travel(seconds=HOUR_S)
             ledger.deposit(ledger.bob, ledger.cash, 1, ALICE)  # accrues
         assert ledger.accounts.cash_totals()[2] < CEILING // 10**9
 
-        ledger.accounts.settle_perp(ledger.bob, ETH)
+        ledger.accounts.settle_delta(ledger.bob, ETH_PERP)
         ledger.deposit(ledger.carol, ledger.cash, 2_000_000 * USD, CAROL)
         before = ledger.accounts.cash_of(ledger.carol)
         boa.env.time_travel(seconds=365 * 24 * HOUR_S)

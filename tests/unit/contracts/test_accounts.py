@@ -12,18 +12,22 @@ import pytest
 from tests.support.ledger import (
     ALICE,
     ALL,
+    ALL_RIGHTS,
     AUCTION,
     BOB,
     ETH,
     ETH_PERP,
+    FOREVER,
     GOVERNANCE,
     GUARDIAN,
     LOTS,
     STRANGER,
+    TRADE,
     USD,
     WAD,
     WBTC,
     WETH,
+    WITHDRAW,
     Ledger,
     deploy_ledger,
 )
@@ -58,20 +62,8 @@ def test_accounts_are_numbered_from_one(ledger: Ledger) -> None:
 
 def test_account_zero_belongs_to_governance(ledger: Ledger) -> None:
     assert ledger.accounts.owner_of(0) == GOVERNANCE
-    assert ledger.accounts.is_authorised(0, GOVERNANCE)
-    assert not ledger.accounts.is_authorised(0, GUARDIAN)
-
-
-def test_only_the_owner_names_operators(ledger: Ledger) -> None:
-    assert not ledger.accounts.is_authorised(ledger.alice, BOB)
-    with boa.reverts("accounts: not authorised"):
-        ledger.accounts.set_operator(ledger.alice, BOB, True, sender=BOB)
-    ledger.accounts.set_operator(ledger.alice, BOB, True, sender=ALICE)
-    assert ledger.accounts.is_authorised(ledger.alice, BOB)
-    with boa.reverts("accounts: not authorised"):  # an operator names nobody
-        ledger.accounts.set_operator(ledger.alice, STRANGER, True, sender=BOB)
-    ledger.accounts.set_operator(ledger.alice, BOB, False, sender=ALICE)
-    assert not ledger.accounts.is_authorised(ledger.alice, BOB)
+    assert ledger.accounts.has_right(0, GOVERNANCE, ALL_RIGHTS)
+    assert not ledger.accounts.has_right(0, GUARDIAN, TRADE)
 
 
 def test_cash_deposit_by_anybody(ledger: Ledger) -> None:
@@ -152,7 +144,7 @@ def test_withdraw_by_owner_and_operator_alone(ledger: Ledger) -> None:
     for outsider in (STRANGER, GOVERNANCE, GUARDIAN, AUCTION):
         with boa.reverts("accounts: not authorised"):
             ledger.accounts.withdraw(ledger.alice, ledger.cash.address, USD, outsider, sender=outsider)
-    ledger.accounts.set_operator(ledger.alice, BOB, True, sender=ALICE)
+    ledger.accounts.set_operator(ledger.alice, BOB, WITHDRAW, FOREVER, sender=ALICE)
     ledger.accounts.withdraw(ledger.alice, ledger.cash.address, 40 * USD, BOB, sender=BOB)
     log = event(ledger, "CashWithdrawn")
     assert (log.receiver, log.amount_raw, log.cash_wad) == (BOB, 40 * USD, 60 * WAD)
@@ -215,7 +207,7 @@ def test_withdrawing_cash_settles_perpetuals_first(ledger: Ledger) -> None:
     ledger.set_price(ETH, 2_100)
     ledger.accounts.withdraw(ledger.alice, ledger.cash.address, 1_000 * USD, ALICE, sender=ALICE)
     assert ledger.accounts.cash_of(ledger.alice) == 200 * WAD
-    assert ledger.perp(ledger.alice, ETH) == (2 * LOTS, -2 * LOTS * 2_100 * WAD, 0)
+    assert ledger.perp(ledger.alice, ETH) == (2 * LOTS, -2 * LOTS * 2_100 * WAD)
 
 
 def test_pausing_withdrawals_ends_by_itself(ledger: Ledger) -> None:

@@ -47,7 +47,9 @@ def ledger(deployment: Ledger) -> Iterator[Ledger]:
         ("set_venue", (STRANGER, True)),
         ("set_guardian", (STRANGER,)),
         ("set_rates", (0, 0, 0, 9_000, 0)),
-        ("set_collateral_cap", (0, 1)),
+        ("set_steward", (STRANGER,)),
+        ("set_collateral_hard_cap", (0, 1)),
+        ("set_withdrawal_limit", (1_000,)),
         ("transfer_ownership", (STRANGER,)),
     ],
 )
@@ -77,25 +79,28 @@ def test_listing_collateral(ledger: Ledger) -> None:
     accounts = ledger.accounts
     token = boa.load("contracts/testing/OddToken.vy", 18)
     with boa.reverts("ownable: caller is not the owner"):
-        accounts.list_collateral(token.address, 0, 1, sender=STRANGER)
+        accounts.list_collateral(token.address, 0, 1, 1, sender=STRANGER)
     wide = boa.load("contracts/testing/OddToken.vy", 19)
     for arguments, reason in (
-        ((wide.address, 0, 1), "collateral: decimals"),
-        ((token.address, 17, 1), "collateral: link"),
-        ((token.address, 0, 2**112), "collateral: cap"),
-        ((ledger.weth.address, 0, 1), "collateral: listed"),
-        ((ledger.cash.address, 0, 1), "collateral: listed"),
+        ((wide.address, 0, 1, 1), "collateral: decimals"),
+        ((token.address, 17, 1, 1), "collateral: link"),
+        ((token.address, 0, 1, 2**112), "collateral: cap"),
+        ((token.address, 0, 2, 1), "collateral: cap"),
+        ((ledger.weth.address, 0, 1, 1), "collateral: listed"),
+        ((ledger.cash.address, 0, 1, 1), "collateral: listed"),
     ):
         with boa.reverts(reason):
             accounts.list_collateral(*arguments, sender=GOVERNANCE)
-    accounts.list_collateral(token.address, 0, 5, sender=GOVERNANCE)
-    (log,) = accounts.get_logs()
+    accounts.list_collateral(token.address, 0, 5, 9, sender=GOVERNANCE)
+    log, hard = accounts.get_logs()
     assert (log.asset, log.token, log.decimals, log.linked_underlying, log.cap_raw) == (2, token.address, 18, 0, 5)
+    assert (hard.asset, hard.hard_cap_raw) == (2, 9)
+    assert accounts.collateral_hard_cap(2) == (9, 0)
     for _ in range(13):
         other = boa.load("contracts/testing/OddToken.vy", 0)
-        accounts.list_collateral(other.address, 16, 2**112 - 1, sender=GOVERNANCE)
+        accounts.list_collateral(other.address, 16, 0, 2**112 - 1, sender=GOVERNANCE)
     with boa.reverts("collateral: list full"):
-        accounts.list_collateral(boa.load("contracts/testing/OddToken.vy", 0).address, 0, 1, sender=GOVERNANCE)
+        accounts.list_collateral(boa.load("contracts/testing/OddToken.vy", 0).address, 0, 1, 1, sender=GOVERNANCE)
     with boa.reverts("collateral: not listed"):
         accounts.set_collateral_cap(16, 1, sender=GOVERNANCE)
 
@@ -142,7 +147,7 @@ def test_a_token_that_takes_more_than_was_sent(odd_ledger: Ledger) -> None:
     ("signature", "arguments"),
     [
         ("deposit(uint256,address,uint256)", (1, None, 1)),
-        ("settle_perp(uint256,uint256)", (1, 0)),
+        ("settle_delta(uint256,uint256)", (1, 255)),
         ("open_account(address)", (ALICE,)),
         ("cash_of(uint256)", (1,)),
     ],

@@ -94,10 +94,10 @@ def test_a_third_of_everything(ledger: Ledger) -> None:
     assert amounts == [[7, 3], [201, 99]]
     assert ledger.options(ledger.alice, ETH) == [(0, 7)]
     assert ledger.options(ledger.bob, ETH) == [(0, 3)]
-    # lots and quote each by themselves: a quote may hold more than its lots
-    quote = 10 * 2_000 * WAD * third // WAD
-    assert ledger.perp(ledger.alice, ETH) == (-7, 10 * 2_000 * WAD - quote, 0)
-    assert ledger.perp(ledger.bob, ETH) == (-3, quote, 0)
+    # lots and base each by themselves: a base may hold more than its lots
+    base = 10 * 2_000 * WAD * third // WAD
+    assert ledger.perp(ledger.alice, ETH) == (-7, 10 * 2_000 * WAD - base)
+    assert ledger.perp(ledger.bob, ETH) == (-3, base)
 
 
 def test_the_event(ledger: Ledger) -> None:
@@ -133,7 +133,7 @@ def test_merging_into_the_other_side_closes_it(ledger: Ledger) -> None:
     ledger.fill(ETH_PERP, ledger.carol, ledger.bob, LOTS, 2_000 * WAD)
     seize(ledger, WAD)
     assert ledger.options(ledger.bob, ETH) == []
-    assert ledger.perp(ledger.bob, ETH) == (-LOTS, LOTS * 2_000 * WAD, 0)
+    assert ledger.perp(ledger.bob, ETH) == (-LOTS, LOTS * 2_000 * WAD)
     assert ledger.accounts.position_of(ledger.carol, ETH_PERP) == LOTS
 
 
@@ -143,7 +143,7 @@ def test_closing_through_a_merge_books_cash_and_dust(ledger: Ledger) -> None:
     ledger.fill(ETH_PERP, ledger.alice, ledger.carol, 5, 2_000 * WAD)
     assert ledger.accounts.cash_book()[1] == 10**6 - 15  # carol lost 15: -1 wad and this dust
     seize(ledger, WAD)
-    assert ledger.perp(ledger.bob, ETH) == (0, 0, 0)
+    assert ledger.perp(ledger.bob, ETH) == (0, 0)
     assert [ledger.accounts.cash_of(k) for k in (0, 1, 2, 3)] == [1, 0, 0, -1]
     assert ledger.accounts.cash_book()[1] == 0
 
@@ -153,9 +153,7 @@ def test_a_dead_feed_stops_no_seizure(ledger: Ledger) -> None:
     ledger.registry.set_funding_rate(ETH, 10**12, sender=KEEPER)
     boa.env.time_travel(seconds=2 * HEARTBEAT_S)
     seize(ledger, WAD // 2)
-    index = 10**12 * 86_400  # a rate lapses after a day
-    assert ledger.perp(ledger.alice, ETH) == (5, -5 * 2_000 * WAD - 5 * index, index)
-    assert ledger.perp(ledger.bob, ETH) == (5, -5 * 2_000 * WAD - 5 * index, index)
+    assert ledger.perp(ledger.alice, ETH) == ledger.perp(ledger.bob, ETH) == (5, -5 * 2_000 * WAD)
 
 
 def test_the_bidders_position_cap_holds(ledger: Ledger) -> None:

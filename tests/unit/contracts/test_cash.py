@@ -149,6 +149,9 @@ def test_a_balance_at_an_odd_index_rounds_against_its_owner(ledger: Ledger) -> N
 
 def test_cash_of_18_decimals_at_most() -> None:
     odd = boa.load("contracts/testing/OddToken.vy", 19)
-    oracle = boa.load("contracts/PriceOracle.vy", GOVERNANCE)
-    with pytest.raises((boa.BoaError, RuntimeError)):
-        boa.load("contracts/MarginAccounts.vy", GOVERNANCE, GOVERNANCE, odd.address, oracle.address, oracle.address)
+    for name, arguments in (
+        ("MarginAccountsExtension", (odd.address, STRANGER, STRANGER)),
+        ("MarginAccounts", (GOVERNANCE, GOVERNANCE, odd.address, STRANGER, STRANGER, STRANGER)),
+    ):
+        with pytest.raises(boa.BoaError, match="cash: decimals"):
+            boa.load(f"contracts/{name}.vy", *arguments)

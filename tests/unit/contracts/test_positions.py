@@ -26,23 +26,23 @@ def test_settling_moves_whole_wads_and_keeps_the_rest(ledger: Ledger) -> None:
     """Three lots bought at 2,000 USD and 1/1e18, settled at 2,010 USD: 29,999,999,999,999.999997 wad."""
     ledger.fill(ETH_PERP, ledger.alice, ledger.bob, 3, 2_000 * WAD + 1)
     ledger.set_price(ETH, 2_010)
-    ledger.accounts.settle_perp(ledger.alice, ETH)
-    (log,) = [log for log in ledger.accounts.get_logs() if type(log).__name__ == "PerpSettled"]
+    ledger.accounts.settle_delta(ledger.alice, ETH_PERP)
+    (log,) = [log for log in ledger.accounts.get_logs() if type(log).__name__ == "DeltaSettled"]
     assert (log.pnl_wad, log.cash_wad) == (29_999_999_999_999, 29_999_999_999_999)
-    assert ledger.perp(ledger.alice, ETH) == (3, -3 * 2_010 * WAD + 999_997, 0)
-    ledger.accounts.settle_perp(ledger.bob, ETH)  # floor of a loss of 29,999,999,999,999.999997
+    assert ledger.perp(ledger.alice, ETH) == (3, -3 * 2_010 * WAD + 999_997)
+    ledger.accounts.settle_delta(ledger.bob, ETH_PERP)  # floor of a loss of 29,999,999,999,999.999997
     assert ledger.accounts.cash_of(ledger.bob) == -30_000_000_000_000
-    assert ledger.perp(ledger.bob, ETH) == (-3, 3 * 2_010 * WAD + 3, 0)
+    assert ledger.perp(ledger.bob, ETH) == (-3, 3 * 2_010 * WAD + 3)
 
 
 def test_settling_twice_or_nothing_changes_nothing(ledger: Ledger) -> None:
-    ledger.accounts.settle_perp(ledger.carol, ETH)
+    ledger.accounts.settle_delta(ledger.carol, ETH_PERP)
     assert ledger.accounts.nonce_of(ledger.carol) == 0
     ledger.fill(ETH_PERP, ledger.alice, ledger.bob, LOTS, 2_000 * WAD)
     ledger.set_price(ETH, 2_010)
-    ledger.accounts.settle_perp(ledger.alice, ETH)
+    ledger.accounts.settle_delta(ledger.alice, ETH_PERP)
     before = ledger.perp(ledger.alice, ETH)
-    ledger.accounts.settle_perp(ledger.alice, ETH)
+    ledger.accounts.settle_delta(ledger.alice, ETH_PERP)
     assert ledger.perp(ledger.alice, ETH) == before
     assert ledger.accounts.cash_of(ledger.alice) == 10 * WAD
 
@@ -50,15 +50,15 @@ def test_settling_twice_or_nothing_changes_nothing(ledger: Ledger) -> None:
 def test_a_dead_price_settles_nothing(ledger: Ledger) -> None:
     ledger.fill(ETH_PERP, ledger.alice, ledger.bob, LOTS, 2_000 * WAD)
     boa.env.time_travel(seconds=HEARTBEAT_S + 1)
-    with boa.reverts("accounts: price dead"):
-        ledger.accounts.settle_perp(ledger.alice, ETH)
+    with boa.reverts("settlement: price not fresh"):
+        ledger.accounts.settle_delta(ledger.alice, ETH_PERP)
 
 
-def test_closing_realises_the_whole_quote(ledger: Ledger) -> None:
+def test_closing_realises_the_whole_base(ledger: Ledger) -> None:
     """Buy 3 at 1/1e18 wad more than sold: the buyer loses 3e-6 wad, floored to -1; the rest is dust."""
     ledger.fill(ETH_PERP, ledger.alice, ledger.bob, 3, 2_000 * WAD + 1)
     ledger.fill(ETH_PERP, ledger.bob, ledger.alice, 3, 2_000 * WAD)
-    assert ledger.perp(ledger.alice, ETH) == ledger.perp(ledger.bob, ETH) == (0, 0, 0)
+    assert ledger.perp(ledger.alice, ETH) == ledger.perp(ledger.bob, ETH) == (0, 0)
     assert ledger.accounts.state(ledger.alice)[0] & (2**160 - 1) == 0
     cash = [ledger.accounts.cash_of(k) for k in (0, ledger.alice, ledger.bob)]
     # -3e-6 -> -1 and 0.999997 dust; 3e-6 -> 0 and 0.000003 dust; together one whole wad for account 0
@@ -84,27 +84,29 @@ def test_funding_is_exact_whenever_each_side_is_touched(ledger: Ledger) -> None:
     ledger.registry.set_funding_rate(ETH, rate, sender=KEEPER)
     start = int(boa.env.timestamp)
     boa.env.time_travel(seconds=100)
-    ledger.accounts.settle_perp(ledger.alice, ETH)
+    ledger.accounts.settle_delta(ledger.alice, ETH_PERP)
     first = int(boa.env.timestamp) - start
     assert ledger.accounts.cash_of(ledger.alice) == -2 * rate * first
-    assert ledger.perp(ledger.alice, ETH)[2] == rate * first
+    # the base takes what the carry gives: q * (M - F) + base is 0 after
+    assert ledger.perp(ledger.alice, ETH)[1] == -2 * LOTS * (2_000 * WAD - rate * first)
     boa.env.time_travel(seconds=200)
-    ledger.accounts.settle_perp(ledger.alice, ETH)
-    ledger.accounts.settle_perp(ledger.bob, ETH)
+    ledger.accounts.settle_delta(ledger.alice, ETH_PERP)
+    ledger.accounts.settle_delta(ledger.bob, ETH_PERP)
     total = int(boa.env.timestamp) - start
     assert ledger.accounts.cash_of(ledger.alice) == -2 * rate * total
     assert ledger.accounts.cash_of(ledger.bob) == 2 * rate * total
 
 
-def test_a_fill_settles_funding_first(ledger: Ledger) -> None:
+def test_a_fill_folds_the_carry_into_the_base(ledger: Ledger) -> None:
     ledger.fill(ETH_PERP, ledger.alice, ledger.bob, 10, 2_000 * WAD)
     ledger.registry.set_funding_rate(ETH, -(10**12), sender=KEEPER)
     boa.env.time_travel(seconds=50)
     ledger.fill(ETH_PERP, ledger.alice, ledger.carol, 5, 2_100 * WAD)
-    lots, quote, entry = ledger.perp(ledger.alice, ETH)
-    assert (lots, entry) == (15, ledger.registry.funding(1)[0] - 2**256)
-    assert quote == -10 * 2_000 * WAD - 5 * 2_100 * WAD - 10 * entry
-    assert ledger.perp(ledger.bob, ETH) == (-10, 10 * 2_000 * WAD, 0)
+    _, carry = ledger.registry.mark(ETH_PERP)
+    assert carry == ledger.registry.funding(1)[0] - 2**256 < 0
+    assert ledger.perp(ledger.alice, ETH) == (15, -10 * 2_000 * WAD - 5 * 2_100 * WAD + 5 * carry)
+    assert ledger.perp(ledger.bob, ETH) == (-10, 10 * 2_000 * WAD)
+    assert ledger.perp(ledger.carol, ETH) == (-5, 5 * 2_100 * WAD - 5 * carry)
 
 
 @pytest.mark.parametrize(
