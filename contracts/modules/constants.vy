@@ -24,6 +24,7 @@ MAX_WORDS: constant(uint256) = 128
 ROW_BYTES: constant(uint256) = 96
 
 PRICE_FRESH: constant(uint256) = 0
+PRICE_LATE: constant(uint256) = 1
 PRICE_DEAD: constant(uint256) = 2
 
 FLAG_PRICE_DEAD: constant(uint256) = 1

@@ -3,102 +3,131 @@
 # pragma nonreentrancy on
 # SPDX-License-Identifier: AGPL-3.0-only
 """
-@title Reading a price feed that may be broken
-@notice Nothing a feed does (revert, endless loop, huge or malformed return data, no code) makes a read revert: it
-        makes the price dead. One thing reverts on purpose: a feed that failed while it had less than its full gas
-        allowance, because otherwise a caller could kill any price by sending little gas.
+@title What a price is worth: fresh, late or dead
+@notice A price is fresh up to the feed's heartbeat, late up to its dead age, and then dead: the recorded one stands in
+        for it. A second feed that says something else kills it; one that is alone is as late as can be. While the
+        sequencer of a layer 2 is down, or up for less than the grace time, every price is as late as can be.
+        Word of a price: price wad (0..127) | state (128..135) | updated at (136..199) | late bps (200..215).
 """
 
 from contracts.modules import constants as c
 from contracts.modules import errors_oracle as err
+from contracts.modules import feed_calls
+from contracts.modules import feed_configs
 from contracts.modules import fixed_math
 
-# A Chainlink proxy answers in about 20,000 gas; a rate source behind two proxies in about 60,000.
-CALL_GAS: constant(uint256) = 150_000
+uses: feed_configs
+
+MAX_GRACE_S: constant(uint256) = 86_400
 # Rates are bounded in units of 1e-9 (48 bits each).
 E9: constant(uint256) = 10**9
 
-ADDRESS: constant(uint256) = 2**160 - 1
+# places in a word
+PRICE: constant(uint256) = 2**128 - 1
+STATE_SHIFT: constant(uint256) = 128
+UPDATED_SHIFT: constant(uint256) = 136
+LATE_SHIFT: constant(uint256) = 200
+PRICE_AND_TIME: constant(uint256) = PRICE | ((2**64 - 1) << UPDATED_SHIFT)
+LATEST: constant(uint256) = (c.PRICE_LATE << STATE_SHIFT) | (c.BPS << LATE_SHIFT)
+DEAD: constant(uint256) = (c.PRICE_DEAD << STATE_SHIFT) | (c.BPS << LATE_SHIFT)
 
-RATE_NONE: constant(uint256) = 0
-RATE_STETH_PER_TOKEN: constant(uint256) = 1
-RATE_CONVERT_TO_ASSETS: constant(uint256) = 2
+SEQUENCER: immutable(address)
+GRACE_S: immutable(uint256)
 
-# index = kind * 16 + id
-# feed address (0..159) | heartbeat s (160..191) | feed decimals (192..199) | rate kind (200..207)
-_configs: uint256[32]
-# rate source (0..159) | lowest rate, 1e-9 (160..207) | highest rate, 1e-9 (208..255)
-_rates: uint256[32]
-# last recorded good price: price wad (0..127) | updated at (128..191)
-_records: uint256[32]
+
+@deploy
+def __init__(sequencer: address, grace_s: uint256):
+    """
+    @param sequencer Chainlink's sequencer uptime feed of this chain; zero where there is no sequencer
+    @param grace_s How long (s) prices stay late after the sequencer came back, <= 86,400; 0 without sequencer
+    """
+    assert sequencer.is_contract if sequencer != empty(address) else grace_s == 0, err.SEQUENCER
+    assert grace_s <= MAX_GRACE_S, err.SEQUENCER
+    SEQUENCER = sequencer
+    GRACE_S = grace_s
 
 
 @internal
-def _set_config(index: uint256, config: uint256, rate: uint256):
-    # a record of the feed before must not stand in for the new one
-    self._records[index] = 0
-    self._configs[index] = config
-    self._rates[index] = rate
+@view
+def _is_live() -> bool:
+    """
+    @notice Whether the chain's sequencer is up, and was for the grace time; a feed that cannot be read says no
+    """
+    if SEQUENCER == empty(address):
+        return True
+    since: uint256 = feed_calls._up_since(SEQUENCER)
+    return since != 0 and since <= block.timestamp and block.timestamp - since >= GRACE_S
 
 
 @internal
 @view
 def _read(index: uint256) -> uint256:
     """
-    @notice Word of one price: price (0..127) | state (128..135) | updated at (136..199)
-    @dev A dead price is the recorded one, which may be 0.
+    @notice Word of one price
     """
-    config: uint256 = self._configs[index]
-    return self._word(index, config, self._latest(config))
+    source: uint256 = feed_configs._resolve(index)
+    config: uint256 = feed_configs._configs[source]
+    latest: uint256 = feed_calls._latest(convert(config & feed_configs.ADDRESS, address))
+    word: uint256 = self._word(source, config, latest)
+    return word if self._is_live() else self._as_late(word)
 
 
 @internal
 @view
-def _read_all(bitmap: uint256) -> DynArray[uint256, 32]:
+def _read_all(underlyings: uint256, collaterals: uint256) -> DynArray[uint256, 32]:
     """
-    @notice The words of all set bits of a 32-bit bitmap of indices, ascending
-    @dev A feed that several prices share is asked once: its answer cannot change within one static call.
+    @notice The words of all set bits of two 16-bit bitmaps, underlyings first, ascending
+    @dev A feed that several prices share is asked once: its answer cannot change within one static call. A collateral
+         that shares the price of an underlying in here costs no storage read: the underlying's config names it.
     """
     words: DynArray[uint256, 32] = []
-    # feeds asked so far, and what each answered
+    # configs of the feeds asked so far, and what each answered; the underlyings' stand where their words do
     asked: DynArray[uint256, 32] = []
     answers: DynArray[uint256, 32] = []
-    bits: uint256 = bitmap
-    for index: uint256 in range(32):
+    bits: uint256 = underlyings
+    for u: uint256 in range(16):
         if bits == 0:
             break
         if bits & 1 != 0:
-            config: uint256 = self._configs[index]
-            feed: uint256 = config & ADDRESS
-            answer: uint256 = 0
-            known: bool = False
-            # at most as far as the shorter of two arrays of one length
-            for k: uint256 in range(len(asked), bound=32):
-                if asked[k] == feed:
-                    answer = answers[k]
-                    known = True
-                    break
-            if not known:
-                answer = self._latest(config)
-                asked.append(feed)
-                answers.append(answer)
-            words.append(self._word(index, config, answer))
+            config: uint256 = feed_configs._configs[u]
+            latest: uint256 = feed_calls._latest(convert(config & feed_configs.ADDRESS, address))
+            asked.append(config)
+            answers.append(latest)
+            words.append(self._word(u, config, latest))
         bits >>= 1
+    count: uint256 = len(words)
+    bits = collaterals
+    for i: uint256 in range(16):
+        if bits == 0:
+            break
+        if bits & 1 != 0:
+            # no word is 0
+            word: uint256 = 0
+            for k: uint256 in range(count, bound=16):
+                if (asked[k] >> (feed_configs.SHARED_SHIFT + i)) & 1 != 0:
+                    word = words[k]
+                    break
+            if word == 0:
+                source: uint256 = feed_configs._resolve(feed_configs.FIRST_COLLATERAL + i)
+                config: uint256 = feed_configs._configs[source]
+                latest: uint256 = 0
+                known: bool = False
+                for k: uint256 in range(len(asked), bound=32):
+                    if (asked[k] ^ config) & feed_configs.ADDRESS == 0:
+                        latest = answers[k]
+                        known = True
+                        break
+                if not known:
+                    latest = feed_calls._latest(convert(config & feed_configs.ADDRESS, address))
+                    asked.append(config)
+                    answers.append(latest)
+                word = self._word(source, config, latest)
+            words.append(word)
+        bits >>= 1
+    if not self._is_live():
+        for k: uint256 in range(len(words), bound=32):
+            words[k] = self._as_late(words[k])
     return words
-
-
-@internal
-@view
-def _latest(config: uint256) -> uint256:
-    """
-    @notice Last round of a feed: answer (0..127) | updated at (128..191); 0 if it is unusable or there is no feed
-    """
-    if config == 0:
-        return 0
-    answer: uint256 = 0
-    updated_at: uint256 = 0
-    answer, updated_at = self._round(convert(config & ADDRESS, address), method_id("latestRoundData()"), True)
-    return answer | (updated_at << 128)
 
 
 @internal
@@ -107,127 +136,108 @@ def _word(index: uint256, config: uint256, latest: uint256) -> uint256:
     """
     @notice Word of one price from the last round of its feed
     """
-    if latest != 0:
-        price_wad: uint256 = self._live(index, config, latest & (2**128 - 1), latest >> 128)
-        if price_wad != 0:
-            return price_wad | (c.PRICE_FRESH << 128) | ((latest >> 128) << 136)
-    recorded: uint256 = self._records[index]
-    return (recorded & (2**128 - 1)) | (c.PRICE_DEAD << 128) | ((recorded >> 128) << 136)
+    word: uint256 = self._quote(config, (config >> feed_configs.DECIMALS_SHIFT) & 255, latest)
+    if config & feed_configs.HAS_SECONDARY != 0:
+        word = self._second_opinion(index, config, word)
+    rate_kind: uint256 = (config >> feed_configs.RATE_KIND_SHIFT) & 255
+    if rate_kind != feed_configs.RATE_NONE and word != 0:
+        word = self._rated(index, rate_kind, word)
+    if word != 0:
+        return word
+    recorded: uint256 = feed_configs._records[index]
+    return (recorded & PRICE) | ((recorded >> 128) << UPDATED_SHIFT) | DEAD
 
 
 @internal
 @view
-def _live(index: uint256, config: uint256, answer: uint256, updated_at: uint256) -> uint256:
+def _quote(config: uint256, decimals: uint256, latest: uint256) -> uint256:
     """
-    @notice Price (wad) of a round that passes every check, else 0
+    @notice Word of a round by its age, or 0 if it is dead
     """
-    if updated_at > block.timestamp:
+    if latest == 0:
         return 0
-    if block.timestamp - updated_at > (config >> 160) & (2**32 - 1):
-        return 0
-    # answer < 2^90 and the scale <= 1e18: no overflow
-    price_wad: uint256 = answer * 10 ** (18 - ((config >> 192) & 255))
+    # answer < 2^90 and decimals <= 18: below 2^150. updated at <= now by feed_calls._usable
+    price_wad: uint256 = unsafe_mul(latest & PRICE, pow_mod256(10, unsafe_sub(18, decimals)))
+    age: uint256 = unsafe_sub(block.timestamp, latest >> 128)
     if price_wad > c.MAX_PRICE_WAD:
         return 0
-    rate_kind: uint256 = config >> 200
-    if rate_kind != RATE_NONE:
-        # price < 2^90 and a rate inside its bounds < 2^48 * 1e9 < 2^78; rounds down, against whoever holds the asset
-        price_wad = fixed_math._mul_div_down(price_wad, self._rate(self._rates[index], rate_kind), c.WAD)
-        if price_wad > c.MAX_PRICE_WAD:
-            return 0
-    return price_wad
+    word: uint256 = price_wad | ((latest >> 128) << UPDATED_SHIFT)
+    heartbeat_s: uint256 = (config >> feed_configs.HEARTBEAT_SHIFT) & (2**24 - 1)
+    if age <= heartbeat_s:
+        return word
+    dead_s: uint256 = (config >> feed_configs.DEAD_SHIFT) & (2**24 - 1)
+    if age > dead_s:
+        return 0
+    # dead_s > heartbeat_s here; rounds up, against whoever's margin waits for the price
+    late_bps: uint256 = fixed_math._mul_div_up(age - heartbeat_s, c.BPS, dead_s - heartbeat_s)
+    return word | (c.PRICE_LATE << STATE_SHIFT) | (late_bps << LATE_SHIFT)
 
 
 @internal
 @view
-def _round(feed: address, call_data: Bytes[36], check_answered: bool) -> (uint256, uint256):
+def _second_quote(config: uint256, secondary: uint256) -> uint256:
     """
-    @notice (answer, updated at) of a round, or (0, 0) if the call fails or the round is unusable
+    @notice Word of the secondary feed by the ages that hold for the primary one, or 0 if it is dead
     """
-    success: bool = False
-    data: Bytes[160] = b""
-    success, data = self._static_call(feed, call_data)
-    if not success or len(data) < 160:
-        return 0, 0
-    answer: int256 = extract32(data, 32, output_type=int256)
-    updated_at: uint256 = extract32(data, 96, output_type=uint256)
-    if answer <= 0 or answer > convert(c.MAX_PRICE_WAD, int256) or updated_at == 0 or updated_at >= 2**64:
-        return 0, 0
-    # a round answered in an earlier one is a carried-over answer
-    if check_answered and extract32(data, 128, output_type=uint256) < extract32(data, 0, output_type=uint256):
-        return 0, 0
-    return convert(answer, uint256), updated_at
+    latest: uint256 = feed_calls._latest(convert(secondary & feed_configs.ADDRESS, address))
+    return self._quote(config, (secondary >> feed_configs.DECIMALS_SHIFT) & 255, latest)
 
 
 @internal
 @view
-def _rate(rate: uint256, rate_kind: uint256) -> uint256:
+def _is_secondary_fresh(index: uint256) -> bool:
+    second: uint256 = self._second_quote(feed_configs._configs[index], feed_configs._secondaries[index])
+    return second != 0 and (second >> STATE_SHIFT) & 255 == c.PRICE_FRESH
+
+
+@internal
+@view
+def _second_opinion(index: uint256, config: uint256, word: uint256) -> uint256:
     """
-    @notice Rate in wad, or 0 if the source fails or is outside its bounds
+    @notice The word, or the secondary feed's as late as can be if there is none; 0 if the two feeds are too far apart
     """
-    success: bool = False
-    data: Bytes[160] = b""
+    secondary: uint256 = feed_configs._secondaries[index]
+    second: uint256 = self._second_quote(config, secondary)
+    if second == 0:
+        return word
+    if word == 0:
+        return self._as_late(second)
+    low: uint256 = min(word & PRICE, second & PRICE)
+    high: uint256 = max(word & PRICE, second & PRICE)
+    # both < 2^90, times less than 2^14
+    if (high - low) * c.BPS > low * (secondary >> feed_configs.DEVIATION_SHIFT):
+        return 0
+    return word
+
+
+@internal
+@view
+def _rated(index: uint256, rate_kind: uint256, word: uint256) -> uint256:
+    """
+    @notice The word with its price times the rate, or 0 if the rate source fails or is outside its bounds
+    """
+    rate: uint256 = feed_configs._rates[index]
     call_data: Bytes[36] = method_id("stEthPerToken()")
-    if rate_kind == RATE_CONVERT_TO_ASSETS:
+    if rate_kind == feed_configs.RATE_CONVERT_TO_ASSETS:
         call_data = abi_encode(c.WAD, method_id=method_id("convertToAssets(uint256)"))
-    success, data = self._static_call(convert(rate & ADDRESS, address), call_data)
-    if not success or len(data) < 32:
+    value: uint256 = feed_calls._value(convert(rate & feed_configs.ADDRESS, address), call_data)
+    if value < ((rate >> feed_configs.RATE_LOW_SHIFT) & (2**48 - 1)) * E9:
         return 0
-    value: uint256 = extract32(data, 0, output_type=uint256)
-    if value < ((rate >> 160) & (2**48 - 1)) * E9 or value > (rate >> 208) * E9:
+    if value > (rate >> feed_configs.RATE_HIGH_SHIFT) * E9:
         return 0
-    return value
+    # price < 2^90 and a rate inside its bounds < 2^48 * 1e9 < 2^78; rounds down, against whoever holds the asset
+    price_wad: uint256 = fixed_math._mul_div_down(word & PRICE, value, c.WAD)
+    if price_wad == 0 or price_wad > c.MAX_PRICE_WAD:
+        return 0
+    return (word & ~PRICE) | price_wad
 
 
 @internal
-@view
-def _static_call(target: address, call_data: Bytes[36]) -> (bool, Bytes[160]):
+@pure
+def _as_late(word: uint256) -> uint256:
     """
-    @dev At most 160 bytes are copied, so a return-data bomb costs only its own gas.
+    @notice The word as late as can be; a dead one stays dead
     """
-    gas_before: uint256 = msg.gas
-    success: bool = False
-    data: Bytes[160] = b""
-    success, data = raw_call(
-        target, call_data, max_outsize=160, gas=CALL_GAS, is_static_call=True, revert_on_failure=False
-    )
-    # EIP-150 hands on at most 63/64 of what is left; 1/32 and 10,000 more are a safe bound on that and the cold access
-    assert success or gas_before > CALL_GAS + CALL_GAS // 32 + 10_000, err.LITTLE_GAS
-    return success, data
-
-
-@internal
-@view
-def _price_at(index: uint256, round_id: uint256, at: uint256) -> uint256:
-    """
-    @notice Price (wad) of the round that was current at `at`: updated(round) <= at < updated(next round)
-    @dev The next round is round + 1 if there is one, and the first round of the next phase if there is one: an
-         aggregator that its feed has left may write on, and no caller may choose between the two. A feed with a
-         rate source has no history of rates, so the caller must not use one.
-    """
-    config: uint256 = self._configs[index]
-    feed: address = convert(config & ADDRESS, address)
-    answer: uint256 = 0
-    updated_at: uint256 = 0
-    answer, updated_at = self._round_at(feed, round_id)
-    assert answer != 0, err.ROUND
-    assert updated_at <= at, err.ROUND_LATE
-    ignored: uint256 = 0
-    next_at: uint256 = 0
-    phase_at: uint256 = 0
-    ignored, next_at = self._round_at(feed, round_id + 1)
-    ignored, phase_at = self._round_at(feed, (((round_id >> 64) + 1) << 64) + 1)
-    assert next_at != 0 or phase_at != 0, err.ROUND_EARLY
-    assert next_at == 0 or next_at > at, err.ROUND_EARLY
-    assert phase_at == 0 or phase_at > at, err.ROUND_EARLY
-    price_wad: uint256 = answer * 10 ** (18 - ((config >> 192) & 255))
-    assert price_wad <= c.MAX_PRICE_WAD, err.ROUND
-    return price_wad
-
-
-@internal
-@view
-def _round_at(feed: address, round_id: uint256) -> (uint256, uint256):
-    if round_id >= 2**80:
-        return 0, 0
-    return self._round(feed, abi_encode(round_id, method_id=method_id("getRoundData(uint80)")), False)
+    if (word >> STATE_SHIFT) & 255 == c.PRICE_DEAD:
+        return word
+    return (word & PRICE_AND_TIME) | LATEST

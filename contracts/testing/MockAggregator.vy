@@ -46,6 +46,20 @@ def set_answer(answer: int256, updated_at: uint256 = block.timestamp):
 
 
 @external
+def set_round(round_id: uint256, answer: int256, updated_at: uint256):
+    """
+    @notice Writes any round, which becomes the last if it has the highest number: leaves out incomplete ones, and lets an
+            aggregator that the feed has left write on
+    """
+    assert msg.sender == owner, "feed: not owner"
+    lag: uint256 = self._latest & ~ROUND_MASK
+    last: uint256 = self._latest & ROUND_MASK
+    self._latest = round_id - 1
+    self._write(answer, updated_at)
+    self._latest = max(last, round_id) | lag
+
+
+@external
 def set_answered_lag(lag: uint256):
     """
     @notice Makes latestRoundData report an answer of `lag` rounds ago

@@ -13,8 +13,10 @@ from typing import Any, Final
 
 import boa
 
-from tests.support.ledger import ETH, GOVERNANCE, HEARTBEAT_S, WAD, deploy_ledger
+from tests.support.price_feeds import ZERO, feed_config
 
+WAD: Final = 10**18
+GOVERNANCE: Final = boa.env.generate_address("governance")
 FEED: Final = """
 # pragma version 0.4.3
 struct Round:
@@ -52,23 +54,22 @@ OLD, NEW = 1 << 64, 2 << 64
 
 def test_only_the_phase_of_the_expiry_settles_it() -> None:
     with boa.env.anchor():
-        ledger = deploy_ledger()
         feed: Any = boa.loads(FEED)
+        oracle = boa.load("contracts/PriceOracle.vy", GOVERNANCE, ZERO, 0)
         now = int(boa.env.timestamp)
         month = 30 * 86_400
         feed.write(OLD + 1, 1_000 * 10**8, now - 2 * month, False)
         feed.write(OLD + 2, 1_500 * 10**8, now - month, False)
         feed.write(NEW + 1, 1_600 * 10**8, now - month + 60, False)
         feed.write(NEW + 2, 2_000 * 10**8, now, True)
-        ledger.oracle.set_feed(0, ETH, feed.address, HEARTBEAT_S, sender=GOVERNANCE)
-        _, expiry = ledger.list_option(ETH, 1_800, is_call=True)
+        oracle.set_feed(0, 0, feed_config(feed.address, 86_400), sender=GOVERNANCE)
+        expiry = now + 3_600
         boa.env.time_travel(seconds=expiry + 60 - now)
         feed.write(OLD + 3, 1_500 * 10**8, expiry + 1, False)  # the old aggregator stirs
         feed.write(NEW + 3, 2_100 * 10**8, expiry + 2, True)
 
-        with boa.reverts("oracle: not the last round"):
-            ledger.registry.settle_expiry(ETH, expiry, OLD + 2)
-        with boa.reverts("oracle: not the last round"):
-            ledger.registry.settle_expiry(ETH, expiry, OLD + 1)
-        ledger.registry.settle_expiry(ETH, expiry, NEW + 2)
-        assert ledger.registry.settlement_price(ETH, expiry) == 2_000 * WAD
+        for round_id in (OLD + 1, OLD + 2):
+            for next_round in (round_id + 1, OLD + 3, NEW + 1, NEW + 3):
+                with boa.reverts("oracle: not the last round"):
+                    oracle.price_at(0, round_id, next_round, expiry)
+        assert oracle.price_at(0, NEW + 2, NEW + 3, expiry) == 2_000 * WAD

@@ -10,12 +10,12 @@ from typing import Any, Final
 import boa
 import pytest
 
+from tests.support.price_feeds import BROKEN, DEAD, ZERO, Word, answering, feed_config
+
 WAD: Final = 10**18
 GOVERNANCE: Final = boa.env.generate_address("governance")
 STRANGER: Final = boa.env.generate_address("stranger")
-ZERO: Final = "0x" + 40 * "0"
 HEARTBEAT_S: Final = 3_600
-DEAD: Final = 2
 
 
 @dataclass(frozen=True)
@@ -29,15 +29,16 @@ class Prices:
 @pytest.fixture(scope="module")
 def deployment() -> Prices:
     """ETH is underlying 0 and collateral 0, BTC (18 decimals) underlying 3, wrapped staked ether collateral 5."""
-    oracle = boa.load("contracts/PriceOracle.vy", GOVERNANCE)
+    oracle = boa.load("contracts/PriceOracle.vy", GOVERNANCE, ZERO, 0)
     eth = boa.load("contracts/testing/MockAggregator.vy", 8, 2_000 * 10**8)
     btc = boa.load("contracts/testing/MockAggregator.vy", 18, 50_000 * WAD + 1)
     staked = boa.load("contracts/testing/TestWrappedStaked.vy", "Wrapped staked", "wst", 12 * WAD // 10)
     with boa.env.prank(GOVERNANCE):
-        oracle.set_feed(0, 0, eth.address, HEARTBEAT_S)
-        oracle.set_feed(1, 0, eth.address, HEARTBEAT_S)
-        oracle.set_feed(0, 3, btc.address, HEARTBEAT_S)
-        oracle.set_feed(1, 5, eth.address, HEARTBEAT_S, staked.address, 1, 10**9, 2 * 10**9)
+        oracle.set_feed(0, 0, feed_config(eth.address, HEARTBEAT_S))
+        oracle.set_feed(1, 0, feed_config(eth.address, HEARTBEAT_S))
+        oracle.set_feed(0, 3, feed_config(btc.address, HEARTBEAT_S))
+        rate = (staked.address, 1, 10**9, 2 * 10**9)
+        oracle.set_feed(1, 5, feed_config(eth.address, HEARTBEAT_S, rate=rate))
     return Prices(oracle, eth, btc, staked)
 
 
@@ -45,14 +46,6 @@ def deployment() -> Prices:
 def prices(deployment: Prices) -> Iterator[Prices]:
     with boa.env.anchor():
         yield deployment
-
-
-def answering(*words: int) -> bytes:
-    """Code that returns these words to any call."""
-    stores = b"".join(
-        b"\x7f" + w.to_bytes(32, "big") + b"\x60" + bytes([32 * k]) + b"\x52" for k, w in enumerate(words)
-    )
-    return stores + b"\x60" + bytes([32 * len(words)]) + b"\x5f\xf3"
 
 
 def test_prices_are_scaled_to_wad(prices: Prices) -> None:
@@ -73,7 +66,7 @@ def test_read_gives_a_word_for_each_bit_underlyings_first(prices: Prices) -> Non
 
 def test_what_has_no_feed_is_dead(prices: Prices) -> None:
     assert prices.oracle.price(0, 1) == (0, DEAD, 0)
-    for kind, id_ in ((2, 0), (0, 16)):
+    for kind, id_ in ((3, 0), (2, 1), (0, 16), (1, 16)):
         with boa.reverts("oracle: kind or id"):
             prices.oracle.price(kind, id_)
 
@@ -95,8 +88,10 @@ def test_a_dead_price_is_the_last_recorded(prices: Prices) -> None:
     with boa.reverts("oracle: feed not live"):
         prices.oracle.record(0, 0)
     with boa.env.prank(GOVERNANCE):  # a new feed forgets the record of the old one
-        prices.oracle.set_feed(0, 0, prices.btc.address, HEARTBEAT_S)
+        prices.oracle.set_feed(0, 0, feed_config(prices.btc.address, HEARTBEAT_S))
     assert prices.oracle.price(0, 0)[0] == 50_000 * WAD + 1
+    boa.env.time_travel(seconds=HEARTBEAT_S + 1)
+    assert prices.oracle.price(0, 0) == (0, DEAD, 0)
 
 
 @pytest.mark.parametrize(
@@ -127,27 +122,13 @@ def test_times_out_of_range(prices: Prices) -> None:
     assert prices.oracle.price(0, 0)[1] == DEAD
 
 
-@pytest.mark.parametrize(
-    "code",
-    [
-        b"",  # no code
-        b"\x5f\x5f\xfd",  # reverts
-        b"\xfe",  # uses up its gas
-        b"\x5b\x5f\x56",  # loops for ever
-        b"\x62\x03\x0d\x40\x5f\xf3",  # returns 200,000 bytes of nothing
-        b"\x62\x03\x0d\x40\x5f\xfd",  # reverts with them
-        answering(10**8),  # too short
-        answering(2**256 - 1, 2**256 - 1, 2**256 - 1, 2**256 - 1, 2**256 - 1),
-        answering(1, 2**255 - 1, 1, 1, 1),
-        answering(1, 10**8, 1, 2**255, 1),
-    ],
-    ids=["none", "reverts", "invalid", "loops", "bomb", "bomb_revert", "short", "ones", "huge", "late"],
-)
+@pytest.mark.parametrize("code", BROKEN.values(), ids=BROKEN)
 @pytest.mark.parametrize("target", ["eth", "staked"])
 def test_no_feed_can_make_read_revert(prices: Prices, code: bytes, target: str) -> None:
     boa.env.set_code(getattr(prices, target).address, code)
-    words = prices.oracle.read(1 | 1 << 3, 1 << 5)
-    assert [word >> 128 & 255 for word in words] == ([DEAD, 0, DEAD] if target == "eth" else [0, 0, DEAD])
+    words = [Word.of(word) for word in prices.oracle.read(1 | 1 << 3, 1 << 5)]
+    assert [word.state for word in words] == ([DEAD, 0, DEAD] if target == "eth" else [0, 0, DEAD])
+    assert [word.late_bps for word in words] == [10_000 if word.state else 0 for word in words]
 
 
 def test_a_caller_cannot_starve_a_good_feed(prices: Prices) -> None:
@@ -182,81 +163,113 @@ def test_rates_outside_their_bounds_are_dead(prices: Prices, rate_wad: int, stat
 
 
 def test_a_vaults_rate(prices: Prices) -> None:
+    config = feed_config(prices.eth.address, HEARTBEAT_S, rate=(prices.staked.address, 2, 10**9, 2 * 10**9))
     with boa.env.prank(GOVERNANCE):
-        prices.oracle.set_feed(1, 6, prices.eth.address, HEARTBEAT_S, prices.staked.address, 2, 10**9, 2 * 10**9)
+        prices.oracle.set_feed(1, 6, config)
     assert prices.oracle.price(1, 6)[:2] == (2_400 * WAD, 0)
-    assert prices.oracle.feed_of(1, 6) == (prices.eth.address, HEARTBEAT_S, 8, prices.staked.address, 2)
+    assert prices.oracle.feed_of(1, 6) == (config, 8, 0, 0)
+
+
+def test_a_rate_that_makes_nothing_of_a_price_is_dead(prices: Prices) -> None:
+    """A tiny price times a rate below one rounds to nothing; a huge one leaves the range."""
+    tiny = boa.load("contracts/testing/MockAggregator.vy", 18, 10)
+    rate = (prices.staked.address, 1, 1, 2**48 - 1)
+    with boa.env.prank(GOVERNANCE):
+        prices.oracle.set_feed(1, 6, feed_config(tiny.address, HEARTBEAT_S, rate=rate))
+    prices.staked.set_rate(WAD // 10)
+    assert prices.oracle.price(1, 6)[:2] == (1, 0)
+    tiny.set_answer(9)
+    assert prices.oracle.price(1, 6)[:2] == (0, DEAD)
+    tiny.set_answer((2**90 - 1) // 10)
+    prices.staked.set_rate(10 * WAD)
+    assert prices.oracle.price(1, 6)[:2] == ((2**90 - 1) // 10 * 10, 0)
+    prices.staked.set_rate(11 * WAD)
+    assert prices.oracle.price(1, 6)[:2] == (0, DEAD)
 
 
 # --- wiring ----------------------------------------------------------------------------------------------------------
 
 
 def test_only_governance_wires(prices: Prices) -> None:
-    with boa.reverts("ownable: caller is not the owner"):
-        prices.oracle.set_feed(0, 0, prices.eth.address, HEARTBEAT_S, sender=STRANGER)
+    config = feed_config(prices.eth.address, HEARTBEAT_S)
+    for name, arguments in (("set_feed", (0, 0, config)), ("set_cash_feed", (config,)), ("share_feed", (0, 0))):
+        with boa.reverts("ownable: caller is not the owner"):
+            getattr(prices.oracle, name)(*arguments, sender=STRANGER)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "reason"),
-    [
-        ((2, 0, "eth", 3_600), "oracle: kind or id"),
-        ((0, 16, "eth", 3_600), "oracle: kind or id"),
-        ((0, 0, "eth", 59), "oracle: heartbeat"),
-        ((0, 0, "eth", 172_801), "oracle: heartbeat"),
-        ((1, 0, "eth", 3_600, "staked", 0), "oracle: rate source"),
-        ((1, 0, "eth", 3_600, "staked", 3, 1, 2), "oracle: rate source"),
-        ((0, 0, "eth", 3_600, "staked", 1, 1, 2), "oracle: rate source"),
-        ((1, 0, "eth", 3_600, None, 1, 1, 2), "oracle: rate source"),
-        ((1, 0, "eth", 3_600, "staked", 1, 0, 2), "oracle: rate bounds"),
-        ((1, 0, "eth", 3_600, "staked", 1, 3, 2), "oracle: rate bounds"),
-        ((1, 0, "eth", 3_600, "staked", 1, 1, 2**48), "oracle: rate bounds"),
-        ((1, 0, "eth", 3_600, "staked", 1, 1, 2), "oracle: feed not live"),
-    ],
-)
-def test_wiring_that_makes_no_sense(prices: Prices, arguments: tuple[Any, ...], reason: str) -> None:
-    names = {"eth": prices.eth.address, "staked": prices.staked.address, None: ZERO}
-    given = [names.get(a, a) if isinstance(a, str) or a is None else a for a in arguments]
+# what is wrong with each: kind, id, heartbeat, dead age, secondary, deviation, rate
+SENSELESS: Final = [
+    (2, 0, 3_600, 7_200, None, 0, (), "oracle: kind or id"),
+    (3, 0, 3_600, 7_200, None, 0, (), "oracle: kind or id"),
+    (0, 16, 3_600, 7_200, None, 0, (), "oracle: kind or id"),
+    (0, 0, 59, 7_200, None, 0, (), "oracle: heartbeat"),
+    (0, 0, 172_801, 604_800, None, 0, (), "oracle: heartbeat"),
+    (0, 0, 3_600, 3_599, None, 0, (), "oracle: dead age"),
+    (0, 0, 3_600, 604_801, None, 0, (), "oracle: dead age"),
+    (0, 0, 3_600, 7_200, None, 10, (), "oracle: deviation"),
+    (0, 0, 3_600, 7_200, "twin", 9, (), "oracle: deviation"),
+    (0, 0, 3_600, 7_200, "twin", 5_001, (), "oracle: deviation"),
+    (0, 0, 3_600, 7_200, "eth", 100, (), "oracle: secondary feed"),
+    (0, 0, 3_600, 7_200, "btc", 100, (), "oracle: feed not live"),
+    (0, 0, 3_600, 7_200, "late", 100, (), "oracle: secondary feed"),
+    (0, 0, 3_600, 7_200, "dead", 100, (), "oracle: secondary feed"),
+    (1, 0, 3_600, 7_200, None, 0, ("staked", 0, 0, 0), "oracle: rate source"),
+    (1, 0, 3_600, 7_200, None, 0, (None, 0, 1, 2), "oracle: rate bounds"),
+    (1, 0, 3_600, 7_200, None, 0, ("staked", 3, 1, 2), "oracle: rate source"),
+    (0, 0, 3_600, 7_200, None, 0, ("staked", 1, 1, 2), "oracle: rate source"),
+    (1, 0, 3_600, 7_200, None, 0, (None, 1, 1, 2), "oracle: rate source"),
+    (1, 0, 3_600, 7_200, None, 0, ("staked", 1, 0, 2), "oracle: rate bounds"),
+    (1, 0, 3_600, 7_200, None, 0, ("staked", 1, 3, 2), "oracle: rate bounds"),
+    (1, 0, 3_600, 7_200, None, 0, ("staked", 1, 1, 2**48), "oracle: rate bounds"),
+    (1, 0, 3_600, 7_200, None, 0, ("staked", 1, 1, 2), "oracle: feed not live"),
+]
+
+
+@pytest.mark.parametrize("case", SENSELESS)
+def test_wiring_that_makes_no_sense(prices: Prices, case: tuple[Any, ...]) -> None:
+    now = int(boa.env.timestamp)
+    feeds = {"eth": prices.eth, "btc": prices.btc, "staked": prices.staked}
+    for name, age in (("twin", 0), ("late", 3_601), ("dead", 7_201)):
+        feeds[name] = boa.load("contracts/testing/MockAggregator.vy", 8, 2_000 * 10**8)
+        feeds[name].set_answer(2_000 * 10**8, now - age)
+    names = {None: ZERO, **{name: feed.address for name, feed in feeds.items()}}
+    kind, id_, heartbeat_s, dead_s, secondary, deviation, rate, reason = case
+    rate = (names[rate[0]], *rate[1:]) if rate else (ZERO, 0, 0, 0)
+    config = feed_config(prices.eth.address, heartbeat_s, dead_s, names[secondary], deviation, rate)
     with boa.env.prank(GOVERNANCE), boa.reverts(reason):
-        prices.oracle.set_feed(*given)
+        prices.oracle.set_feed(kind, id_, config)
+
+
+def test_the_borders_of_the_wiring_are_inside(prices: Prices) -> None:
+    twin = boa.load("contracts/testing/MockAggregator.vy", 18, 2_000 * WAD)
+    with boa.env.prank(GOVERNANCE):
+        for heartbeat_s, dead_s, deviation in ((60, 60, 10), (172_800, 604_800, 5_000)):
+            config = feed_config(prices.eth.address, heartbeat_s, dead_s, twin.address, deviation)
+            prices.oracle.set_feed(0, 0, config)
+            assert prices.oracle.feed_of(0, 0) == (config, 8, 18, 0)
 
 
 def test_decimals_of_a_feed(prices: Prices) -> None:
     wide = boa.load("contracts/testing/MockAggregator.vy", 19, 10**19)
-    with boa.env.prank(GOVERNANCE), boa.reverts("oracle: feed decimals"):
-        prices.oracle.set_feed(0, 0, wide.address, HEARTBEAT_S)
+    with boa.env.prank(GOVERNANCE):
+        with boa.reverts("oracle: feed decimals"):
+            prices.oracle.set_feed(0, 0, feed_config(wide.address, HEARTBEAT_S))
+        with boa.reverts("oracle: feed decimals"):
+            prices.oracle.set_feed(0, 0, feed_config(prices.eth.address, HEARTBEAT_S, None, wide.address, 100))
 
 
-# --- the past --------------------------------------------------------------------------------------------------------
+def test_a_feed_must_be_good_when_it_is_wired(prices: Prices) -> None:
+    prices.eth.set_answer(2_000 * 10**8, int(boa.env.timestamp) - HEARTBEAT_S - 1)
+    config = feed_config(prices.eth.address, HEARTBEAT_S, 2 * HEARTBEAT_S)
+    with boa.env.prank(GOVERNANCE), boa.reverts("oracle: feed not live"):
+        prices.oracle.set_feed(0, 0, config)  # late is not good
+    with boa.env.prank(GOVERNANCE), boa.reverts("oracle: feed not live"):
+        prices.oracle.set_cash_feed(config)
+    prices.eth.set_answer(2_000 * 10**8)
+    prices.oracle.set_feed(0, 0, config, sender=GOVERNANCE)
 
 
-def test_price_at_proves_its_round(prices: Prices) -> None:
-    first = prices.eth.last_round()
-    start = int(boa.env.timestamp)
-    for k in (1, 2):
-        boa.env.time_travel(seconds=start + 100 * k - int(boa.env.timestamp))
-        prices.eth.set_answer((2_000 + k) * 10**8, start + 100 * k)
-    ask = prices.oracle.price_at
-    assert ask(0, first + 1, start + 100) == ask(0, first + 1, start + 199) == 2_001 * WAD
-    assert ask(0, first, start + 99) == 2_000 * WAD
-    with boa.reverts("oracle: not the last round"):
-        ask(0, first, start + 100)
-    with boa.reverts("oracle: round too late"):
-        ask(0, first + 2, start + 199)
-    with boa.reverts("oracle: not the last round"):  # the newest round: what comes after is unknown
-        ask(0, first + 2, start + 250)
-    for missing in (first + 3, 0, 2**80, 2**256 - 1):
-        with boa.reverts("oracle: no such round"):
-            ask(0, missing, start + 250)
-
-
-def test_price_at_crosses_phases(prices: Prices) -> None:
-    last = prices.eth.last_round()
-    start = int(boa.env.timestamp)
-    boa.env.time_travel(seconds=100)
-    prices.eth.start_phase()
-    prices.eth.set_answer(2_100 * 10**8)
-    now = prices.eth.latestRoundData()[3]
-    assert prices.oracle.price_at(0, last, start + 50) == 2_000 * WAD
-    assert prices.eth.last_round() == (2 << 64) + 1
-    with boa.reverts("oracle: not the last round"):
-        prices.oracle.price_at(0, last, now)
+def test_cash_has_no_rate_source(prices: Prices) -> None:
+    config = feed_config(prices.eth.address, HEARTBEAT_S, rate=(prices.staked.address, 1, 10**9, 2 * 10**9))
+    with boa.env.prank(GOVERNANCE), boa.reverts("oracle: rate source"):
+        prices.oracle.set_cash_feed(config)
