@@ -10,7 +10,7 @@ from typing import Any, Final
 import boa
 import pytest
 
-from tests.support.price_feeds import BROKEN, DEAD, ZERO, Word, answering, feed_config
+from tests.support.price_feeds import BROKEN, CASH, DEAD, FRESH, LATE, ZERO, Word, answering, feed_config
 
 WAD: Final = 10**18
 GOVERNANCE: Final = boa.env.generate_address("governance")
@@ -273,3 +273,17 @@ def test_cash_has_no_rate_source(prices: Prices) -> None:
     config = feed_config(prices.eth.address, HEARTBEAT_S, rate=(prices.staked.address, 1, 10**9, 2 * 10**9))
     with boa.env.prank(GOVERNANCE), boa.reverts("oracle: rate source"):
         prices.oracle.set_cash_feed(config)
+
+
+def test_cash_has_a_price_of_its_own(prices: Prices) -> None:
+    assert prices.oracle.cash_price() == (0, DEAD)
+    usdc = boa.load("contracts/testing/MockAggregator.vy", 8, 99_900_000)
+    config = feed_config(usdc.address, HEARTBEAT_S, 2 * HEARTBEAT_S)
+    prices.oracle.set_cash_feed(config, sender=GOVERNANCE)
+    assert prices.oracle.cash_price() == (999 * 10**15, FRESH)
+    assert prices.oracle.price(CASH, 0)[:2] == (999 * 10**15, FRESH)
+    assert prices.oracle.feed_of(CASH, 0) == (config, 8, 0, 0)
+    prices.oracle.record(CASH, 0)
+    for age, state in ((0, FRESH), (1, LATE), (HEARTBEAT_S, LATE), (HEARTBEAT_S + 1, DEAD)):
+        usdc.set_answer(97_000_000, int(boa.env.timestamp) - age - (HEARTBEAT_S if age else 0))
+        assert prices.oracle.cash_price() == (97 * 10**16 if state != DEAD else 999 * 10**15, state)

@@ -13,7 +13,6 @@ import pytest
 
 from tests.support.price_feeds import (
     BROKEN,
-    CASH,
     COLLATERAL,
     DEAD,
     FRESH,
@@ -306,23 +305,6 @@ def test_a_sequencer_that_makes_no_sense(ladder: Ladder, sequencer: str | None, 
     address = {"eoa": GOVERNANCE, "feed": ladder.feed.address, None: ZERO}[sequencer]
     with boa.reverts("oracle: sequencer feed"):
         boa.load("contracts/PriceOracle.vy", GOVERNANCE, address, grace_s)
-
-
-# --- cash ------------------------------------------------------------------------------------------------------------
-
-
-def test_cash_has_a_price_of_its_own(ladder: Ladder) -> None:
-    assert ladder.oracle.cash_price() == (0, DEAD)
-    usdc = boa.load(MOCK, 8, 99_900_000)
-    config = feed_config(usdc.address, HEARTBEAT_S, DEAD_S)
-    ladder.oracle.set_cash_feed(config, sender=GOVERNANCE)
-    assert ladder.oracle.cash_price() == (999 * 10**15, FRESH)
-    assert ladder.oracle.price(CASH, 0)[:2] == (999 * 10**15, FRESH)
-    assert ladder.oracle.feed_of(CASH, 0) == (config, 8, 0, 0)
-    ladder.oracle.record(CASH, 0)
-    for age, state in ((HEARTBEAT_S, FRESH), (HEARTBEAT_S + 1, LATE), (DEAD_S, LATE), (DEAD_S + 1, DEAD)):
-        ladder.write(usdc, 97_000_000, age)
-        assert ladder.oracle.cash_price() == (97 * 10**16 if state != DEAD else 999 * 10**15, state)
 
 
 # --- shared prices ---------------------------------------------------------------------------------------------------
