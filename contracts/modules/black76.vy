@@ -63,7 +63,7 @@ def _absolute_delta_wad(
     discount_wad: uint256,
 ) -> uint256:
     """
-    @notice |discounted slope of the value in the forward|, wad; arguments as _value_wad
+    @notice |discounted slope of the value in the forward|, wad; arguments as _value_wad, but the deviation may be < 2^90
     @dev At its kink the intrinsic value has slope one half.
     """
     probability: uint256 = 0
@@ -107,7 +107,7 @@ def _intrinsic_wad(is_call: bool, price_wad: uint256, strike_wad: uint256) -> ui
 @pure
 def _d2(log_moneyness_wad: int256, deviation_wad: uint256) -> int256:
     """
-    @notice ln(F/K)/s - s/2, wad; s <= 100
+    @notice ln(F/K)/s - s/2, wad; s < 2^90
     """
     s: int256 = convert(deviation_wad, int256)
     return unsafe_sub(log_moneyness_wad * convert(c.WAD, int256) // s, s // 2)

@@ -113,7 +113,6 @@ def _living_counts(row: IRowVerifier.Row) -> uint256[LANES]:
         deviations = vol_shock._total_deviations(
             base, row.expiry - row.observed_at, row.vol_up_bps, row.vol_down_bps, row.vol_power_bps
         )
-        base = min(base, vol_shock.MAX_DEVIATION_WAD)
 
     counts: uint256[LANES] = self._values(row, ratio, discount, log_wad, deviations)
     # 2^90 2^27 2^67 2^61 3 < 2^247

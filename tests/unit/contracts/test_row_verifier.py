@@ -104,6 +104,8 @@ def test_expired_options(verifier: Contract, is_call: bool, strike: int, expiry:
     assert abs(difference[TAIL]) <= 2
     assert not np.delete(difference, TAIL).any()
     assert bool(lanes[SHORT_MINIMUM]) == (settled == 0)
+    # with its kink inside the grid, a payoff has no tail
+    assert settled or bool(lanes[TAIL]) == (strike != 1_500)
     if settled:
         assert lanes[SHORT_MINIMUM] == lanes[DELTA] == lanes[TAIL] == 0
         assert len(set(np.delete(lanes, [SHORT_MINIMUM, DELTA, TAIL]))) == 1
@@ -245,6 +247,16 @@ def test_the_smallest_lane_unit_passes(verifier: Contract) -> None:
     rows = [row_bytes(page, slot) for slot in range(2)]
     assert max(lane for row in rows for lane in lanes_of(row)) >= LANE_MAX - 1
     assert all(mismatch(verifier, case.row(page, slot), rows[slot]) == PASSES for slot in range(2))
+
+
+def test_a_full_tail_lane_gets_no_lane_more(verifier: Contract) -> None:
+    """Of a call far out of the money the tail is the largest number, and its lane the last one there is."""
+    case = inputs(Listed(True, 15_000 * WAD, NOW + 7 * DAY), short_min_bps=0)
+    page = case.page()
+    published = row_bytes(page, 0)
+    assert lanes_of(published)[TAIL] == LANE_MAX
+    assert mismatch(verifier, case.row(page, 0), published) == PASSES
+    assert mismatch(verifier, case.row(page, 0), with_lane(published, TAIL, 9)) == (True, TAIL, LANE_MAX, 9)
 
 
 def test_a_settlement_does_not_reach_back(verifier: Contract) -> None:
