@@ -76,10 +76,6 @@ interface OpenLots:
     def open_lots(instrument: uint256) -> uint256: view
 
 
-interface Rounds:
-    def price_at(underlying: uint256, round_id: uint256, next_round_id: uint256, at: uint256) -> uint256: view
-
-
 ROLE_LISTER: public(constant(uint256)) = 1
 ROLE_KEEPER: public(constant(uint256)) = 2
 EXPIRY_STEP_S: public(constant(uint256)) = expiries.STEP_S
@@ -93,7 +89,7 @@ DELISTING_NOTICE_S: public(constant(uint256)) = 7 * 86_400
 STRIKE_RATIO: public(constant(uint256)) = 20
 DAY_S: constant(uint256) = 86_400
 
-ORACLE: immutable(address)
+ORACLE: immutable(IPriceOracle)
 
 has_role: public(HashMap[uint256, HashMap[address, bool]])
 max_funding_bps_per_day: public(uint256)
@@ -114,7 +110,7 @@ def __init__(governance: address, oracle: address):
     ownable_2step.__init__()
     ownable._transfer_ownership(governance)
     carry.__init__()
-    ORACLE = oracle
+    ORACLE = IPriceOracle(oracle)
     self.max_funding_bps_per_day = 300
 
 
@@ -320,7 +316,7 @@ def settle_expiry(underlying: uint256, expiry: uint256, round_id: uint256, next_
     @param next_round_id The round after it; the oracle proves both
     """
     expiries._check_due(underlying, expiry)
-    price_wad: uint256 = staticcall Rounds(ORACLE).price_at(underlying, round_id, next_round_id, expiry)
+    price_wad: uint256 = staticcall ORACLE.price_at(underlying, round_id, next_round_id, expiry)
     expiries._settle(underlying, expiry, price_wad, round_id)
 
 
@@ -384,6 +380,6 @@ def _fresh_price(underlying: uint256) -> uint256:
     price_wad: uint256 = 0
     price_state: uint256 = 0
     updated_at: uint256 = 0
-    price_wad, price_state, updated_at = staticcall IPriceOracle(ORACLE).price(0, underlying)
+    price_wad, price_state, updated_at = staticcall ORACLE.price(0, underlying)
     assert price_state == c.PRICE_FRESH, err.PRICE
     return price_wad

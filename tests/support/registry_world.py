@@ -9,6 +9,7 @@ from typing import Any, Final
 import boa
 
 from tests.support.ledger import signed
+from tests.support.price_feeds import ZERO, feed_config
 
 WAD: Final = 10**18
 HOUR_S: Final = 3_600
@@ -24,29 +25,6 @@ GOVERNANCE: Final = boa.env.generate_address("governance")
 KEEPER: Final = boa.env.generate_address("keeper")
 LISTER: Final = boa.env.generate_address("lister")
 STRANGER: Final = boa.env.generate_address("stranger")
-
-SHIM: Final = """
-# pragma version 0.4.3
-interface Oracle:
-    def price(kind: uint256, id: uint256) -> (uint256, uint256, uint256): view
-    def price_at(underlying: uint256, round_id: uint256, at: uint256) -> uint256: view
-
-ORACLE: immutable(address)
-
-@deploy
-def __init__(oracle: address):
-    ORACLE = oracle
-
-@external
-@view
-def price(kind: uint256, id: uint256) -> (uint256, uint256, uint256):
-    return staticcall Oracle(ORACLE).price(kind, id)
-
-@external
-@view
-def price_at(underlying: uint256, round_id: uint256, next_round_id: uint256, at: uint256) -> uint256:
-    return staticcall Oracle(ORACLE).price_at(underlying, round_id, at)
-"""
 
 
 @dataclass(frozen=True)
@@ -108,16 +86,16 @@ class RegistryWorld:
 
 def deploy_registry() -> RegistryWorld:
     """Deploys and wires it; LISTER and KEEPER have their roles."""
-    oracle = boa.load("contracts/PriceOracle.vy", GOVERNANCE)
+    oracle = boa.load("contracts/PriceOracle.vy", GOVERNANCE, ZERO, 0)
     feeds = {
         ETH: boa.load("contracts/testing/MockAggregator.vy", 8, 2_000 * 10**8),
         BTC: boa.load("contracts/testing/MockAggregator.vy", 8, 50_000 * 10**8),
     }
-    registry = boa.load("contracts/InstrumentRegistry.vy", GOVERNANCE, boa.loads(SHIM, oracle.address).address)
+    registry = boa.load("contracts/InstrumentRegistry.vy", GOVERNANCE, oracle.address)
     lots = boa.load("contracts/testing/OpenLotsFixture.vy")
     with boa.env.prank(GOVERNANCE):
         for underlying, feed in feeds.items():
-            oracle.set_feed(0, underlying, feed.address, HEARTBEAT_S)
+            oracle.set_feed(0, underlying, feed_config(feed.address, HEARTBEAT_S, 3 * DAY_S))
         registry.list_underlying("ETH", True)
         registry.list_underlying("BTC", True)
         registry.set_role(LISTER_ROLE, LISTER, True)

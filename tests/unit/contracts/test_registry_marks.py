@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.support.ledger import signed
+from tests.support.price_feeds import feed_config
 from tests.support.registry_world import (
     BTC,
     ETH,
@@ -50,7 +51,7 @@ def crowd() -> RegistryWorld:
     feed = world.feeds[ETH].address
     for u in range(2, 16):
         world.registry.list_underlying(f"U{u}", True, sender=GOVERNANCE)
-        world.oracle.set_feed(0, u, feed, 86_400, sender=GOVERNANCE)
+        world.oracle.set_feed(0, u, feed_config(feed, 86_400), sender=GOVERNANCE)
     for u in range(16):
         world.registry.set_funding_rate(u, (-1) ** u * 10**12 * (u + 1), sender=KEEPER)
         for hours in (240, 480):
