@@ -69,21 +69,23 @@ def random_times(rng: random.Random) -> tuple[int, int]:
             life + rng.randint(0, DAY),
             life + DAY + rng.randint(-1, 2),
             rng.randint(0, 30 * DAY),
+            -rng.randint(1, 60),
         ]
     )
     return NOW - age, NOW - age + life
 
 
 def random_page(rng: random.Random) -> Page:
-    reference = int(10 ** rng.uniform(-3, 6) * WAD)
+    reference = rng.choice([int(10 ** rng.uniform(-3, 6) * WAD)] * 12 + [1, 2**90 - 1])
+    lane_unit = rng.choice([max(1, reference // rng.randint(10_000, 65_535))] * 12 + [1, 2**96 - 1])
     observed_at, expires_at = random_times(rng) if rng.random() < 0.6 else (NOW - 600, NOW + 3_000)
     return Page(
         address="",
         epoch=rng.randint(1, 99),
         observed_at=observed_at,
         expires_at=expires_at,
-        reference_price=max(1, reference),
-        lane_unit=max(1, reference // rng.randint(10_000, 65_535)),
+        reference_price=reference,
+        lane_unit=lane_unit,
         step_e9=rng.randint(100, 9_000) * 10**5 // 12,
         rows=random_rows(rng),
     )
@@ -91,7 +93,7 @@ def random_page(rng: random.Random) -> Page:
 
 def live_price(rng: random.Random, page: Page | None) -> int:
     if page is None:
-        return int(10 ** rng.uniform(-4, 6) * WAD)
+        return rng.choice([int(10 ** rng.uniform(-4, 6) * WAD)] * 6 + [1, 2**90 - 1])
     kind = rng.randrange(8)
     if kind == 0:
         return 0
@@ -173,7 +175,8 @@ def random_market(rng: random.Random, underlyings: list[int], collaterals: list[
         timestamp=NOW,
         prices=prices,
         collateral_prices={
-            c: PriceWord(rng.choice([0, int(10 ** rng.uniform(-6, 6) * WAD)]), *_stamped(rng)) for c in collaterals
+            c: PriceWord(rng.choice([0, *[int(10 ** rng.uniform(-6, 6) * WAD)] * 3, 2**90 - 1]), *_stamped(rng))
+            for c in collaterals
         },
         marks={
             instrument_id(u, slot): random_mark(rng, slot == DELTA_ONE_SLOTS[0], huge)
@@ -239,7 +242,7 @@ def random_account(
     held = tuple(
         CollateralPosition(
             c,
-            rng.choice([0, 1, rng.randint(1, 10**20), 2**100]),
+            rng.choice([0, 1, *[rng.randint(1, 10**20)] * 3, 2**100, 2**128 - 1]),
             rng.randint(0, 10_000),
             rng.choice([0, 6, 8, 18]),
             rng.choice([0, 1 + rng.choice(underlyings)]),

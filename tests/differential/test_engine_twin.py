@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from risk.onchain import (
     Assessment,
+    Band,
     ChainMarket,
     assess_at,
     assess_words,
@@ -92,14 +93,32 @@ def test_contract_and_twin_return_the_same_integers(world: World, seed: int) -> 
     check_case(world, seed)
 
 
+def bands_of_options(market: ChainMarket) -> list[Band]:
+    return [price_band(market, instrument_id(u, slot)) for u in market.pages for slot in (0, 5, 30)]
+
+
+def proves(words: tuple[int, ...], market: ChainMarket) -> bool:
+    """Whether some scenario may judge the account."""
+    for scenario in (0, 64):
+        try:
+            assess_at(words, market, scenario)
+        except ValueError:
+            continue
+        return True
+    return False
+
+
 def test_the_cases_reach_every_flag_and_branch() -> None:
     """The generator is worth something only if the accounts it makes are not all alike."""
     seen, jointly, healthy, doubted, lost, widened, ramped, started, trusted = 0, 0, 0, 0, 0, set(), 0, 0, 0
+    proofs, below_zero = 0, 0
     for seed in range(400):
         market, account = make_case(seed)
         words = build_words(account)
         result, parts = assess_words(words, market), underlying_results(words, market)
         seen |= result.flags
+        below_zero += any(band.low == 0 < band.high for band in bands_of_options(market))
+        proofs += proves(words, market)
         jointly += result.worst_joint != 255
         healthy += result.mm_health >= 0
         doubted += result.doubt > 0
@@ -111,6 +130,8 @@ def test_the_cases_reach_every_flag_and_branch() -> None:
             10_000 * result.market_risk
         )
     assert seen == 31
+    assert proofs > 40
+    assert below_zero > 40
     assert jointly > 40
     assert 40 < healthy < 360
     assert doubted > 100
