@@ -2,8 +2,8 @@
 # pragma nonreentrancy on
 # SPDX-License-Identifier: AGPL-3.0-only
 """
-@title Who may push, when, and for how long a push lives
-@notice Roles, nonce, freshness of the observation, and the lapse of parameters that nobody renews.
+@title When a push may come, and how long it lives
+@notice Nonce, freshness of the observation, the lapse of parameters that nobody renews, and the limits in time.
 """
 
 from contracts.modules import constants as c
@@ -13,33 +13,25 @@ from snekmate.auth import ownable
 uses: ownable
 
 
-event KeeperSet:
-    keeper: indexed(address)
-    allowed: bool
-    sender: address
-
-
-event GuardianSet:
-    guardian: indexed(address)
-
-
-event PausedSet:
-    paused: bool
-    sender: address
-
-
 event GuardsSet:
     guards: Guards
 
 
 # max_age_s: oldest observation a push may carry; min_interval_s: between two changes of the same word; ttl_s: life of
-# the parameters after a push; then im_scale rises by lapse_step_bps at once and after every lapse_interval_s
+# the parameters after a push; then im_scale rises by lapse_step_bps at once and after every lapse_interval_s; ramp_s:
+# over which maintenance margin takes a tightening in; loosen_delay_s: from a proposal to its execution;
+# listing_ramp_s: over which a new collateral comes to count; min_scan_multiple_bps: least scan range over the
+# one-day volatility, 0 = no such rule
 struct Guards:
     max_age_s: uint256
     min_interval_s: uint256
     ttl_s: uint256
     lapse_step_bps: uint256
     lapse_interval_s: uint256
+    ramp_s: uint256
+    loosen_delay_s: uint256
+    listing_ramp_s: uint256
+    min_scan_multiple_bps: uint256
 
 
 # the part that every margin call reads: one slot
@@ -60,15 +52,6 @@ _MASK_40: constant(uint256) = 2**40 - 1
 _MASK_48: constant(uint256) = 2**48 - 1
 
 
-# stops new parameters, nothing else; set by governance
-guardian: public(address)
-
-# who may push; set by governance, cleared by the guardian too
-is_keeper: public(HashMap[address, bool])
-
-# no push while true; set by guardian or governance, cleared by governance alone
-paused: public(bool)
-
 # nonce 0..47 | pushed at 48..87 | observed at 88..127 | valid until 128..167 | lapse step bps 168..183
 # | lapse interval s 184..223
 _status: uint256
@@ -77,18 +60,31 @@ _status: uint256
 _max_age_s: uint256
 _min_interval_s: uint256
 _ttl_s: uint256
+_ramp_s: uint256
+_loosen_delay_s: uint256
+_listing_ramp_s: uint256
+_min_scan_multiple_bps: uint256
 
 
 @deploy
-def __init__(guardian: address):
+def __init__():
     """
-    @notice Guards start at: age 1 h, interval 1 h, life 2 days, then +5 % of scale at once and every 6 h
+    @notice Guards start at: age 1 h, interval 1 h, life 2 days, then +5 % of scale at once and every 6 h; ramp 6 h,
+            delay 12 h, listing 3 days, scan range at least 3 daily volatilities
     """
-    self.guardian = guardian
-    log GuardianSet(guardian=guardian)
     ttl_s: uint256 = 2 * _DAY
     self._store_guards(
-        Guards(max_age_s=_HOUR, min_interval_s=_HOUR, ttl_s=ttl_s, lapse_step_bps=500, lapse_interval_s=6 * _HOUR),
+        Guards(
+            max_age_s=_HOUR,
+            min_interval_s=_HOUR,
+            ttl_s=ttl_s,
+            lapse_step_bps=500,
+            lapse_interval_s=6 * _HOUR,
+            ramp_s=6 * _HOUR,
+            loosen_delay_s=12 * _HOUR,
+            listing_ramp_s=3 * _DAY,
+            min_scan_multiple_bps=3 * c.BPS,
+        ),
         block.timestamp + ttl_s,
     )
 
@@ -97,45 +93,12 @@ def __init__(guardian: address):
 
 
 @external
-def set_keeper(keeper: address, allowed: bool):
-    """
-    @notice Governance allows or forbids a keeper; the guardian may forbid one
-    @dev Abuse: a hostile keeper can walk every word to its bound, one step an interval. The bounds are the damage.
-    """
-    if msg.sender != ownable.owner:
-        assert msg.sender == self.guardian and not allowed, e.NOT_GUARDIAN
-    self.is_keeper[keeper] = allowed
-    log KeeperSet(keeper=keeper, allowed=allowed, sender=msg.sender)
-
-
-@external
-def set_paused(paused: bool):
-    """
-    @notice Guardian or governance stops all pushes; governance alone resumes them
-    @dev Abuse: pausing for ever lets the parameters lapse: initial margin rises to at most twice the market risk, and
-         nobody is liquidated by that.
-    """
-    if msg.sender != ownable.owner:
-        assert msg.sender == self.guardian and paused, e.NOT_GUARDIAN
-    self.paused = paused
-    log PausedSet(paused=paused, sender=msg.sender)
-
-
-@external
-def set_guardian(guardian: address):
-    """
-    @notice Governance replaces the guardian; the zero address leaves none
-    """
-    ownable._check_owner()
-    self.guardian = guardian
-    log GuardianSet(guardian=guardian)
-
-
-@external
 def set_guards(guards: Guards):
     """
-    @notice Governance sets the limits in time. The life of the present values is not changed: the next push renews it.
-    @dev Abuse: a long life hides a dead keeper; the longest is 30 days.
+    @notice Governance sets the limits in time. Present values keep their life and their ramps, and open proposals
+            their times.
+    @dev Abuse: a long life hides a dead keeper (30 days at most); a ramp of a second lets a push liquidate; a short delay
+         leaves the guardian an hour for a veto.
     """
     ownable._check_owner()
     self._store_guards(guards, self._load_status().valid_until)
@@ -154,6 +117,10 @@ def guards() -> Guards:
         ttl_s=self._ttl_s,
         lapse_step_bps=status.lapse_step_bps,
         lapse_interval_s=status.lapse_interval_s,
+        ramp_s=self._ramp_s,
+        loosen_delay_s=self._loosen_delay_s,
+        listing_ramp_s=self._listing_ramp_s,
+        min_scan_multiple_bps=self._min_scan_multiple_bps,
     )
 
 
@@ -181,15 +148,15 @@ def status() -> (uint256, uint256, uint256, uint256, uint256):
 
 @internal
 @view
-def _check_header(nonce: uint256, observed_at: uint256, expires_at: uint256):
+def _check_header(nonce: uint256, observed_at: uint256, expires_at: uint256, proposes: bool):
     """
-    @notice What a push must satisfy whatever it carries
+    @notice What a push or a proposal must satisfy whatever it carries. A proposal may come from the same observation
+            as the last push: the model gives both halves at once.
     """
-    assert not self.paused, e.PAUSED
     status: Status = self._load_status()
     assert nonce == status.nonce + 1, e.BAD_NONCE
     assert observed_at <= block.timestamp, e.OBSERVED_IN_FUTURE
-    assert observed_at > status.observed_at, e.OBSERVED_NOT_NEWER
+    assert observed_at >= status.observed_at + convert(not proposes, uint256), e.OBSERVED_NOT_NEWER
     # a value and the time it was observed are one batch: an old time refuses the value with it
     assert block.timestamp - observed_at <= self._max_age_s, e.OBSERVED_TOO_OLD
     assert block.timestamp <= expires_at, e.EXPIRED
@@ -211,14 +178,25 @@ def _record(nonce: uint256, observed_at: uint256) -> uint256:
 
 
 @internal
+def _record_nonce(nonce: uint256):
+    """
+    @notice Stores a checked proposal's nonce; it renews nothing, since nothing of it is in force
+    """
+    status: Status = self._load_status()
+    status.nonce = nonce
+    self._store_status(status)
+
+
+@internal
 @view
 def _lapse_bps() -> uint256:
     """
     @notice What the lapse adds to im_scale now, uncapped: 0 while the parameters live
     """
-    status: Status = self._load_status()
-    if block.timestamp <= status.valid_until:
+    # every margin call comes here: unpack one field while the parameters live
+    if block.timestamp <= (self._status >> 128) & _MASK_40:
         return 0
+    status: Status = self._load_status()
     return (1 + (block.timestamp - status.valid_until) // status.lapse_interval_s) * status.lapse_step_bps
 
 
@@ -229,9 +207,17 @@ def _store_guards(guards: Guards, valid_until: uint256):
     assert guards.ttl_s >= _HOUR and guards.ttl_s <= 30 * _DAY, e.GUARDS
     assert guards.lapse_step_bps >= 1 and guards.lapse_step_bps <= c.BPS, e.GUARDS
     assert guards.lapse_interval_s >= _MINUTE and guards.lapse_interval_s <= 7 * _DAY, e.GUARDS
+    assert guards.ramp_s >= 1 and guards.ramp_s <= 7 * _DAY, e.GUARDS
+    assert guards.loosen_delay_s >= _HOUR and guards.loosen_delay_s <= 7 * _DAY, e.GUARDS
+    assert guards.listing_ramp_s <= 30 * _DAY, e.GUARDS
+    assert guards.min_scan_multiple_bps <= 10 * c.BPS, e.GUARDS
     self._max_age_s = guards.max_age_s
     self._min_interval_s = guards.min_interval_s
     self._ttl_s = guards.ttl_s
+    self._ramp_s = guards.ramp_s
+    self._loosen_delay_s = guards.loosen_delay_s
+    self._listing_ramp_s = guards.listing_ramp_s
+    self._min_scan_multiple_bps = guards.min_scan_multiple_bps
     status: Status = self._load_status()
     status.valid_until = valid_until
     status.lapse_step_bps = guards.lapse_step_bps

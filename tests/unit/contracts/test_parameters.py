@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""RiskParameters: roles, guards of a push, lapse, and what an unset word reads as."""
+"""RiskParameters: what a push must satisfy. The other tests of it share the deployment and the helpers."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ GOVERNANCE: Final = boa.env.generate_address("governance")
 GUARDIAN: Final = boa.env.generate_address("guardian")
 KEEPER: Final = boa.env.generate_address("keeper")
 OUTSIDER: Final = boa.env.generate_address("outsider")
+ORACLE: Final = boa.env.generate_address("oracle")
 
 GLOBAL, UNDERLYING, COLLATERAL = 0, 1, 2
 HOUR: Final = 3_600
@@ -33,39 +34,53 @@ def with_lane(word: int, k: int, value: int) -> int:
     return word - (lane(word, k) << (16 * k)) + (value << (16 * k))
 
 
-#          im_scale mm_scale im_charge floor
-GLOBAL_WORD: Final = pack([12_000, 10_000, 11_000, 3_000])
-#              scan vol_up vol_down power delta option basis drift depth short_min
-UNDERLYING_WORD: Final = pack([1_500, 4_000, 2_500, 3_000, 20, 10, 15, 50, 500, 100])
+USED: Final = (5, 12, 5)  # lanes of a kind
+#          im_scale mm_scale im_charge floor reserve
+GLOBAL_WORD: Final = pack([12_000, 10_000, 11_000, 3_000, 50])
+#              scan vol_up vol_down power delta option basis drift depth short_min vol_day band
+UNDERLYING_WORD: Final = pack([1_500, 4_000, 2_500, 3_000, 20, 10, 15, 50, 500, 100, 400, 300])
 #              hc_im  hc_mm size_hc size_unit use_hc
 COLLATERAL_WORD: Final = pack([1_200, 800, 100, 50, 300])
 
 LOW: Final = {
-    GLOBAL: pack([10_000, 9_000, 10_000, 0]),
-    UNDERLYING: pack([100, 500, 500, 0, 0, 0, 0, 0, 1, 0]),
+    GLOBAL: pack([10_000, 9_000, 10_000, 0, 0]),
+    UNDERLYING: pack([100, 500, 500, 0, 0, 0, 0, 0, 1, 0, 0, 1]),
     COLLATERAL: pack([0, 0, 0, 1, 0]),
 }
 HIGH: Final = {
-    GLOBAL: pack([20_000, 15_000, 20_000, 10_000]),
-    UNDERLYING: pack([9_000, 20_000, 9_500, 10_000, 1_000, 1_000, 1_000, 1_000, 60_000, 2_000]),
+    GLOBAL: pack([20_000, 15_000, 20_000, 10_000, 1_000]),
+    UNDERLYING: pack([9_000, 20_000, 9_500, 10_000, 1_000, 1_000, 1_000, 1_000, 60_000, 2_000, 3_000, 5_000]),
     COLLATERAL: pack([10_000, 10_000, 5_000, 60_000, 5_000]),
 }
 STEP_UP: Final = {
-    GLOBAL: pack([1_000, 500, 1_000, 1_000]),
-    UNDERLYING: pack([300, 1_000, 1_000, 500, 50, 50, 50, 50, 500, 50]),
+    GLOBAL: pack([1_000, 500, 1_000, 1_000, 20]),
+    UNDERLYING: pack([300, 1_000, 1_000, 500, 50, 50, 50, 50, 500, 50, 100, 200]),
     COLLATERAL: pack([500, 300, 100, 50, 200]),
 }
 STEP_DOWN: Final = {
-    GLOBAL: pack([500, 250, 500, 500]),
-    UNDERLYING: pack([150, 500, 500, 500, 25, 25, 25, 25, 250, 25]),
+    GLOBAL: pack([500, 250, 500, 500, 10]),
+    UNDERLYING: pack([150, 500, 500, 500, 25, 25, 25, 25, 250, 25, 100, 100]),
     COLLATERAL: pack([250, 100, 50, 25, 100]),
 }
 
 
-@pytest.fixture(scope="module")
-def deployment() -> Any:
-    contract = boa.load("contracts/RiskParameters.vy", GOVERNANCE, GUARDIAN)
+# max_age, min_interval, ttl, lapse step and interval, ramp, loosening delay, listing ramp, least scan multiple
+GUARDS: Final = (HOUR, HOUR, 2 * 86_400, 500, 6 * HOUR, 6 * HOUR, 12 * HOUR, 3 * 86_400, 30_000)
+
+
+def guards_with(k: int, value: int) -> tuple[int, ...]:
+    return (*GUARDS[:k], value, *GUARDS[k + 1 :])
+
+
+def load(oracle: str = ORACLE) -> Any:
+    return boa.load("contracts/RiskParameters.vy", GOVERNANCE, GUARDIAN, oracle)
+
+
+def deploy(oracle: str = ORACLE) -> Any:
+    """Parameters in force for two hours; the collateral was listed without a ramp."""
+    contract = load(oracle)
     with boa.env.prank(GOVERNANCE):
+        contract.set_guards(guards_with(7, 0))
         contract.set_keeper(KEEPER, True)
         for kind in (GLOBAL, UNDERLYING, COLLATERAL):
             contract.set_bounds(kind, LOW[kind], HIGH[kind], STEP_UP[kind], STEP_DOWN[kind])
@@ -73,14 +88,25 @@ def deployment() -> Any:
         contract.initialise(UNDERLYING, 0, UNDERLYING_WORD)
         contract.initialise(UNDERLYING, 5, UNDERLYING_WORD)
         contract.initialise(COLLATERAL, 2, COLLATERAL_WORD)
+        contract.set_guards(GUARDS)
     boa.env.time_travel(seconds=2 * HOUR)
     return contract
+
+
+@pytest.fixture(scope="module")
+def deployment() -> Any:
+    return deploy()
 
 
 @pytest.fixture
 def params(deployment: Any) -> Iterator[Any]:
     with boa.env.anchor():
         yield deployment
+
+
+def in_margin(word: int) -> int:
+    """A global word as the margin rule reads it at rest: lane 5 repeats the offset floor for initial margin."""
+    return with_lane(word, 5, lane(word, 3))
 
 
 def now() -> int:
@@ -92,20 +118,45 @@ def arguments(changes: list[tuple[int, int, int]], **override: int) -> dict[str,
     return {**given, "changes": changes}
 
 
+def lane_changed(word: int, k: int, by: int) -> int:
+    return with_lane(word, k, lane(word, k) + by)
+
+
 def push(params: Any, changes: list[tuple[int, int, int]], sender: str = KEEPER, **override: int) -> None:
     given = arguments(changes, **override)
     params.push(given["nonce"], given["observed_at"], given["expires_at"], MODEL, DATA, given["changes"], sender=sender)
 
 
+def propose(params: Any, changes: list[tuple[int, int, int]], sender: str = KEEPER, **override: int) -> int:
+    given = arguments(changes, **override)
+    header = given["nonce"], given["observed_at"], given["expires_at"], MODEL, DATA
+    return int(params.propose(*header, given["changes"], sender=sender))
+
+
+def content(params: Any) -> tuple[Any, ...]:
+    return [params.word(*key) for key in ((0, 0), (1, 0), (1, 5), (2, 2))], params.status(), params.proposals()
+
+
 def refuse(params: Any, reason: str, changes: list[tuple[int, int, int]], **override: int) -> None:
     """Both push and its view give the reason, and nothing is stored."""
     given = arguments(changes, **override)
-    kept = [params.word(*key) for key in ((0, 0), (1, 0), (1, 5), (2, 2))], params.status()
+    kept = content(params)
     with boa.reverts(reason):
         push(params, changes, **override)
     with boa.reverts(reason):
         params.check_push(given["nonce"], given["observed_at"], given["expires_at"], given["changes"])
-    assert ([params.word(*key) for key in ((0, 0), (1, 0), (1, 5), (2, 2))], params.status()) == kept
+    assert content(params) == kept
+
+
+def refuse_proposal(params: Any, reason: str, changes: list[tuple[int, int, int]], **override: int) -> None:
+    """Both propose and its view give the reason, and nothing is stored."""
+    given = arguments(changes, **override)
+    kept = content(params)
+    with boa.reverts(reason):
+        propose(params, changes, **override)
+    with boa.reverts(reason):
+        params.check_propose(given["nonce"], given["observed_at"], given["expires_at"], given["changes"])
+    assert content(params) == kept
 
 
 # ------------------------------------------------------------------ a good push
@@ -113,10 +164,10 @@ def refuse(params: Any, reason: str, changes: list[tuple[int, int, int]], **over
 
 def test_push_stores_every_word_and_the_header(params: Any) -> None:
     new_global = with_lane(GLOBAL_WORD, 0, 13_000)  # + the largest step up
-    new_underlying = with_lane(UNDERLYING_WORD, 0, 1_350)  # - the largest step down
+    new_underlying = with_lane(UNDERLYING_WORD, 0, 1_800)
     observed_at = now() - 60
     push(params, [(0, 0, new_global), (1, 5, new_underlying)])
-    assert params.words(1 << 0 | 1 << 5, 1 << 2) == [new_global, UNDERLYING_WORD, new_underlying, COLLATERAL_WORD]
+    assert [params.word(0, 0), params.word(1, 0), params.word(1, 5)] == [new_global, UNDERLYING_WORD, new_underlying]
     assert params.status() == (1, now(), observed_at, now() + 2 * 86_400, HOUR)
     assert params.changed_at(1, 5) == now()
     assert params.changed_at(1, 0) == now() - 2 * HOUR
@@ -125,7 +176,7 @@ def test_push_stores_every_word_and_the_header(params: Any) -> None:
 def test_push_logs_the_whole_batch(params: Any) -> None:
     changes = [(2, 2, with_lane(COLLATERAL_WORD, 0, 1_300))]
     push(params, changes)
-    (event,) = [log for log in params.get_logs() if type(log).__name__ == "ParametersPushed"]
+    (event,) = params.get_logs()
     assert (event.nonce, event.model_hash, event.data_hash) == (1, MODEL, DATA)
     assert (event.observed_at, event.valid_until) == (now() - 60, now() + 2 * 86_400)
     assert [tuple(change) for change in event.changes] == changes
@@ -211,7 +262,8 @@ def test_interval_between_changes_of_one_word(params: Any) -> None:
 @pytest.mark.parametrize("kind,id_", [(GLOBAL, 0), (UNDERLYING, 0), (COLLATERAL, 2)])
 def test_steps_of_every_lane(params: Any, kind: int, id_: int) -> None:
     word = params.word(kind, id_)
-    for k in range([4, 10, 5][kind]):
+    tried = 0
+    for k in range(USED[kind]):
         old = lane(word, k)
         for step, limit, reason in (
             (1, STEP_UP[kind], "params: step up too large"),
@@ -219,37 +271,101 @@ def test_steps_of_every_lane(params: Any, kind: int, id_: int) -> None:
         ):
             too_far = old + step * (lane(limit, k) + 1)
             if lane(LOW[kind], k) <= too_far <= lane(HIGH[kind], k):
-                refuse(params, reason, [(kind, id_, with_lane(word, k, too_far))])
+                tried += 1
+                changes = [(kind, id_, with_lane(word, k, too_far))]
+                refuse_proposal(params, reason, changes)
+                if tightens(kind, k, step):
+                    refuse(params, reason, changes)
+    assert tried >= USED[kind]
 
 
-def test_steps_are_asymmetric(params: Any) -> None:
-    given = arguments([(1, 0, with_lane(UNDERLYING_WORD, 0, 1_800))])
-    params.check_push(given["nonce"], given["observed_at"], given["expires_at"], given["changes"])
-    refuse(params, "params: step down too large", [(1, 0, with_lane(UNDERLYING_WORD, 0, 1_300))])
+# +1: tightens upwards, -1: downwards, 0: either way loosens, None: free
+DIRECTIONS: Final[dict[int, list[int | None]]] = {
+    GLOBAL: [1, 1, 1, 1, 1],
+    UNDERLYING: [1, 1, 1, 0, 1, 1, 1, 1, -1, 1, None, None],
+    COLLATERAL: [1, 1, 1, -1, 1],
+}
+
+
+def tightens(kind: int, k: int, step: int) -> bool:
+    return DIRECTIONS[kind][k] in (step, None)
+
+
+@pytest.mark.parametrize("kind,id_", [(GLOBAL, 0), (UNDERLYING, 0), (COLLATERAL, 2)])
+def test_a_push_only_tightens_every_lane(params: Any, kind: int, id_: int) -> None:
+    word = params.word(kind, id_)
+    for k in range(USED[kind]):
+        for step in (1, -1):
+            changes = [(kind, id_, lane_changed(word, k, step))]
+            given = arguments(changes)
+            header = given["nonce"], given["observed_at"], given["expires_at"]
+            if tightens(kind, k, step):
+                params.check_push(*header, changes)
+            else:
+                refuse(params, "params: loosens", changes)
+            params.check_propose(*header, changes)
+
+
+def test_one_lane_that_loosens_refuses_the_batch(params: Any) -> None:
+    tighter = lane_changed(UNDERLYING_WORD, 0, 100)
+    mixed = lane_changed(tighter, 4, -1)
+    refuse(params, "params: loosens", [(1, 0, tighter), (1, 5, mixed)])
+    push(params, [(1, 0, tighter)])
 
 
 def test_bounds_hold_inside_a_step(params: Any) -> None:
     tight_low = with_lane(LOW[UNDERLYING], 0, 1_490)
     tight_high = with_lane(HIGH[UNDERLYING], 0, 1_510)
     params.set_bounds(1, tight_low, tight_high, STEP_UP[1], STEP_DOWN[1], sender=GOVERNANCE)
-    refuse(params, "params: below lower bound", [(1, 0, with_lane(UNDERLYING_WORD, 0, 1_489))])
+    refuse_proposal(params, "params: below lower bound", [(1, 0, with_lane(UNDERLYING_WORD, 0, 1_489))])
     refuse(params, "params: above upper bound", [(1, 0, with_lane(UNDERLYING_WORD, 0, 1_511))])
-    push(params, [(1, 0, with_lane(UNDERLYING_WORD, 0, 1_490)), (1, 5, with_lane(UNDERLYING_WORD, 0, 1_510))])
+    propose(params, [(1, 0, with_lane(UNDERLYING_WORD, 0, 1_490))])
+    push(params, [(1, 5, with_lane(UNDERLYING_WORD, 0, 1_510))], nonce=2)
 
 
-OPEN: Final = 2**256 - 1
+def test_a_word_outside_new_bounds_may_come_nearer(params: Any) -> None:
+    """New bounds far from a stored word and a small step: a change that had to land inside could never be made."""
+    high = with_lane(with_lane(HIGH[UNDERLYING], 4, 5), 5, 4)
+    low = with_lane(LOW[UNDERLYING], 0, 4_000)
+    params.set_bounds(1, low, high, STEP_UP[1], with_lane(STEP_DOWN[1], 4, 10), sender=GOVERNANCE)
+    nearer = with_lane(with_lane(with_lane(UNDERLYING_WORD, 0, 1_700), 4, 10), 5, 9)
+    propose(params, [(1, 0, nearer)])
+    # every lane that is outside must come nearer, and none may pass to the other side
+    for k, value, reason in (
+        (0, 1_500, "params: below lower bound"),
+        (0, 1_499, "params: below lower bound"),
+        (4, 20, "params: above upper bound"),
+        (4, 21, "params: above upper bound"),
+        (5, 10, "params: above upper bound"),
+    ):
+        refuse_proposal(params, reason, [(1, 0, with_lane(nearer, k, value))], nonce=2)
+    far_side = with_lane(LOW[UNDERLYING], 0, 1_600), with_lane(HIGH[UNDERLYING], 0, 1_650)
+    params.set_bounds(1, *far_side, STEP_UP[1], STEP_DOWN[1], sender=GOVERNANCE)
+    refuse(params, "params: above upper bound", [(1, 5, with_lane(UNDERLYING_WORD, 0, 1_651))], nonce=2)
+    push(params, [(1, 5, with_lane(UNDERLYING_WORD, 0, 1_599))], nonce=2)
+    assert lane(params.word(1, 5), 0) == 1_599
+
+
 CONSISTENCY: Final = [
     (GLOBAL, 0, {0: 9_999}, "params: scales"),  # im below mm
     (GLOBAL, 0, {0: 20_001}, "params: scales"),
     (GLOBAL, 0, {0: 0, 1: 0}, "params: scales"),
     (GLOBAL, 0, {2: 9_999}, "params: scales"),  # IM would carry less of the charges than MM
     (GLOBAL, 0, {3: 10_001}, "params: offset floor"),
-    (GLOBAL, 0, {4: 1}, "params: unused lane"),
+    (GLOBAL, 0, {4: 1_001}, "params: reserve"),
+    (GLOBAL, 0, {5: 1}, "params: unused lane"),
+    (GLOBAL, 0, {12: 1}, "params: unused lane"),  # where the peg is stored
     (UNDERLYING, 0, {0: 99}, "params: scan"),
     (UNDERLYING, 0, {0: 9_001}, "params: scan"),
     (UNDERLYING, 0, {2: 10_000}, "params: vol down"),
     (UNDERLYING, 0, {8: 0}, "params: depth"),
-    (UNDERLYING, 0, {10: 1}, "params: unused lane"),
+    (UNDERLYING, 0, {11: 0}, "params: band"),
+    (UNDERLYING, 0, {11: 5_001}, "params: band"),
+    (UNDERLYING, 0, {10: 501}, "params: scan below volatility"),  # 3 * 5.01 % above 15 %
+    (UNDERLYING, 0, {0: 1_199}, "params: scan below volatility"),
+    (UNDERLYING, 0, {0: 1_799, 10: 600}, "params: scan below volatility"),
+    (UNDERLYING, 0, {12: 1}, "params: unused lane"),
+    (UNDERLYING, 0, {13: 1}, "params: unused lane"),  # where the end of a ramp is stored
     (COLLATERAL, 2, {0: 799}, "params: haircuts"),  # IM haircut below MM haircut
     (COLLATERAL, 2, {0: 10_001}, "params: haircuts"),
     (COLLATERAL, 2, {3: 0}, "params: size unit"),
@@ -259,15 +375,12 @@ CONSISTENCY: Final = [
 
 @pytest.mark.parametrize("kind,id_,lanes,reason", CONSISTENCY)
 def test_lanes_are_consistent_whatever_the_bounds(params: Any, kind: int, id_: int, lanes: Word, reason: str) -> None:
-    used = (1 << 16 * [4, 10, 5][kind]) - 1
+    used = (1 << 16 * USED[kind]) - 1
     params.set_bounds(kind, 0, used, used, used, sender=GOVERNANCE)  # as wide as governance can make them
     word = params.word(kind, id_)
     for k, value in lanes.items():
         word = with_lane(word, k, value)
-    if reason == "params: unused lane":  # an upper bound of zero already refuses it
-        refuse(params, "params: above upper bound", [(kind, id_, word)])
-    else:
-        refuse(params, reason, [(kind, id_, word)])
+    refuse_proposal(params, reason, [(kind, id_, word)])
     free = {GLOBAL: 0, UNDERLYING: 1, COLLATERAL: 1}[kind]
     if kind != GLOBAL:
         with boa.reverts(reason):
@@ -275,10 +388,10 @@ def test_lanes_are_consistent_whatever_the_bounds(params: Any, kind: int, id_: i
 
 
 EXTREMES: Final = [
-    (GLOBAL, 0, [20_000, 20_000, 10_000, 10_000]),
-    (GLOBAL, 0, [1, 1, 65_535, 0]),
-    (UNDERLYING, 1, [100, 0, 0, 0, 0, 0, 0, 0, 1, 0]),
-    (UNDERLYING, 1, [9_000, 65_535, 9_999, *[65_535] * 7]),
+    (GLOBAL, 0, [20_000, 20_000, 10_000, 10_000, 1_000]),
+    (GLOBAL, 0, [1, 1, 65_535, 0, 0]),
+    (UNDERLYING, 1, [100, 0, 0, 0, 0, 0, 0, 0, 1, 0, 33, 1]),
+    (UNDERLYING, 1, [9_000, 65_535, 9_999, *[65_535] * 7, 3_000, 5_000]),
     (COLLATERAL, 1, [10_000, 10_000, 65_535, 65_535, 65_535]),
     (COLLATERAL, 1, [0, 0, 0, 1, 0]),
 ]
@@ -286,62 +399,25 @@ EXTREMES: Final = [
 
 @pytest.mark.parametrize("kind,id_,lanes", EXTREMES)
 def test_the_outermost_consistent_words(kind: int, id_: int, lanes: list[int]) -> None:
-    fresh = boa.load("contracts/RiskParameters.vy", GOVERNANCE, GUARDIAN)
+    fresh = load()
     used = (1 << 16 * len(lanes)) - 1
     fresh.set_bounds(kind, 0, used, used, used, sender=GOVERNANCE)
     fresh.initialise(kind, id_, pack(lanes), sender=GOVERNANCE)
     assert fresh.word(kind, id_) == pack(lanes)
 
 
-# ------------------------------------------------------------------ lapse
+def test_the_least_scan_range_is_governed(params: Any) -> None:
+    changes = [(1, 5, lane_changed(UNDERLYING_WORD, 10, 100))]  # 5 % a day beside 15 %
+    for multiple_bps, fits in ((30_000, True), (30_001, False), (100_000, False), (0, True)):
+        params.set_guards(guards_with(8, multiple_bps), sender=GOVERNANCE)
+        if fits:
+            params.check_push(1, now(), now(), changes)
+        else:
+            refuse(params, "params: scan below volatility", changes)
 
 
-def test_lapse_raises_initial_margin_alone(params: Any) -> None:
-    valid_until = params.status()[3]
-    rest = GLOBAL_WORD - 12_000
-    expected = [
-        (0, 12_000),
-        (1, 12_500),
-        (6 * HOUR - 1, 12_500),
-        (6 * HOUR, 13_000),
-        (30 * HOUR, 15_000),
-        (90 * HOUR, 20_000),  # 12,000 + 16 * 500
-        (365 * 24 * HOUR, 20_000),
-    ]
-    for after_s, im_scale_bps in expected:
-        with boa.env.anchor():
-            boa.env.time_travel(seconds=valid_until + after_s - now())
-            assert params.words(0, 0) == [rest + im_scale_bps]
-            assert params.lapsed() is (after_s > 0)
-            assert params.word(0, 0) == GLOBAL_WORD
-
-
-def test_a_push_ends_the_lapse(params: Any) -> None:
-    boa.env.time_travel(seconds=10 * 86_400)
-    assert params.lapsed()
-    push(params, [])
-    assert not params.lapsed()
-    assert params.words(0, 0) == [GLOBAL_WORD]
-
-
-# ------------------------------------------------------------------ unset words
-
-
-def test_unset_words_read_as_the_dearest(params: Any) -> None:
-    empty = boa.load("contracts/RiskParameters.vy", GOVERNANCE, GUARDIAN)
-    global_word, underlying, collateral = empty.words(1 << 15, 1 << 15)
-    assert [lane(global_word, k) for k in range(5)] == [20_000, 20_000, 20_000, 10_000, 0]
-    assert [lane(underlying, k) for k in range(11)] == [9_000, 10_000, 9_000, 0, 1_000, 1_000, 1_000, 100, 1, 500, 0]
-    assert [lane(collateral, k) for k in range(6)] == [10_000, 10_000, 0, 1, 0, 0]
-    assert empty.word(1, 15) == 0
-    assert params.words(0xFFFF, 0xFFFF)[17 + 2] == COLLATERAL_WORD
-
-
-def test_words_is_cheap(params: Any) -> None:
-    params.words(0b1, 0)
-    one = params._computation.get_gas_used()
-    params.words(0b1111, 0b1111 << 0)
-    eight = params._computation.get_gas_used()
-    # cold storage: 2,100 a word, and one status slot beside the words
-    assert one < 3 * 2_100 + 3_000
-    assert (eight - one) / 7 < 2_100 + 700
+def test_a_word_below_a_new_multiple_may_come_nearer(params: Any) -> None:
+    params.set_guards(guards_with(8, 60_000), sender=GOVERNANCE)  # 6 * 4 % = 24 %, and a step is 3 %
+    refuse(params, "params: scan below volatility", [(1, 0, lane_changed(UNDERLYING_WORD, 4, 1))])
+    refuse(params, "params: scan below volatility", [(1, 0, lane_changed(UNDERLYING_WORD, 10, 1))])
+    push(params, [(1, 0, lane_changed(UNDERLYING_WORD, 0, 1)), (1, 5, lane_changed(UNDERLYING_WORD, 10, -1))])

@@ -13,19 +13,24 @@ from tests.unit.contracts.test_parameters import (
     GLOBAL_WORD,
     GOVERNANCE,
     GUARDIAN,
+    GUARDS,
     HIGH,
     HOUR,
     KEEPER,
     LOW,
+    ORACLE,
     OUTSIDER,
     STEP_DOWN,
     STEP_UP,
     UNDERLYING,
     UNDERLYING_WORD,
     deployment,
+    guards_with,
+    load,
     params,
     push,
     refuse,
+    refuse_proposal,
     with_lane,
 )
 
@@ -47,7 +52,7 @@ def test_initialise_once_inside_bounds(params: Any) -> None:
 
 
 def test_initialise_needs_bounds() -> None:
-    fresh = boa.load("contracts/RiskParameters.vy", GOVERNANCE, GUARDIAN)
+    fresh = load()
     with boa.reverts("params: above upper bound"):
         fresh.initialise(GLOBAL, 0, GLOBAL_WORD, sender=GOVERNANCE)
 
@@ -69,7 +74,7 @@ def test_governance_functions(params: Any, sender: str) -> None:
         for call in (
             lambda: params.set_bounds(2, LOW[2], HIGH[2], STEP_UP[2], STEP_DOWN[2]),
             lambda: params.initialise(1, 1, UNDERLYING_WORD),
-            lambda: params.set_guards((HOUR, HOUR, HOUR, 500, HOUR)),
+            lambda: params.set_guards(GUARDS),
             lambda: params.set_guardian(sender),
         ):
             with boa.reverts("ownable: caller is not the owner"):
@@ -91,25 +96,27 @@ def test_guardian_disables_a_keeper(params: Any) -> None:
 def test_guardian_pauses_and_governance_resumes(params: Any) -> None:
     params.set_paused(True, sender=GUARDIAN)
     refuse(params, "params: paused", [])
+    refuse_proposal(params, "params: paused", [])
     with boa.reverts("params: not guardian"):
         params.set_paused(False, sender=GUARDIAN)
     params.set_paused(False, sender=GOVERNANCE)
     push(params, [])
 
 
-GUARD_RANGES: Final = [(60, 86_400), (60, 7 * 86_400), (HOUR, 30 * 86_400), (1, 10_000), (60, 7 * 86_400)]
+DAY: Final = 86_400
+GUARD_RANGES: Final = [
+    (60, DAY), (60, 7 * DAY), (HOUR, 30 * DAY), (1, 10_000), (60, 7 * DAY),
+    (1, 7 * DAY), (HOUR, 7 * DAY), (0, 30 * DAY), (0, 100_000),
+]  # fmt: skip
 
 
-@pytest.mark.parametrize("field", range(5))
+@pytest.mark.parametrize("field", range(9))
 def test_guards_have_ranges(params: Any, field: int) -> None:
-    good = [HOUR, HOUR, 2 * 86_400, 500, 6 * HOUR]
-    for value, ok in (
-        (GUARD_RANGES[field][0] - 1, False),
-        (GUARD_RANGES[field][0], True),
-        (GUARD_RANGES[field][1], True),
-        (GUARD_RANGES[field][1] + 1, False),
-    ):
-        guards = tuple(value if k == field else given for k, given in enumerate(good))
+    low, high = GUARD_RANGES[field]
+    for value, ok in ((low - 1, False), (low, True), (high, True), (high + 1, False)):
+        if value < 0:
+            continue
+        guards = guards_with(field, value)
         if ok:
             params.set_guards(guards, sender=GOVERNANCE)
             assert tuple(params.guards()) == guards
@@ -118,12 +125,20 @@ def test_guards_have_ranges(params: Any, field: int) -> None:
                 params.set_guards(guards, sender=GOVERNANCE)
 
 
+def test_guards_at_deployment() -> None:
+    assert tuple(load().guards()) == GUARDS
+
+
 def test_new_guards_leave_the_present_life(params: Any) -> None:
     valid_until = params.status()[3]
-    params.set_guards((HOUR, 2 * HOUR, HOUR, 500, HOUR), sender=GOVERNANCE)
+    params.set_guards((HOUR, 2 * HOUR, HOUR, *GUARDS[3:]), sender=GOVERNANCE)
     assert params.status()[3:] == (valid_until, 2 * HOUR)
 
 
-def test_governance_is_required() -> None:
+def test_governance_and_oracle_are_required() -> None:
+    zero = "0x" + "00" * 20
     with boa.reverts("params: no governance"):
-        boa.load("contracts/RiskParameters.vy", "0x" + "00" * 20, GUARDIAN)
+        boa.load("contracts/RiskParameters.vy", zero, GUARDIAN, ORACLE)
+    with boa.reverts("params: no oracle"):
+        load(zero)
+    assert load().ORACLE() == ORACLE
