@@ -69,7 +69,9 @@ def _seize_leg(account: uint256, bidder: uint256, leg: IMarginAccounts.Leg):
     """
     @notice Moves `leg.lots` from the account to the bidder at a price; the account's position must become smaller
     """
-    if leg.lots == 0 or abs(leg.lots) > positions.MAX_LOTS_INT:
+    if leg.instrument >= c.MAX_UNDERLYINGS << 8:
+        err._fail(err.INSTRUMENT)
+    if leg.lots == 0 or leg.lots > positions.MAX_LOTS_INT or leg.lots < -positions.MAX_LOTS_INT:
         err._fail(err.LOTS)
     if leg.price_wad > c.MAX_PRICE_WAD:
         err._fail(err.PRICE)

@@ -56,7 +56,7 @@ def test_a_loss_is_paid_out_once(market: Market) -> None:
     market.trade(ETH, market.maker, market.borrower, 10 * LOTS - 1, 1_500)
     loss = -equity(market, market.borrower)
     assert loss == 5_000 * WAD
-    market.auction.start(market.borrower)
+    market.auction.start(market.borrower, 0)
 
     paid = 0
     while market.auction.auction_of(market.borrower).phase:
@@ -73,7 +73,7 @@ def test_a_bidder_gets_its_share_of_a_profit(market: Market) -> None:
     market.trade(BTC, market.borrower, market.maker, LOTS * 4 // 10, 100_000)
     market.set_price(BTC, 88_000)
     assert market.accounts.cash_of(market.borrower) == -10_000 * WAD
-    market.auction.start(market.borrower)
+    market.auction.start(market.borrower, 0)
 
     before = equity(market, market.bidder)
     bid(market, WAD // 2)

@@ -35,4 +35,4 @@ def test_others_deposits_do_not_touch_maintenance_margin(market: Market) -> None
     assert after.equity_im < before.equity_im
     assert (after.equity_mm, after.mm) == (before.equity_mm, before.mm)
     with boa.reverts("auction: healthy"):
-        market.auction.start(market.borrower)
+        market.auction.start(market.borrower, 0)

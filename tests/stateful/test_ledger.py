@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from tests.support.accounts_contract import calldata
 from tests.support.ledger import (
     ALICE,
     AUCTION,
@@ -25,6 +26,8 @@ from tests.support.ledger import (
     BTC,
     CAROL,
     ETH,
+    FUTURE_A,
+    FUTURE_B,
     GOVERNANCE,
     KEEPER,
     PERP,
@@ -35,12 +38,20 @@ from tests.support.ledger import (
     deploy_ledger,
 )
 
-OWNERS: Final = {1: ALICE, 2: BOB, 3: CAROL}
+OWNERS: Final = {1: ALICE, 2: BOB, 3: CAROL, 4: ALICE}
+OTHERS: Final = st.integers(1, 3)  # steps from one account to another
+DELTAS: Final = [u << 8 | slot for u in (ETH, BTC) for slot in (PERP, FUTURE_A, FUTURE_B)]
 ACCOUNTS: Final = st.sampled_from(sorted(OWNERS))
 UNDERLYINGS: Final = st.sampled_from([ETH, BTC])
 FRACTIONS: Final = st.one_of(st.integers(0, WAD), st.sampled_from([WAD, WAD // 2, 1]))
 PRICES_USD: Final = {ETH: (500, 8_000), BTC: (10_000, 200_000)}
-REFUSED: Final = ("cash: not enough held", "cash: not covered", "collateral: balance", "collateral: cap")
+REFUSED: Final = (
+    "cash: not enough held",
+    "cash: not covered",
+    "collateral: balance",
+    "collateral: cap",
+    "accounts: zero amount",
+)
 MASK_112: Final = 2**112 - 1
 
 
@@ -60,7 +71,13 @@ def deployed() -> Ledger:
     """One deployment for all runs; boa's pytest plugin rolls each run back."""
     ledger = deploy_ledger()
     ledger.accounts.set_rates(500, 1_000, 20_000, 8_000, 1_500, sender=GOVERNANCE)
+    ledger.accounts.open_account(ALICE)
     return ledger
+
+
+def other(account: int, step: int) -> int:
+    """Another account."""
+    return (account + step - 1) % len(OWNERS) + 1
 
 
 class LedgerMachine(RuleBasedStateMachine):
@@ -71,7 +88,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.ledger = deployed()
         layout = self.ledger.accounts.compiler_data.storage_layout["storage_layout"]["cash"]
         self.slots = {name: layout[name]["slot"] for name in ("_indices", "_totals")}
-        self.expiries: dict[int, int] = {}
+        self.expiries: dict[int, int] = {}  # of options and futures, by instrument
         self.calls = 1
         self.slack = Fraction(0)
         for account, owner in OWNERS.items():
@@ -107,15 +124,53 @@ class LedgerMachine(RuleBasedStateMachine):
         with unless_refused():
             self.ledger.accounts.withdraw(account, token, amount, owner, sender=owner)
 
+    @rule(asset=st.sampled_from(["cash", "weth", "wbtc"]), amount=st.integers(1, 10**13), back=st.booleans())
+    def transfer(self, asset: str, amount: int, back: bool) -> None:
+        pair = (4, 1) if back else (1, 4)
+        with unless_refused():
+            self.ledger.accounts.transfer(*pair, getattr(self.ledger, asset).address, amount, sender=ALICE)
+
+    @rule(amount=st.integers(1, 10**12), returned=st.integers(1, 10**12), moved=st.integers(1, 10**12))
+    def batch(self, amount: int, returned: int, moved: int) -> None:
+        accounts, token = self.ledger.accounts, self.ledger.cash
+        token.mint(ALICE, returned)
+        token.approve(accounts.address, returned, sender=ALICE)
+        calls = (
+            ("withdraw", 1, token.address, amount, ALICE),
+            ("transfer", 4, 1, token.address, moved),
+            ("deposit", 4, token.address, returned),
+            ("settle_many", [1, 2, 3, 4], ETH),
+        )
+        with unless_refused():
+            accounts.batch([calldata(accounts, *call) for call in calls], sender=ALICE)
+
     @rule(
-        underlying=UNDERLYINGS, buyer=ACCOUNTS, step=st.integers(1, 2), lots=st.integers(1, 10**8),
+        pick=st.integers(0, 5), buyer=ACCOUNTS, step=OTHERS, lots=st.integers(1, 10**8),
         offset=st.integers(-(10**19), 10**19), fee=st.integers(0, WAD),
     )  # fmt: skip
-    def trade_perpetual(self, underlying: int, buyer: int, step: int, lots: int, offset: int, fee: int) -> None:
-        seller = (buyer + step - 1) % 3 + 1
-        price = self.ledger.oracle.price(0, underlying)[0] + offset
-        fill = (underlying << 8 | PERP, buyer, seller, lots, price, fee, fee // 3)
+    def trade_delta(self, pick: int, buyer: int, step: int, lots: int, offset: int, fee: int) -> None:
+        instrument = DELTAS[pick]
+        if instrument & 255 != PERP and self.expiries.get(instrument, 0) <= int(boa.env.timestamp):
+            return
+        price = self.ledger.oracle.price(0, instrument >> 8)[0] + offset
+        fill = (instrument, buyer, other(buyer, step), lots, price, fee, fee // 3)
         self.ledger.accounts.apply_fill(fill, sender=VENUE)
+
+    @rule(underlying=UNDERLYINGS, hours=st.integers(2, 4))
+    def list_future(self, underlying: int, hours: int) -> None:
+        with contextlib.suppress(boa.BoaError):  # both slots are taken
+            future, expiry = self.ledger.list_future(underlying, hours)
+            self.expiries[future] = expiry
+
+    @rule()
+    def retire(self) -> None:
+        """Frees every slot that is settled and empty, and no other."""
+        for instrument, expiry in list(self.expiries.items()):
+            if self.ledger.registry.settlement_price(instrument >> 8, expiry) == 0:
+                continue
+            if self.ledger.accounts.open_lots(instrument) == 0:
+                self.ledger.registry.retire(instrument)
+                del self.expiries[instrument]
 
     @rule(underlying=UNDERLYINGS, strike=st.integers(1, 10**5), is_call=st.booleans(), hours=st.integers(2, 4))
     def list_option(self, underlying: int, strike: int, is_call: bool, hours: int) -> None:
@@ -125,19 +180,24 @@ class LedgerMachine(RuleBasedStateMachine):
             self.expiries[int(option)] = expiry
 
     @rule(
-        buyer=ACCOUNTS, step=st.integers(1, 2), lots=st.integers(1, 10**8), price=st.integers(0, 10**21),
+        buyer=ACCOUNTS, step=OTHERS, lots=st.integers(1, 10**8), price=st.integers(0, 10**21),
         pick=st.integers(0, 99),
     )  # fmt: skip
     def trade_option(self, buyer: int, step: int, lots: int, price: int, pick: int) -> None:
-        alive = sorted(k for k, expiry in self.expiries.items() if expiry > int(boa.env.timestamp))
+        now = int(boa.env.timestamp)
+        alive = sorted(k for k, expiry in self.expiries.items() if expiry > now and k & 255 < FUTURE_B)
         if alive:
-            fill = (alive[pick % len(alive)], buyer, (buyer + step - 1) % 3 + 1, lots, price, 0, 0)
+            fill = (alive[pick % len(alive)], buyer, other(buyer, step), lots, price, 0, 0)
             self.ledger.accounts.apply_fill(fill, sender=VENUE)
 
     @rule(account=ACCOUNTS, underlying=UNDERLYINGS)
     def settle(self, account: int, underlying: int) -> None:
-        self.ledger.accounts.settle_perp(account, underlying)
+        self.ledger.accounts.settle_delta(account, underlying << 8 | PERP)
         self.ledger.accounts.settle_options(account, underlying)
+
+    @rule(first=ACCOUNTS, step=OTHERS, underlying=UNDERLYINGS)
+    def settle_many(self, first: int, step: int, underlying: int) -> None:
+        self.ledger.accounts.settle_many([first, other(first, step), first], underlying)
 
     # --- what the world does
 
@@ -156,7 +216,7 @@ class LedgerMachine(RuleBasedStateMachine):
             feed.set_answer(feed.latestRoundData()[1])
         for underlying, expiry in {(k >> 8, e) for k, e in self.expiries.items() if e < now}:
             if not self.ledger.registry.settlement_price(underlying, expiry):
-                self.ledger.registry.settle_expiry(underlying, expiry, rounds[underlying])
+                self.ledger.registry.settle_expiry(underlying, expiry, rounds[underlying], rounds[underlying] + 1)
 
     @rule(underlying=UNDERLYINGS, rate=st.integers(-(10**14), 10**14))
     def set_funding(self, underlying: int, rate: int) -> None:
@@ -169,10 +229,27 @@ class LedgerMachine(RuleBasedStateMachine):
 
     # --- what the auction does
 
-    @rule(account=ACCOUNTS, step=st.integers(1, 2), fraction=FRACTIONS, price=st.integers(-(10**20), 10**22))
+    @rule(account=ACCOUNTS, step=OTHERS, fraction=FRACTIONS, price=st.integers(-(10**20), 10**22))
     def seize(self, account: int, step: int, fraction: int, price: int) -> None:
         with unless_refused():
-            self.ledger.accounts.seize(account, (account + step - 1) % 3 + 1, fraction, price, sender=AUCTION)
+            self.ledger.accounts.seize(account, other(account, step), fraction, price, sender=AUCTION)
+
+    @rule(
+        account=ACCOUNTS, step=OTHERS, count=st.integers(1, 4), fraction=FRACTIONS, price=st.integers(0, 10**22),
+        reward=st.integers(0, 10**20),
+    )  # fmt: skip
+    def seize_legs(self, account: int, step: int, count: int, fraction: int, price: int, reward: int) -> None:
+        legs = []
+        for instrument in sorted({*DELTAS, *self.expiries})[:: count + 1]:
+            held = int(self.ledger.accounts.position_of(account, instrument))
+            lots = abs(held) * fraction // WAD * (1 if held > 0 else -1)
+            if lots:
+                legs.append((instrument, lots, price))
+        self.ledger.accounts.seize_legs(account, other(account, step), legs[:16], reward, sender=AUCTION)
+
+    @rule(account=ACCOUNTS, step=OTHERS, amount=st.integers(0, 10**21))
+    def pay_reward(self, account: int, step: int, amount: int) -> None:
+        self.ledger.accounts.pay_reward(account, other(account, step), amount, sender=AUCTION)
 
     @rule(amount=st.integers(1, 10**8))
     def cover(self, amount: int) -> None:
@@ -187,9 +264,10 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @invariant()
     def lots_add_up_to_zero(self) -> None:
-        position = self.ledger.accounts.position_of
-        for instrument in (PERP, 1 << 8 | PERP, *self.expiries):
-            assert sum(position(account, instrument) for account in OWNERS) == 0
+        for instrument in {*DELTAS, *self.expiries}:
+            held = [self.ledger.accounts.position_of(account, instrument) for account in OWNERS]
+            assert sum(held) == 0
+            assert self.ledger.accounts.open_lots(instrument) == sum(max(lots, 0) for lots in held)
 
     @invariant()
     def collateral_adds_up(self) -> None:
@@ -201,16 +279,16 @@ class LedgerMachine(RuleBasedStateMachine):
     @invariant()
     def heads_count_what_is_there(self) -> None:
         for account in OWNERS:
-            head = self.ledger.accounts.state(account)[0]
+            deltas, options = self.ledger.positions(account)
+            assert all(lots for lots, _ in deltas.values())
             for underlying in (ETH, BTC):
-                options = self.ledger.options(account, underlying)
-                assert all(lots for _, lots in options)
-                assert len({slot for slot, _ in options}) == len(options)
-                assert bool(head >> 128 + underlying & 1) == bool(self.ledger.perp(account, underlying)[0])
+                lanes = options[underlying]
+                assert all(lots for _, lots in lanes)
+                assert len({slot for slot, _ in lanes}) == len(lanes)
 
     @invariant()
     def cash_is_backed_to_the_last_wad(self) -> None:
-        """Exact: cash at index + quotes + settled options + dust + cover not yet used <= tokens booked.
+        """Exact: cash at index + bases + what is settled and not closed + dust + cover not yet used <= tokens booked.
 
         Stronger: no step ever eats what earlier roundings left over.
         """
@@ -231,13 +309,16 @@ class LedgerMachine(RuleBasedStateMachine):
         return supplied - Fraction((totals >> 128) * (indices >> 112 & MASK_112), WAD)
 
     def unsettled(self) -> int:
-        """Quotes at entry funding, and options whose expiry is settled (lot x wad)."""
+        """Bases, and what settled futures and options will pay on top (lot x wad)."""
         total = 0
         for account in OWNERS:
+            deltas, options = self.ledger.positions(account)
+            for instrument, (lots, base) in deltas.items():
+                total += base
+                if instrument & 255 != PERP:
+                    total += lots * self.ledger.registry.mark(instrument)[0]
             for underlying in (ETH, BTC):
-                lots, quote, entry = self.ledger.perp(account, underlying)
-                total += quote + lots * entry
-                for slot, held in self.ledger.options(account, underlying):
+                for slot, held in options[underlying]:
                     total += held * self.intrinsic(underlying << 8 | slot)
         return total
 

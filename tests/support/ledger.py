@@ -9,6 +9,7 @@ from typing import Any, Final
 import boa
 
 from tests.support.accounts_contract import load_accounts
+from tests.support.price_feeds import ZERO, feed_config
 
 WAD: Final = 10**18
 USD: Final = 10**6  # raw units of the cash token
@@ -35,30 +36,6 @@ ALICE: Final = boa.env.generate_address("alice")
 BOB: Final = boa.env.generate_address("bob")
 CAROL: Final = boa.env.generate_address("carol")
 STRANGER: Final = boa.env.generate_address("stranger")
-
-
-SHIM: Final = """
-# pragma version 0.4.3
-interface Oracle:
-    def price(kind: uint256, id: uint256) -> (uint256, uint256, uint256): view
-    def price_at(underlying: uint256, round_id: uint256, at: uint256) -> uint256: view
-
-ORACLE: immutable(address)
-
-@deploy
-def __init__(oracle: address):
-    ORACLE = oracle
-
-@external
-@view
-def price(kind: uint256, id: uint256) -> (uint256, uint256, uint256):
-    return staticcall Oracle(ORACLE).price(kind, id)
-
-@external
-@view
-def price_at(underlying: uint256, round_id: uint256, next_round_id: uint256, at: uint256) -> uint256:
-    return staticcall Oracle(ORACLE).price_at(underlying, round_id, at)
-"""
 
 
 @dataclass(frozen=True)
@@ -156,8 +133,8 @@ def deploy_ledger(cash: Any = None) -> Ledger:
     cash = cash or boa.load("contracts/testing/TestToken.vy", "USD Coin", "USDC", 6)
     weth = boa.load("contracts/testing/TestToken.vy", "Wrapped Ether", "WETH", 18)
     wbtc = boa.load("contracts/testing/TestToken.vy", "Wrapped Bitcoin", "WBTC", 8)
-    oracle = boa.load("contracts/PriceOracle.vy", GOVERNANCE)
-    registry = boa.load("contracts/InstrumentRegistry.vy", GOVERNANCE, boa.loads(SHIM, oracle.address).address)
+    oracle = boa.load("contracts/PriceOracle.vy", GOVERNANCE, ZERO, 0)
+    registry = boa.load("contracts/InstrumentRegistry.vy", GOVERNANCE, oracle.address)
     accounts = load_accounts(GOVERNANCE, GUARDIAN, cash.address, registry.address, oracle.address)
     gate = boa.load("contracts/testing/GateFixture.vy")
     boa.env.set_code(AUCTION, boa.env.get_code(gate.address))
@@ -169,7 +146,7 @@ def deploy_ledger(cash: Any = None) -> Ledger:
     with boa.env.prank(GOVERNANCE):
         for kind in (0, 1):
             for id_, feed in feeds.items():
-                oracle.set_feed(kind, id_, feed.address, HEARTBEAT_S)
+                oracle.set_feed(kind, id_, feed_config(feed.address, HEARTBEAT_S))
         registry.list_underlying("ETH", True)
         registry.list_underlying("BTC", True)
         registry.set_role(2, KEEPER, True)
