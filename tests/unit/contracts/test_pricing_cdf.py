@@ -69,6 +69,9 @@ def test_symmetric_and_rising(harness: Contract) -> None:
     assert all(a + b == WAD for a, b in zip(found, mirrored, strict=True))
 
 
-@pytest.mark.parametrize("x,expected", [(2**255 - 1, WAD), (-(2**255), 0), (10**30, WAD), (-(10**30), 0)])
+@pytest.mark.parametrize(
+    "x,expected", [(2**255 - 1, WAD), (-(2**255), 0), (10**30, WAD), (-(10**30), 0), (7 * 2**125, WAD)]
+)
 def test_any_argument_has_an_answer(harness: Contract, x: int, expected: int) -> None:
+    """The last one's square is negative in 256 bits."""
     assert harness.call("cdf", [x]) == (expected,)
