@@ -154,7 +154,7 @@ def _check_page(
     self._check_surfaces(header, surfaces)
     self._check_vol(header.atm_vol_bps, epochs._vol_bps(meta))
     price: uint256 = (staticcall IPriceOracle(ORACLE).read(1 << underlying, 0))[0]
-    assert (price >> 128) & 255 == c.PRICE_FRESH, e.PRICE_DEAD
+    assert (price >> 128) & 255 == c.PRICE_FRESH, e.PRICE_NOT_FRESH
     self._check_price(header.reference_price_wad, price & (2**128 - 1))
     assert header.lane_unit_wad != 0 and header.lane_unit_wad < 2**96, e.LANE_UNIT
     self._check_shocks(header, staticcall IRiskParameters(PARAMETERS).word(1, underlying))

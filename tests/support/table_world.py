@@ -23,6 +23,7 @@ HOUR, DAY = 3_600, 86_400
 NOW = 1_800_000_000
 GOVERNANCE, GUARDIAN, ANYBODY, STRANGER = (f"0x{digit * 40}" for digit in "abcd")
 FUND = "0x" + "f" * 40
+ZERO = "0x" + "0" * 40
 KEYS = {Account.from_key(bytes([k]) * 32).address: bytes([k]) * 32 for k in range(1, 21)}
 # by address, as signatures are given
 PUBLISHERS = sorted(KEYS, key=lambda a: int(a, 16))
@@ -31,8 +32,8 @@ HEADER = f"({'uint256,' * 11}bytes32,bytes32)"
 SURFACE = "(uint256,uint256,uint256,int256,int256,int256,int256,int256)"
 EXPIRY = NOW + 30 * DAY
 SURFACES = [(EXPIRY, WAD * 101 // 100, WAD * 99 // 100, WAD // 100, WAD // 10, -WAD // 2, 0, WAD // 10)]
-# scan 24 %, volatility +50 % / -25 % with power 0.3, depth, short minimum 3 %
-WORD = lanes(2_400, 5_000, 2_500, 3_000, 0, 0, 0, 0, 100, 300)
+# scan 24 %, volatility +50 % / -25 % with power 0.3, depth, short minimum 3 %, 1 % a day, band 5 %
+WORD = lanes(2_400, 5_000, 2_500, 3_000, 0, 0, 0, 0, 100, 300, 100, 500)
 STRIKES = (90, 100, 110)
 LIMITS = (60, 600, DAY, 30 * DAY, 200, 5_000, 3_500)
 BOND, PENALTY = 1_000, 601
@@ -118,13 +119,13 @@ class TableWorld:
     def __post_init__(self) -> None:
         self.wait(0)
         self.feed = deploy(self.evm, "contracts/testing/MockAggregator.vy", 8, 100 * 10**8)
-        self.oracle = deploy(self.evm, "contracts/PriceOracle.vy", GOVERNANCE)
+        self.oracle = deploy(self.evm, "contracts/PriceOracle.vy", GOVERNANCE, ZERO, 0)
         self.registry = deploy(self.evm, "contracts/InstrumentRegistry.vy", GOVERNANCE, self.oracle.address)
-        self.parameters = deploy(self.evm, "contracts/RiskParameters.vy", GOVERNANCE, GUARDIAN)
+        self.parameters = deploy(self.evm, "contracts/RiskParameters.vy", GOVERNANCE, GUARDIAN, self.oracle.address)
         self.token = deploy(self.evm, "contracts/testing/TestToken.vy", "Cash", "C", 6)
         self.table = self.new_table(self.token)
-        self.parameters.call("set_bounds", 0, 0, lanes(*[65_535] * 4), 0, 0, caller=GOVERNANCE)
-        self.parameters.call("set_bounds", 1, 0, lanes(*[65_535] * 10), 0, 0, caller=GOVERNANCE)
+        self.parameters.call("set_bounds", 0, 0, lanes(*[65_535] * 5), 0, 0, caller=GOVERNANCE)
+        self.parameters.call("set_bounds", 1, 0, lanes(*[65_535] * 12), 0, 0, caller=GOVERNANCE)
         self.parameters.call("initialise", 0, 0, global_word(), caller=GOVERNANCE)
         for u in range(2):
             self.list_underlying(u, WORD)
@@ -144,8 +145,8 @@ class TableWorld:
         """List the next underlying, priced by the feed."""
         self.registry.call("list_underlying", f"U{u}", True, caller=GOVERNANCE)
         self.parameters.call("initialise", 1, u, word, caller=GOVERNANCE)
-        zero = "0x" + "0" * 40
-        self.oracle.call("set_feed", 0, u, self.feed.address, DAY, zero, 0, 0, 0, caller=GOVERNANCE)
+        config = (self.feed.address, DAY, 2 * DAY, ZERO, 0, ZERO, 0, 0, 0)
+        self.oracle.call("set_feed", 0, u, config, caller=GOVERNANCE)
 
     def list_option(self, strike: int, expiry: int = EXPIRY, is_call: bool = True) -> int:
         """List an option on the first underlying; its slot."""
@@ -195,7 +196,6 @@ class TableWorld:
         self,
         epoch: int = 1,
         surfaces: Sequence[tuple[int, ...]] = tuple(SURFACES),
-        settled: bool = True,
         **changes: Any,
     ) -> Page:
         """The page that the keeper's model builds of the options listed now."""
@@ -203,7 +203,7 @@ class TableWorld:
         options = []
         for slot in range(count):
             expiry, strike, is_call = self.registry.call("option_info", slot)
-            price = self.registry.call("settlement_price", 0, expiry) if settled else 0
+            price = self.registry.call("settlement_price", 0, expiry)
             if expiry:
                 options.append(OptionSpec(slot, expiry, strike / WAD, is_call, price / WAD if price else None))
         slices = [surface_slice(surface) for surface in surfaces]  # type: ignore[arg-type]

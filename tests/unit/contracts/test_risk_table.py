@@ -173,12 +173,13 @@ def test_only_listed_underlyings(world: TableWorld) -> None:
             world.publish(FIRST, underlying=u)
 
 
-def test_dead_price(world: TableWorld) -> None:
-    world.wait(DAY + 1)
+@pytest.mark.parametrize("age", [DAY + 1, 2 * DAY + 1])
+def test_a_late_or_dead_price_is_no_reference(world: TableWorld, age: int) -> None:
+    world.wait(age)
     late = FIRST.but(observed_at=world.now, expires_at=world.now + HOUR)
-    with refused("price dead"):
+    with refused("price not fresh"):
         world.check(late)
-    world.feed.call("set_answer", 100 * 10**8, world.now)
+    world.fresh()
     world.check(late)
 
 

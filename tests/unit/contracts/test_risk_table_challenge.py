@@ -207,6 +207,22 @@ def test_behind_the_expiry_either_answer_passes(world: TableWorld) -> None:
     assert [world.verdict(wrong, slot) for slot in (1, 2)] == [RIGHT] * 2
 
 
+def test_in_the_second_of_the_expiry_either_answer_passes_too() -> None:
+    # a settlement in that very second would have been known
+    ahead, world = TableWorld(), TableWorld()
+    ahead.wait(EXPIRY + 3 * DAY + HOUR - ahead.now)
+    settle(ahead, 130)
+    settled = ahead.true_page(surfaces=())
+    world.open_challenges()
+    world.wait(EXPIRY - world.now)
+    world.fresh()
+    known = world.put(replace(settled, header=settled.header.but(observed_at=EXPIRY, expires_at=EXPIRY + HOUR)))
+    assert world.verdict(known, 0)[0]
+    world.wait(3 * DAY)
+    settle(world, 130)
+    assert [world.verdict(known, slot) for slot in range(3)] == [RIGHT] * 3
+
+
 # ------------------------------------------------------------------ claims that are refused
 
 

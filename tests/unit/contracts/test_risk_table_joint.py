@@ -132,10 +132,10 @@ def test_the_engine_reads_what_the_table_stored(world: TableWorld) -> None:
     )  # fmt: skip
     state = words(perps={1: Perp(-UNIT // 2, 50 * UNIT * WAD)}, options={0: [(2, UNIT)]})
     inputs.call("set_state", 1, state)
-    equity, _, _, _, _, risk, _, worst, flags, scans = engine.call("assess", 1)
+    equity, _, _, _, _, risk, _, worst, flags, doubt, scans = engine.call("assess", 1)
     slack = 625 * 10**12
     assert equity == 10 * WAD - slack
     assert scans == (12 * WAD // 10 + slack, 12 * WAD)
-    assert (worst, flags) == (1, 0)
+    assert (worst, flags, doubt) == (1, 0, 0)
     # the second underlying's scan less the first's outweighs what the scenarios lose
     assert risk == 12 * WAD - 12 * WAD // 10 - slack
