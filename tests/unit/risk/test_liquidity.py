@@ -66,6 +66,10 @@ def test_charge_meets_the_impact_law_at_depth() -> None:
     # Vega of a 30-day at-the-money option, 0.4 sqrt(30/365), times 2 % of 60 vol points.
     assert word.option_charge_bps == math.ceil(0.4 * math.sqrt(30 / 365) * 0.6 * 0.02 * 1e4)
     assert (word.basis_charge_bps, word.short_min_bps, word.depth) == (60, 60, 1_000)
+    # the history's 4 % a day is more than the smile's 60 % a year; a quarter of the scan range each way
+    assert (word.vol_day_bps, word.band_bps, word.widen_bps) == (400, 375, 0)
+    calm = underlying_parameters(0.15, 0.4, 0.25, 0.3, 1.0, Liquidity(1e9, 1e7, 0.01), LiquidityConfig())
+    assert calm.vol_day_bps == math.ceil(1e4 / math.sqrt(365))
 
 
 def test_lanes_hold_for_a_dead_market_and_a_huge_one() -> None:
