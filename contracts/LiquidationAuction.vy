@@ -232,7 +232,7 @@ def bid_legs(
     assert not auction_case._is_cured(case.health), e.HEALTHY
     assert case.state.phase == auction_states.SOLVENT, e.INSOLVENT
     assert case.health.doubt == 0, e.DOUBT
-    extcall IMarginAccounts(auction_case.ACCOUNTS).seize_legs(account, bidder_account, auction_case._priced(legs))
+    extcall IMarginAccounts(auction_case.ACCOUNTS).seize_legs(account, bidder_account, auction_case._priced(legs), 0)
     relieved: IMarginEngine.Assessment = auction_case._assess(account)
     size_wad: uint256 = auction_math._size(relieved.equity_mark, relieved.equity_mm, relieved.mm)
     assert size_wad < case.size_wad, e.NO_RELIEF

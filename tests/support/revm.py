@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import site
+import tempfile
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ import pyrevm
 from eth_abi import decode, encode
 from eth_utils import function_abi_to_4byte_selector
 from eth_utils.abi import collapse_if_tuple
+from vyper import __version__ as compiler_version
 from vyper.compiler import compile_code
 from vyper.compiler.input_bundle import FilesystemInputBundle
 from vyper.compiler.settings import Settings
@@ -24,9 +27,30 @@ CALLER = "0x" + "c0ffee".rjust(40, "0")
 GAS = 500_000_000
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=1)
+def _sources() -> str:
+    """A hash over every contract, so that no code compiled from other sources is ever used."""
+    digest = hashlib.sha256(compiler_version.encode())
+    for path in sorted((ROOT / "contracts").rglob("*.vy*")):
+        digest.update(path.relative_to(ROOT).as_posix().encode() + path.read_bytes())
+    return digest.hexdigest()[:24]
+
+
+@lru_cache(maxsize=64)
 def compiled(path: str) -> tuple[bytes, tuple[dict[str, Any], ...]]:
-    """Creation code and ABI of a contract of this repository, compiled from its source."""
+    """Creation code and ABI of a contract of this repository, compiled from its source or found compiled from it."""
+    file = ROOT / ".pytest_cache" / "compiled" / _sources() / f"{Path(path).stem}.json"
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        code, abi = _compile(path)
+        with tempfile.NamedTemporaryFile("w", dir=file.parent, delete=False) as fresh:
+            json.dump({"code": code.hex(), "abi": abi}, fresh)
+        Path(fresh.name).replace(file)
+    found = json.loads(file.read_text(encoding="utf-8"))
+    return bytes.fromhex(found["code"]), tuple(found["abi"])
+
+
+def _compile(path: str) -> tuple[bytes, tuple[dict[str, Any], ...]]:
     roots = [*map(Path, site.getsitepackages()), ROOT]
     bundle = FilesystemInputBundle(roots)
     source = bundle.load_file(ROOT / path)
