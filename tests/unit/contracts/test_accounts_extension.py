@@ -78,6 +78,18 @@ def test_only_the_main_contract_delegates(ledger: Ledger) -> None:
     assert operations(ledger.accounts) == ["DELEGATECALL", "DELEGATECALL"]
 
 
+def test_everything_takes_the_lock_but_what_says_why_not(ledger: Ledger) -> None:
+    """Ownership is snekmate's: it calls nobody and no call in the ledger depends on it midway."""
+    ownership = {"owner", "pending_owner", "transfer_ownership", "accept_ownership"}
+
+    def open_to_reentry(part: Any) -> set[str]:
+        module = part.compiler_data.annotated_vyper_module._metadata["type"]
+        return {function.name for function in module.exposed_functions if not function.nonreentrant}
+
+    assert open_to_reentry(ledger.accounts) == {"__default__", "batch", "state", "has_right", "EXTENSION"}
+    assert open_to_reentry(ledger.accounts.extension) == ownership
+
+
 def test_both_fit_eip_170(ledger: Ledger) -> None:
     for address in (ledger.accounts.address, ledger.accounts.extension.address):
         assert len(boa.env.get_code(address)) <= 24_576

@@ -161,8 +161,8 @@ def test_many_accounts_settle_in_one_call(ledger: Ledger) -> None:
     ledger.expire(ETH, expiry, 2_150)
     before = ledger.accounts.nonce_of(ledger.carol)
     ledger.accounts.settle_many([ledger.alice, ledger.carol, ledger.bob, ledger.alice], ETH, sender=STRANGER)
-    assert ledger.accounts.cash_of(ledger.alice) == 2_300 * WAD == -ledger.accounts.cash_of(ledger.bob)
     assert [len(logs(ledger, name)) for name in ("OptionSettled", "DeltaSettled")] == [2, 2]
+    assert ledger.accounts.cash_of(ledger.alice) == 2_300 * WAD == -ledger.accounts.cash_of(ledger.bob)
     assert ledger.perp(ledger.alice, ETH) == (LOTS, 0)
     assert ledger.accounts.nonce_of(ledger.carol) == before
 

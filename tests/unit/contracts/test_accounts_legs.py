@@ -95,6 +95,7 @@ def test_legs_move_like_fills_without_fees(ledger: Ledger) -> None:
         (option, -6 * LOTS, 20 * WAD),
         reward_wad=7 * WAD,
     )
+    moved, (reward,) = logs(ledger, "LegSeized"), logs(ledger, "RewardPaid")
     # ether closed: ten lots with a profit of 100 USD a unit; of the option alice pays the premium to get rid of it
     ether = 10 * 100 * 10**12
     assert cash(ledger) == [0, 1_000 * WAD + ether - 120 * WAD - 7 * WAD, 120 * WAD + 7 * WAD, 0]
@@ -105,14 +106,13 @@ def test_legs_move_like_fills_without_fees(ledger: Ledger) -> None:
     assert ledger.delta(ledger.alice, future) == (6, -8 * 2_050 * WAD + 2 * 2_150 * WAD)
     assert ledger.delta(ledger.bob, future) == (2, -2 * 2_150 * WAD)
     assert (ledger.options(ledger.alice, ETH), ledger.options(ledger.bob, ETH)) == ([], [(0, -6 * LOTS)])
-    found = [(log.instrument, log.lots, log.account_lots, log.bidder_lots) for log in logs(ledger, "LegSeized")]
+    found = [(log.instrument, log.lots, log.account_lots, log.bidder_lots) for log in moved]
     assert found == [
         (ETH_PERP, 10, 0, 10),
         (BTC_PERP, -3, -1, -3),
         (future, 2, 6, 2),
         (option, -6 * LOTS, 0, -6 * LOTS),
     ]
-    (reward,) = logs(ledger, "RewardPaid")
     assert (reward.amount_wad, reward.account_wad, reward.to_wad) == (7 * WAD, cash(ledger)[1], cash(ledger)[2])
     assert [ledger.accounts.open_lots(k) for k in (ETH_PERP, BTC_PERP, future, option)] == [10, 4, 8, 6 * LOTS]
 
@@ -166,8 +166,8 @@ def test_a_leg_that_is_refused(ledger: Ledger, leg: tuple[int, int, int], reason
 def test_a_reward_may_be_owed(ledger: Ledger) -> None:
     ledger.deposit(ledger.alice, ledger.cash, 10 * USD)
     ledger.accounts.pay_reward(ledger.alice, ledger.carol, 25 * WAD, sender=AUCTION)
-    assert cash(ledger) == [0, -15 * WAD, 0, 25 * WAD]
     (log,) = logs(ledger, "RewardPaid")
+    assert cash(ledger) == [0, -15 * WAD, 0, 25 * WAD]
     assert (log.account, log.to_account, log.amount_wad) == (ledger.alice, ledger.carol, 25 * WAD)
     assert (log.account_wad, log.to_wad) == (-15 * WAD, 25 * WAD)
     assert [ledger.accounts.nonce_of(k) for k in (ledger.alice, ledger.carol)] == [2, 1]
