@@ -8,47 +8,24 @@ points. :mod:`keeper.deploy.wire` turns them into chain integers.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from eth_utils.address import is_address, is_checksum_address, to_checksum_address
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
+from keeper.deploy.config_base import DAY_S, Address, Bps, Positive, Section, Symbol
+from keeper.deploy.config_market import Bounds, Cash, Collateral, Feed, GlobalWord, Source, Underlying
 from keeper.errors import ConfigError
 
 # Chains that die with a process: the embedded one, anvil's and hardhat's default, ganache's.
 LOCAL_CHAINS = frozenset({1337, 31337})
-DEPLOYER = "deployer"
-ZERO = "0x" + "00" * 20
+MAX_TIMELOCK_S = 30 * DAY_S
 
 
-def _address(value: str) -> str:
-    if value == DEPLOYER:
-        return value
-    if not is_address(value):
-        raise ValueError(f"{value!r} is not an address; write 0x and 40 hexadecimal digits")
-    mixed = value[2:] not in {value[2:].lower(), value[2:].upper()}
-    if mixed and not is_checksum_address(value):
-        raise ValueError(f"{value} has a wrong checksum; copy the address again")
-    if int(value, 16) == 0:
-        raise ValueError("the zero address can hold no role and no code; name a real one")
-    return str(to_checksum_address(value))
-
-
-Address = Annotated[str, AfterValidator(_address)]
-Bps = Annotated[int, Field(ge=0, le=65_535)]
-Positive = Annotated[Decimal, Field(gt=0)]
-Symbol = Annotated[str, Field(min_length=1, max_length=16, pattern=r"^[A-Za-z0-9._-]+$")]
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Network(_Section):
-    """Which chain this is meant for."""
+class Network(Section):
+    """Which chain this is meant for; ``gas_underlying`` is the underlying whose price its gas is paid in."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")]
     chain_id: int = Field(gt=0)
@@ -56,185 +33,66 @@ class Network(_Section):
     confirmations: int = Field(default=1, ge=1, le=64)
     max_fee_gwei: Positive = Decimal(200)
     max_priority_fee_gwei: Positive = Decimal(2)
+    gas_underlying: Symbol | None = None
 
 
-class Roles(_Section):
-    """Who may do what afterwards; the word ``deployer`` stands for the key that deploys."""
+class Roles(Section):
+    """Who may do what afterwards; the word ``deployer`` stands for the key that deploys.
 
-    governance: Address
-    guardian: Address
-    keepers: tuple[Address, ...] = Field(min_length=1)
-    listers: tuple[Address, ...] = ()
-
-
-class MockToken(_Section):
-    """A test token, minted by anybody: local chains only. ``rate`` makes it a share worth that many units."""
-
-    decimals: int = Field(default=18, ge=0, le=18)
-    rate: Positive | None = None
-
-
-class MockFeed(_Section):
-    """A feed with a settable answer: local chains only. Price in USD."""
-
-    price: Positive
-    decimals: int = Field(default=8, ge=0, le=18)
-
-
-class _Token(_Section):
-    symbol: Symbol
-    token: Address | None = None
-    mock: MockToken | None = None
-
-    @model_validator(mode="after")
-    def _one_source(self) -> _Token:
-        if (self.token is None) == (self.mock is None):
-            raise ValueError(f"{self.symbol} needs exactly one of token (an address) and mock")
-        return self
-
-
-class Feed(_Section):
-    """Where a price comes from, and the age in seconds above which it is dead."""
-
-    address: Address | None = None
-    mock: MockFeed | None = None
-    heartbeat_s: int = Field(default=3_600, ge=60, le=172_800)
-
-    @model_validator(mode="after")
-    def _one_source(self) -> Feed:
-        if (self.address is None) == (self.mock is None):
-            raise ValueError("a feed needs exactly one of address and mock")
-        return self
-
-
-class Rate(_Section):
-    """Value of one token in units of what the feed prices: wstETH style or ERC-4626, with believable bounds."""
-
-    source: Address | None = None
-    kind: Literal["steth", "erc4626"]
-    low: Positive
-    high: Positive
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Rate:
-        if self.low > self.high:
-            raise ValueError(f"rate bounds are {self.low}..{self.high}; low must not exceed high")
-        return self
-
-
-class Cash(_Token):
-    """The settlement stablecoin."""
-
-
-class UnderlyingWord(_Section):
-    """Lanes of an underlying's parameter word (docs/margin-rule.md, section 3)."""
-
-    scan_bps: Annotated[int, Field(ge=100, le=9_000)]
-    vol_up_bps: Bps
-    vol_down_bps: Annotated[int, Field(ge=0, lt=10_000)]
-    vol_power_bps: Bps
-    delta_charge_bps: Bps
-    option_charge_bps: Bps
-    basis_charge_bps: Bps
-    drift_charge_bps: Bps
-    depth: Annotated[int, Field(ge=1, le=65_535)]
-    short_min_bps: Bps
-
-
-class CollateralWord(_Section):
-    """Lanes of a collateral asset's parameter word."""
-
-    haircut_im_bps: Annotated[int, Field(ge=0, le=10_000)]
-    haircut_mm_bps: Annotated[int, Field(ge=0, le=10_000)]
-    size_haircut_bps: Bps
-    size_unit: Annotated[int, Field(ge=1, le=65_535)]
-    use_haircut_bps: Bps
-
-    @model_validator(mode="after")
-    def _initial_covers(self) -> CollateralWord:
-        if self.haircut_im_bps < self.haircut_mm_bps:
-            raise ValueError(f"haircut_im_bps {self.haircut_im_bps} is below haircut_mm_bps {self.haircut_mm_bps}")
-        return self
-
-
-class GlobalWord(_Section):
-    """Lanes of the global parameter word."""
-
-    im_scale_bps: Annotated[int, Field(ge=1, le=20_000)]
-    mm_scale_bps: Annotated[int, Field(ge=1, le=20_000)]
-    im_charge_scale_bps: Annotated[int, Field(ge=10_000, le=65_535)]
-    offset_floor_bps: Annotated[int, Field(ge=0, le=10_000)]
-
-    @model_validator(mode="after")
-    def _initial_covers(self) -> GlobalWord:
-        if self.im_scale_bps < self.mm_scale_bps:
-            raise ValueError(f"im_scale_bps {self.im_scale_bps} is below mm_scale_bps {self.mm_scale_bps}")
-        return self
-
-
-class Options(_Section):
-    """Options to list: every expiry with every strike, calls and puts.
-
-    ``expiry_days`` counts days from the first run of the deployment, at 08:00 UTC; ``expiries`` are unix seconds.
-    ``strikes_percent`` is of the spot price of the first run, rounded to ``strike_step`` USD.
+    ``governance`` owns every contract, unless a ``[timelock]`` does. Keepers push parameters, funding and basis;
+    publishers (default: the keepers) sign risk tables, ``quorum`` of them each; the steward moves collateral caps.
     """
 
-    expiry_days: tuple[Annotated[int, Field(ge=1, le=730)], ...] = ()
-    expiries: tuple[int, ...] = ()
-    strikes_percent: tuple[Positive, ...] = ()
-    strikes: tuple[Positive, ...] = ()
-    strike_step: Positive | None = None
-    kinds: tuple[Literal["call", "put"], ...] = ("call", "put")
+    governance: Address | None = None
+    guardian: Address
+    keepers: tuple[Address, ...] = Field(min_length=1)
+    publishers: tuple[Address, ...] = ()
+    quorum: int = Field(default=1, ge=1, le=8)
+    listers: tuple[Address, ...] = ()
+    steward: Address | None = None
 
-    @field_validator("expiries")
-    @classmethod
-    def _on_the_hour(cls, values: tuple[int, ...]) -> tuple[int, ...]:
-        for value in values:
-            if value % 3_600:
-                raise ValueError(f"expiry {value} is not on the hour; round it to a multiple of 3600")
-        return values
+    @property
+    def signers(self) -> tuple[str, ...]:
+        """Publishers, each once."""
+        return tuple(dict.fromkeys(self.publishers or self.keepers))
 
-
-class Underlying(_Section):
-    """A risk factor, with or without a perpetual."""
-
-    symbol: Symbol
-    has_perp: bool = True
-    feed: Feed
-    parameters: UnderlyingWord
-    options: Options = Options()
+    @model_validator(mode="after")
+    def _enough_publishers(self) -> Roles:
+        if self.quorum > len(self.signers):
+            raise ValueError(f"quorum {self.quorum} is above the number of publishers, {len(self.signers)}")
+        return self
 
 
-class Collateral(_Token):
-    """An asset that counts towards equity. Without ``feed`` it is priced by the feed of ``linked``."""
+class TimelockTerms(Section):
+    """The owner of everything: what a proposer schedules can be executed ``delay_s`` later, by anyone unless named."""
 
-    cap: Positive
-    linked: Symbol | None = None
-    feed: Feed | None = None
-    rate: Rate | None = None
-    parameters: CollateralWord
+    delay_s: int = Field(ge=0, le=MAX_TIMELOCK_S)
+    proposers: tuple[Address, ...] = Field(min_length=1, max_length=255)
+    executors: tuple[Address | Literal["anyone"], ...] = Field(default=("anyone",), min_length=1, max_length=255)
 
 
-class Bounds(_Section):
-    """Hard bounds and largest steps of one kind of word, by lane name; a lane left out is fixed at zero."""
+class Sequencer(Section):
+    """Uptime feed of a roll-up's sequencer; prices stay late for ``grace_s`` after it came back."""
 
-    low: dict[str, Bps]
-    high: dict[str, Bps]
-    step_up: dict[str, Bps]
-    step_down: dict[str, Bps]
+    address: Address
+    grace_s: int = Field(default=3_600, ge=0, le=DAY_S)
 
 
-class Guards(_Section):
-    """Limits in time of parameter pushes."""
+class Guards(Section):
+    """Limits in time of parameter changes, and the least scan range over the volatility of a day."""
 
     max_age_s: int = 3_600
     min_interval_s: int = 3_600
     ttl_s: int = 172_800
     lapse_step_bps: int = 500
     lapse_interval_s: int = 21_600
+    ramp_s: int = 21_600
+    loosen_delay_s: int = 43_200
+    listing_ramp_s: int = 259_200
+    min_scan_multiple_bps: int = 30_000
 
 
-class Parameters(_Section):
+class Parameters(Section):
     """First global word, bounds of each kind, and limits in time."""
 
     initial: GlobalWord
@@ -244,7 +102,7 @@ class Parameters(_Section):
     guards: Guards | None = None
 
 
-class TableLimits(_Section):
+class TableLimits(Section):
     """Limits of risk table epochs; see RiskTable.set_limits."""
 
     min_interval_s: int = 60
@@ -256,7 +114,16 @@ class TableLimits(_Section):
     vol_down_bps: Bps = 3_500
 
 
-class Auction(_Section):
+class Bonds(Section):
+    """What publishers lose for a wrong row, in whole cash tokens; see RiskTable.set_terms."""
+
+    min_bond: Decimal = Field(default=Decimal(0), ge=0)
+    slash: Decimal = Field(default=Decimal(0), ge=0)
+    tolerance_lanes: int = Field(default=2, ge=1, le=16)
+    withdrawal_delay_s: int = Field(default=7 * DAY_S, ge=DAY_S, le=30 * DAY_S)
+
+
+class Auction(Section):
     """Terms of liquidation auctions; see LiquidationAuction.set_settings. ``min_slice_usd`` of maintenance margin."""
 
     start_bps: Bps
@@ -268,9 +135,11 @@ class Auction(_Section):
     target_buffer_bps: Bps
     end_buffer_bps: Bps
     min_slice_usd: Decimal
+    tick_s: int
+    reward_gas: int
 
 
-class Rates(_Section):
+class Rates(Section):
     """Interest curve of borrowed cash: bps a year; kink and reserve in bps."""
 
     base_bps: Bps
@@ -280,29 +149,41 @@ class Rates(_Section):
     reserve_bps: Bps
 
 
-class Venue(_Section):
+class Carry(Section):
+    """What keepers may do to funding (bps a day) and to the basis of futures (bps a year, and how often)."""
+
+    max_funding_bps_per_day: int = Field(default=300, ge=0, le=1_000)
+    max_basis_step_bps: int = Field(default=200, ge=1, le=1_000)
+    min_basis_interval_s: int = Field(default=600, ge=60, le=DAY_S)
+
+
+class Venue(Section):
     """The reference venue; fee of each side in bps of the traded value."""
 
     fee_bps: int = Field(default=0, ge=0, le=100)
 
 
-class Fund(_Section):
+class Fund(Section):
     """First deposit into the insurance fund, in whole cash tokens, from the deployer's balance."""
 
     seed: Decimal = Field(default=Decimal(0), ge=0)
 
 
-class DeployConfig(_Section):
+class DeployConfig(Section):
     """A whole deployment."""
 
     network: Network
     roles: Roles
+    timelock: TimelockTerms | None = None
+    sequencer: Sequencer | None = None
     cash: Cash
     underlyings: tuple[Underlying, ...] = Field(min_length=1, max_length=16)
     collateral: tuple[Collateral, ...] = Field(default=(), max_length=16)
     parameters: Parameters
-    max_funding_bps_per_day: int | None = Field(default=None, ge=0, le=1_000)
+    carry: Carry | None = None
+    withdrawal_limit_bps: int | None = Field(default=None, ge=100, le=10_000)
     table: TableLimits | None = None
+    bonds: Bonds = Bonds()
     auction: Auction | None = None
     rates: Rates | None = None
     venue: Venue = Venue()
@@ -314,14 +195,25 @@ class DeployConfig(_Section):
         for what, names in (
             ("underlyings", [item.symbol for item in self.underlyings]),
             ("cash and collateral", [self.cash.symbol, *(item.symbol for item in self.collateral)]),
+            ("feeds", [symbol for symbol, _ in self.feeds()]),
         ):
             twice = sorted({name for name in names if names.count(name) > 1})
             if twice:
                 raise ValueError(f"{what} name {', '.join(twice)} twice; every symbol once")
+        self._check_owner()
         for asset in self.collateral:
             self._check_asset(asset)
+        gas = self.network.gas_underlying
+        if gas is not None and gas not in {item.symbol for item in self.underlyings}:
+            raise ValueError(f"network.gas_underlying is {gas}, which is not an underlying")
         self._check_mocks()
         return self
+
+    def _check_owner(self) -> None:
+        if self.timelock is None and self.roles.governance is None:
+            raise ValueError("nobody would own the contracts; name roles.governance or give a [timelock]")
+        if self.timelock is not None and self.roles.governance is not None:
+            raise ValueError("the [timelock] owns the contracts; leave roles.governance out and name proposers there")
 
     def _check_asset(self, asset: Collateral) -> None:
         if asset.linked is not None and asset.linked not in {item.symbol for item in self.underlyings}:
@@ -340,12 +232,24 @@ class DeployConfig(_Section):
         if self.network.chain_id not in LOCAL_CHAINS:
             raise ValueError(f"{used[0]} is a mock and chain {self.network.chain_id} is not local; give a real address")
 
+    def feeds(self) -> Iterator[tuple[str, Feed]]:
+        """Every feed that something has of its own, by symbol."""
+        yield from ((item.symbol, item.feed) for item in self.underlyings)
+        yield from ((item.symbol, item.feed) for item in self.collateral if item.feed is not None)
+        if self.cash.feed is not None:
+            yield self.cash.symbol, self.cash.feed
+
+    def aggregators(self) -> Iterator[tuple[str, Source]]:
+        """Every aggregator by its name in the manifest: ``feed:SYMBOL`` and ``secondary:SYMBOL``."""
+        for symbol, feed in self.feeds():
+            yield f"feed:{symbol}", feed
+            if feed.secondary is not None:
+                yield f"secondary:{symbol}", feed.secondary
+
     def mocks(self) -> list[str]:
         """Names of the tokens and feeds that would be test contracts."""
         tokens = [f"token {item.symbol}" for item in (self.cash, *self.collateral) if item.mock is not None]
-        feeds = [f"feed of {item.symbol}" for item in self.underlyings if item.feed.mock is not None]
-        more = [f"feed of {item.symbol}" for item in self.collateral if item.feed and item.feed.mock is not None]
-        return tokens + feeds + more
+        return tokens + [described(name) for name, source in self.aggregators() if source.mock is not None]
 
     def on_chain(self, chain_id: int) -> DeployConfig:
         """The same deployment on another local chain (anvil or the embedded one).
@@ -359,6 +263,18 @@ class DeployConfig(_Section):
             if found not in LOCAL_CHAINS:
                 raise ConfigError(f"chain {found} is not a local chain; write a configuration file of its own for it")
         return self.model_copy(update={"network": self.network.model_copy(update={"chain_id": chain_id})})
+
+
+def described(name: str) -> str:
+    """An aggregator's name in the manifest, for a person.
+
+    Examples
+    --------
+    >>> described("secondary:ETH")
+    'secondary feed of ETH'
+    """
+    kind, symbol = name.split(":", 1)
+    return f"{'secondary ' if kind == 'secondary' else ''}feed of {symbol}"
 
 
 def parse_config(data: Mapping[str, Any], source: str) -> DeployConfig:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from keeper import __version__
 from keeper.artifacts import load
 from keeper.chain.contracts import Deployed
-from keeper.deploy.steps import AtLeast, Check, Ref
+from keeper.deploy.steps import AtLeast, Check, Hashed, Ref
 from keeper.errors import ConfigError, Permanent
 
 FORMAT = 1
@@ -62,7 +62,7 @@ class ContractRecord(_Record):
 
 
 class CheckRecord(_Record):
-    """A check as JSON: references are ``{"ref": name}``, lower bounds ``{"at_least": n}``."""
+    """A check as JSON: references are ``{"ref": name}``, lower bounds ``{"at_least": n}``; see :func:`encode_value`."""
 
     contract: str
     function: str
@@ -87,7 +87,10 @@ class StepRecord(_Record):
 
 
 class Manifest(_Record):
-    """Everything a keeper, a person or a resumed deployment needs to know. Prices in USD, times in unix seconds."""
+    """Everything a keeper, a person or a resumed deployment needs to know. Prices in USD, times in unix seconds.
+
+    ``governance`` is the owner in the end: an address, or ``Timelock``, the contract of that name.
+    """
 
     format: int = FORMAT
     network: str
@@ -112,13 +115,18 @@ class Manifest(_Record):
         return {**self.external, **{name: item.address for name, item in self.contracts.items()}}
 
     @property
+    def owner(self) -> str:
+        """Address that owns the contracts once the hand-over is complete."""
+        return self.addresses.get(self.governance, self.governance)
+
+    @property
     def tokens(self) -> dict[str, str]:
         """Address of each token by symbol."""
         return {name[6:]: address for name, address in self.addresses.items() if name.startswith("token:")}
 
     @property
     def price_feeds(self) -> dict[tuple[int, int], str]:
-        """Feed of (kind, id): kind 0 underlying, 1 collateral asset."""
+        """Feed of (kind, id): kind 0 underlying, 1 collateral asset, 2 cash (id 0)."""
         addresses = self.addresses
         return {
             (int(key.split(":")[0]), int(key.split(":")[1])): addresses[name]
@@ -247,6 +255,10 @@ def encode_value(value: Any) -> Any:
         return {"ref": value.name}
     if isinstance(value, AtLeast):
         return {"at_least": value.value}
+    if isinstance(value, Hashed):
+        return {"hashed": {"types": list(value.types), "values": encode_value(value.values)}}
+    if isinstance(value, bytes):
+        return {"hex": value.hex()}
     if isinstance(value, tuple | list):
         return [encode_value(item) for item in value]
     return value
@@ -255,10 +267,19 @@ def encode_value(value: Any) -> Any:
 def decode_value(value: Any) -> Any:
     """Inverse of :func:`encode_value`."""
     if isinstance(value, Mapping):
-        return Ref(value["ref"]) if "ref" in value else AtLeast(value["at_least"])
+        ((kind, inner),) = value.items()
+        return _DECODERS[kind](inner)
     if isinstance(value, list):
         return tuple(decode_value(item) for item in value)
     return value
+
+
+_DECODERS: Mapping[str, Callable[[Any], Any]] = {
+    "ref": Ref,
+    "at_least": AtLeast,
+    "hex": bytes.fromhex,
+    "hashed": lambda inner: Hashed(tuple(inner["types"]), decode_value(inner["values"])),
+}
 
 
 def encode_checks(checks: Sequence[Check]) -> list[CheckRecord]:

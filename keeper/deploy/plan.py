@@ -15,10 +15,11 @@ from rich.table import Table
 from keeper.artifacts import load
 from keeper.chain.multicall import MULTICALL3
 from keeper.chain.rpc import Rpc
-from keeper.deploy.config import LOCAL_CHAINS, DeployConfig
+from keeper.deploy.config import LOCAL_CHAINS, DeployConfig, described
 from keeper.deploy.manifest import Manifest, encode_value
 from keeper.deploy.steps import Deploy, Step, references
-from keeper.deploy.wire import OWNED, Anchors, Wiring
+from keeper.deploy.wire import OWNED, Wiring
+from keeper.deploy.wire_listing import Anchors
 from keeper.errors import ConfigError, KeeperError
 
 WEI_PER_ETHER = 10**18
@@ -26,11 +27,12 @@ DECIMALS = bytes.fromhex("313ce567")
 LATEST_ROUND = bytes.fromhex("feaf968c")
 # Gas of the wiring calls as measured on the embedded chain (tests compare), rounded up.
 CALL_GAS = {
-    "list_underlying": 120_000, "list_option": 105_000, "list_collateral": 125_000, "set_feed": 130_000,
-    "record": 70_000, "set_bounds": 125_000, "initialise": 85_000, "deposit": 105_000, "mint": 70_000,
+    "list_underlying": 165_000, "list_option": 150_000, "list_future": 90_000, "list_collateral": 150_000,
+    "set_feed": 100_000, "set_cash_feed": 75_000, "share_feed": 75_000, "record": 70_000, "set_bounds": 125_000,
+    "initialise": 90_000, "set_publisher": 95_000, "set_terms": 130_000, "deposit": 105_000, "mint": 70_000,
 }  # fmt: skip
 DEFAULT_CALL_GAS = 55_000
-CREATE_GAS, CODE_BYTE_GAS, CONSTRUCTOR_GAS = 53_000, 200, 250_000
+CREATE_GAS, CODE_BYTE_GAS, CONSTRUCTOR_GAS = 53_000, 200, 320_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +41,10 @@ class Plan:
 
     Attributes
     ----------
-    config, deployer, governance, anchors
-        What it was made from; checksummed addresses.
+    config, deployer, anchors
+        What it was made from.
+    governance
+        Who owns the contracts in the end: an address, or ``Timelock``.
     steps
         In the order of sending.
     external
@@ -122,15 +126,14 @@ def make_plan(config: DeployConfig, rpc: Rpc, deployer: str, manifest: Manifest 
         anchors = read_anchors(config, rpc)
         multicall = config.multicall == "deploy" or (config.multicall == "auto" and not rpc.code(MULTICALL3))
     wiring = Wiring(config, deployer, anchors, multicall)
-    governance = config.roles.governance
     plan = Plan(
         config=config,
         deployer=deployer,
-        governance=deployer if governance == "deployer" else governance,
+        governance=wiring.owner,
         anchors=anchors,
         steps=wiring.steps(),
         external=wiring.external(),
-        feeds={f"{kind}:{number}": ref.name for (kind, number), ref in wiring.feeds().items()},
+        feeds={f"{kind}:{number}": ref.name for (kind, number), ref in wiring.listing.feeds().items()},
         multicall=multicall,
     )
     check_order(plan)
@@ -172,15 +175,16 @@ def check_order(plan: Plan) -> None:
 def read_anchors(config: DeployConfig, rpc: Rpc) -> Anchors:
     """Time of the head, spot prices and decimals, read from the addresses of the configuration."""
     head = rpc.block()
-    spots: dict[str, Decimal] = {}
-    for item in config.underlyings:
-        feed = item.feed
-        spots[item.symbol] = feed.mock.price if feed.mock else _spot(rpc, str(feed.address), item.symbol, head.number)
+    answers = {
+        name: source.mock.price if source.mock else _spot(rpc, str(source.address), described(name), head.number)
+        for name, source in config.aggregators()
+    }
+    spots = {item.symbol: answers[f"feed:{item.symbol}"] for item in config.underlyings}
     for asset in config.collateral:
-        if asset.feed is not None and asset.feed.address is not None:
-            _spot(rpc, asset.feed.address, asset.symbol, head.number)
         if asset.rate is not None and asset.rate.source is not None:
             _need_code(rpc, asset.rate.source, f"rate source of {asset.symbol}")
+    if config.sequencer is not None:
+        _need_code(rpc, config.sequencer.address, "sequencer feed")
     decimals = {
         item.symbol: _decimals(rpc, item.token, f"token {item.symbol}", head.number)
         for item in (config.cash, *config.collateral)
@@ -205,8 +209,7 @@ def _decimals(rpc: Rpc, address: str, what: str, block: int) -> int:
     return int(found)
 
 
-def _spot(rpc: Rpc, address: str, symbol: str, block: int) -> Decimal:
-    what = f"feed of {symbol}"
+def _spot(rpc: Rpc, address: str, what: str, block: int) -> Decimal:
     decimals = _decimals(rpc, address, what, block)
     try:
         data = rpc.call(address, LATEST_ROUND, block, what=f"latestRoundData of {what}")

@@ -10,6 +10,7 @@ from typing import Any
 
 from eth_abi.abi import decode, encode
 from eth_abi.exceptions import DecodingError, EncodingError
+from eth_utils.crypto import keccak
 
 from keeper.artifacts import Artifact, load
 from keeper.chain.contracts import signature, types_of
@@ -28,6 +29,14 @@ class AtLeast:
     """An expected value that may have grown since."""
 
     value: int
+
+
+@dataclass(frozen=True, slots=True)
+class Hashed:
+    """Keccak-256 of ABI-encoded values, known once the addresses in them are."""
+
+    types: tuple[str, ...]
+    values: tuple[Any, ...]
 
 
 class Kind(StrEnum):
@@ -82,7 +91,7 @@ Step = Deploy | Call
 
 
 def resolve(value: Any, addresses: Mapping[str, str]) -> Any:
-    """Replace each :class:`Ref` inside a value by its address.
+    """Replace each :class:`Ref` inside a value by its address, and each :class:`Hashed` by its hash.
 
     Raises
     ------
@@ -93,6 +102,8 @@ def resolve(value: Any, addresses: Mapping[str, str]) -> Any:
         if value.name not in addresses:
             raise Permanent(f"{value.name} is needed before it is deployed; put its step earlier in the plan")
         return addresses[value.name]
+    if isinstance(value, Hashed):
+        return keccak(encode(value.types, resolve(value.values, addresses)))
     if isinstance(value, tuple | list):
         return tuple(resolve(item, addresses) for item in value)
     return value
@@ -102,6 +113,8 @@ def references(value: Any) -> set[str]:
     """Names that a value refers to."""
     if isinstance(value, Ref):
         return {value.name}
+    if isinstance(value, Hashed):
+        return references(value.values)
     if isinstance(value, tuple | list):
         return set().union(*(references(item) for item in value)) if value else set()
     return set()

@@ -4,64 +4,28 @@
 from __future__ import annotations
 
 import itertools
-import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from decimal import Decimal
+from collections.abc import Iterator
 from typing import Any
 
-from pydantic import BaseModel
-
 from keeper.artifacts import load
-from keeper.deploy.config import (
-    DEPLOYER,
-    Bounds,
-    Collateral,
-    CollateralWord,
-    DeployConfig,
-    Feed,
-    GlobalWord,
-    Options,
-    Underlying,
-    UnderlyingWord,
-)
+from keeper.deploy.config import DeployConfig
+from keeper.deploy.config_base import DEPLOYER, ZERO
+from keeper.deploy.handover import accept_batch, batch_id
 from keeper.deploy.steps import AtLeast, Call, Check, Deploy, Kind, Ref, Step
-from keeper.errors import ConfigError
-from risk.units import pack_lanes
+from keeper.deploy.wire_listing import WAD, Anchors, Listing, scaled
 
-WAD = 10**18
-E9 = 10**9
-DAY_S = 86_400
-EXPIRY_HOUR_S = 8 * 3_600
-ZERO_ADDRESS = "0x" + "00" * 20
 # In order of creation; constructor arguments are found by their names.
 CONTRACTS = (
-    "PriceOracle", "InstrumentRegistry", "RiskParameters", "RiskTable", "MarginAccounts", "MarginEngine",
-    "InsuranceFund", "LiquidationAuction", "SignedTradeVenue",
+    "PriceOracle", "InstrumentRegistry", "RiskParameters", "RiskTable", "RowVerifier", "MarginAccountsExtension",
+    "MarginAccounts", "MarginEngine", "MarginLens", "InsuranceFund", "LiquidationAuction", "SignedTradeVenue",
 )  # fmt: skip
-OWNED = tuple(name for name in CONTRACTS if name != "MarginEngine")
-RATE_KINDS = {"steth": 1, "erc4626": 2}
+OWNED = (
+    "PriceOracle", "InstrumentRegistry", "RiskParameters", "RiskTable", "MarginAccounts", "InsuranceFund",
+    "LiquidationAuction", "SignedTradeVenue",
+)  # fmt: skip
+TIMELOCK = "Timelock"
 LISTER, REGISTRY_KEEPER = 1, 2
-WORDS: tuple[type[BaseModel], ...] = (GlobalWord, UnderlyingWord, CollateralWord)
-
-
-@dataclass(frozen=True, slots=True)
-class Anchors:
-    """What a plan depends on besides the configuration, fixed at the first run so that a resumed one agrees with it.
-
-    Attributes
-    ----------
-    time
-        Unix seconds of the chain's head.
-    spots
-        USD price of each underlying.
-    decimals
-        Decimals of each token that already exists, by symbol.
-    """
-
-    time: int
-    spots: Mapping[str, Decimal]
-    decimals: Mapping[str, int]
+NO_UNDERLYING = 255
 
 
 class Wiring:
@@ -84,43 +48,31 @@ class Wiring:
         self.deployer = deployer
         self.anchors = anchors
         self.multicall = multicall
+        self.listing = Listing(config, anchors)
 
     def steps(self) -> tuple[Step, ...]:
         """All steps in the order in which they must be sent."""
         return tuple(
             itertools.chain(
-                self._mocks(), self._contracts(), self._links(), self._underlyings(), self._collateral(),
-                self._parameters(), self._roles(), self._settings(), self._fund(), self._handover(),
+                self._mocks(), self._contracts(), self._links(), self.listing.steps(), self._roles(),
+                self._settings(), self._table(), self._fund(), self._handover(),
             )
         )  # fmt: skip
+
+    @property
+    def owner(self) -> str:
+        """Who owns the contracts in the end: an address, or the timelock's name in the manifest."""
+        return TIMELOCK if self.config.timelock is not None else self._who(str(self.config.roles.governance))
 
     def external(self) -> dict[str, str]:
         """Addresses of tokens and feeds that exist already, by their names in the manifest."""
         assets = (self.config.cash, *self.config.collateral)
         found = {f"token:{item.symbol}": item.token for item in assets if item.token is not None}
-        own = {symbol: feed.address for symbol, feed in self._own_feeds() if feed.address is not None}
-        return found | {f"feed:{symbol}": address for symbol, address in own.items()}
-
-    def _own_feeds(self) -> list[tuple[str, Feed]]:
-        found = [(item.symbol, item.feed) for item in self.config.underlyings]
-        return found + [(item.symbol, item.feed) for item in self.config.collateral if item.feed is not None]
-
-    def feeds(self) -> dict[tuple[int, int], Ref]:
-        """Feed of (0, underlying) and (1, collateral asset); a linked asset without its own shares the underlying's."""
-        found = {(0, i): Ref(f"feed:{item.symbol}") for i, item in enumerate(self.config.underlyings)}
-        for asset, item in enumerate(self.config.collateral):
-            found[1, asset] = Ref(f"feed:{item.symbol if item.feed is not None else item.linked}")
-        return found
+        found |= {name: feed.address for name, feed in self.config.aggregators() if feed.address is not None}
+        return found if self.config.sequencer is None else {**found, "sequencer": self.config.sequencer.address}
 
     def _who(self, name: str) -> str:
         return self.deployer if name == DEPLOYER else name
-
-    def decimals_of(self, symbol: str) -> int:
-        """Decimals of a token, mock or found on chain."""
-        for item in (self.config.cash, *self.config.collateral):
-            if item.symbol == symbol and item.mock is not None:
-                return 18 if item.mock.rate is not None else item.mock.decimals
-        return self.anchors.decimals[symbol]
 
     # ------------------------------------------------------------------ contracts
 
@@ -130,150 +82,79 @@ class Wiring:
                 continue
             name = f"token:{item.symbol}"
             if item.mock.rate is not None:
-                yield Deploy(name, "TestWrappedStaked", (item.symbol, item.symbol, _scaled(item.mock.rate, WAD)))
+                yield Deploy(name, "TestWrappedStaked", (item.symbol, item.symbol, scaled(item.mock.rate, WAD)))
             else:
                 yield Deploy(name, "TestToken", (item.symbol, item.symbol, item.mock.decimals))
-        for symbol, feed in self._own_feeds():
-            if feed.mock is not None:
-                answer = _scaled(feed.mock.price, 10**feed.mock.decimals)
-                yield Deploy(f"feed:{symbol}", "MockAggregator", (feed.mock.decimals, answer))
+        for name, source in self.config.aggregators():
+            if source.mock is not None:
+                answer = scaled(source.mock.price, 10**source.mock.decimals)
+                yield Deploy(name, "MockAggregator", (source.mock.decimals, answer))
 
-    def _contracts(self) -> Iterator[Step]:
-        me, guardian = self.deployer, self._who(self.config.roles.guardian)
-        known: dict[str, Any] = {
-            "governance": me,
-            "guardian": guardian,
-            "cash_token": Ref(f"token:{self.config.cash.symbol}"),
+    def _arguments(self) -> dict[str, Any]:
+        """Constructor arguments by name."""
+        cash, sequencer = Ref(f"token:{self.config.cash.symbol}"), self.config.sequencer
+        gas, symbols = self.config.network.gas_underlying, self.listing.symbols
+        return {
+            "governance": self.deployer,
+            "guardian": self._who(self.config.roles.guardian),
+            "sequencer": ZERO if sequencer is None else Ref("sequencer"),
+            "grace_s": 0 if sequencer is None else sequencer.grace_s,
+            "cash_token": cash,
+            "bond_token": cash,
             "oracle": Ref("PriceOracle"),
             "registry": Ref("InstrumentRegistry"),
             "parameters": Ref("RiskParameters"),
             "table": Ref("RiskTable"),
+            "extension": Ref("MarginAccountsExtension"),
             "accounts": Ref("MarginAccounts"),
             "engine": Ref("MarginEngine"),
             "fund": Ref("InsuranceFund"),
+            "gas_underlying": NO_UNDERLYING if gas is None else symbols.index(gas),
         }
+
+    def _contracts(self) -> Iterator[Step]:
+        known = self._arguments()
         if self.multicall:
             yield Deploy("Multicall", "Multicall", ())
         for name in CONTRACTS:
             inputs = [item["name"] for item in load(name).constructor_types()]
             yield Deploy(name, name, tuple(known[item] for item in inputs))
+        terms = self.config.timelock
+        if terms is not None:
+            executors = tuple(ZERO if who == "anyone" else self._who(who) for who in terms.executors)
+            yield Deploy(TIMELOCK, TIMELOCK, (terms.delay_s, tuple(map(self._who, terms.proposers)), executors))
 
     def _links(self) -> Iterator[Step]:
-        for function, view, target in (
-            ("set_engine", "engine", "MarginEngine"),
-            ("set_table", "table", "RiskTable"),
-            ("set_auction", "auction", "LiquidationAuction"),
+        for contract, function, view, target in (
+            ("MarginAccounts", "set_engine", "engine", "MarginEngine"),
+            ("MarginAccounts", "set_table", "table", "RiskTable"),
+            ("MarginAccounts", "set_auction", "auction", "LiquidationAuction"),
+            ("InsuranceFund", "set_auction", "auction", "LiquidationAuction"),
+            ("InstrumentRegistry", "set_accounts", "accounts", "MarginAccounts"),
         ):
-            done = Check("MarginAccounts", view, (), (Ref(target),))
-            yield Call("MarginAccounts", function, (Ref(target),), (done,), target)
+            done = Check(contract, view, (), (Ref(target),))
+            yield Call(contract, function, (Ref(target),), (done,), target)
         venue = Ref("SignedTradeVenue")
         done = Check("MarginAccounts", "is_venue", (venue,), (True,))
         yield Call("MarginAccounts", "set_venue", (venue, True), (done,), "SignedTradeVenue")
-        auction = Ref("LiquidationAuction")
-        done = Check("InsuranceFund", "auction", (), (auction,))
-        yield Call("InsuranceFund", "set_auction", (auction,), (done,), "LiquidationAuction")
 
-    # ------------------------------------------------------------------ listing
-
-    def _underlyings(self) -> Iterator[Step]:
-        feeds = self.feeds()
-        for i, item in enumerate(self.config.underlyings):
-            listed = Check("InstrumentRegistry", "underlying_info", (i,), (item.symbol, item.has_perp))
-            yield Call("InstrumentRegistry", "list_underlying", (item.symbol, item.has_perp), (listed,), item.symbol)
-            wired = Check("PriceOracle", "feed_of", (0, i), (feeds[0, i], item.feed.heartbeat_s))
-            yield Call("PriceOracle", "set_feed", (0, i, feeds[0, i], item.feed.heartbeat_s), (wired,), item.symbol)
-            yield self._record(0, i, item.symbol)
-            yield from self._options(i, item)
-
-    @staticmethod
-    def _record(kind: int, number: int, symbol: str) -> Step:
-        # Without a recorded price a feed that dies on its first day would value everything at nothing.
-        return Call("PriceOracle", "record", (kind, number), (), symbol)
-
-    def _options(self, number: int, item: Underlying) -> Iterator[Step]:
-        options = item.options
-        series = itertools.product(self.expiries(options), self.strikes(item), options.kinds)
-        for slot, (expiry, strike, kind) in enumerate(series):
-            args = (number, expiry, strike, kind == "call")
-            done = Check("InstrumentRegistry", "option_info", (number << 8 | slot,), args[1:])
-            subject = f"{item.symbol} {expiry} {_plain(Decimal(strike) / WAD)} {kind}"
-            yield Call("InstrumentRegistry", "list_option", args, (done,), subject)
-
-    def expiries(self, options: Options) -> list[int]:
-        """Expiries in unix seconds, ascending; those given in days fall on 08:00 UTC."""
-        start = self.anchors.time // DAY_S * DAY_S + EXPIRY_HOUR_S
-        return sorted({*options.expiries, *(start + days * DAY_S for days in options.expiry_days)})
-
-    def strikes(self, item: Underlying) -> list[int]:
-        """Strikes in USD wad, ascending."""
-        options, spot = item.options, self.anchors.spots[item.symbol]
-        step = options.strike_step or Decimal(10) ** (math.floor(spot.log10()) - 2)
-        near = {(spot * percent / 100 / step).to_integral_value() * step for percent in options.strikes_percent}
-        strikes = sorted(_scaled(strike, WAD) for strike in {*near, *options.strikes})
-        if strikes and strikes[0] <= 0:
-            raise ConfigError(f"strike_step {step} of {item.symbol} rounds a strike to zero; make the step smaller")
-        return strikes
-
-    def _collateral(self) -> Iterator[Step]:
-        symbols = [item.symbol for item in self.config.underlyings]
-        feeds = self.feeds()
-        for asset, item in enumerate(self.config.collateral):
-            linked = 0 if item.linked is None else symbols.index(item.linked) + 1
-            decimals = self.decimals_of(item.symbol)
-            args = (Ref(f"token:{item.symbol}"), linked, _scaled(item.cap, 10**decimals))
-            listed = Check("MarginAccounts", "collateral_info", (asset,), (args[0], decimals, linked))
-            yield Call("MarginAccounts", "list_collateral", args, (listed,), item.symbol)
-            yield self._collateral_feed(asset, item, feeds[1, asset], symbols)
-            yield self._record(1, asset, item.symbol)
-
-    def _collateral_feed(self, asset: int, item: Collateral, feed: Ref, symbols: Sequence[str]) -> Step:
-        of_linked = None if item.linked is None else self.config.underlyings[symbols.index(item.linked)].feed
-        source = item.feed or of_linked
-        heartbeat = source.heartbeat_s if source is not None else 0
-        args: tuple[object, ...] = (1, asset, feed, heartbeat)
-        expect: tuple[object, ...] = (feed, heartbeat, None, ZERO_ADDRESS, 0)
-        if item.rate is not None:
-            rate = item.rate.source or Ref(f"token:{item.symbol}")
-            kind = RATE_KINDS[item.rate.kind]
-            args += (rate, kind, _scaled(item.rate.low, E9), _scaled(item.rate.high, E9))
-            expect = (feed, heartbeat, None, rate, kind)
-        return Call(
-            "PriceOracle", "set_feed", args, (Check("PriceOracle", "feed_of", (1, asset), expect),),
-            f"collateral {item.symbol}",
-        )  # fmt: skip
-
-    # ------------------------------------------------------------------ parameters, roles, settings
-
-    def _parameters(self) -> Iterator[Step]:
-        given = self.config.parameters
-        bounds = (given.bounds_global, given.bounds_underlying, given.bounds_collateral)
-        for kind, bound in enumerate(bounds):
-            words = _bound_words(kind, bound)
-            done = Check("RiskParameters", "bounds", (kind,), words)
-            name = ("global", "underlying", "collateral")[kind]
-            yield Call("RiskParameters", "set_bounds", (kind, *words), (done,), name)
-        if given.guards is not None:
-            values = tuple(given.guards.model_dump().values())
-            done = Check("RiskParameters", "guards", (), (values,))
-            yield Call("RiskParameters", "set_guards", (values,), (done,))
-        first: list[tuple[int, int, str, BaseModel]] = [(0, 0, "global", given.initial)]
-        first += [(1, i, item.symbol, item.parameters) for i, item in enumerate(self.config.underlyings)]
-        first += [(2, i, item.symbol, item.parameters) for i, item in enumerate(self.config.collateral)]
-        for kind, number, symbol, word in first:
-            packed = pack_lanes(list(word.model_dump().values()))
-            # a later push has replaced it: any word but zero means initialised
-            done = Check("RiskParameters", "word", (kind, number), (packed,))
-            later = Check("RiskParameters", "word", (kind, number), (AtLeast(1),))
-            yield Call("RiskParameters", "initialise", (kind, number, packed), (done, later), symbol, Kind.INITIAL)
+    # ------------------------------------------------------------------ roles and settings
 
     def _roles(self) -> Iterator[Step]:
-        for keeper in dict.fromkeys(map(self._who, self.config.roles.keepers)):
-            for contract in ("RiskParameters", "RiskTable"):
-                done = Check(contract, "is_keeper", (keeper,), (True,))
-                yield Call(contract, "set_keeper", (keeper, True), (done,), keeper)
+        roles = self.config.roles
+        for keeper in dict.fromkeys(map(self._who, roles.keepers)):
+            done = Check("RiskParameters", "is_keeper", (keeper,), (True,))
+            yield Call("RiskParameters", "set_keeper", (keeper, True), (done,), keeper)
             yield self._registry_role(REGISTRY_KEEPER, keeper)
-        for lister in dict.fromkeys(map(self._who, self.config.roles.listers)):
+        for lister in dict.fromkeys(map(self._who, roles.listers)):
             yield self._registry_role(LISTER, lister)
+        for publisher in dict.fromkeys(map(self._who, roles.signers)):
+            done = Check("RiskTable", "is_publisher", (publisher,), (True,))
+            yield Call("RiskTable", "set_publisher", (publisher, True), (done,), publisher)
+        if roles.steward is not None:
+            steward = self._who(roles.steward)
+            done = Check("MarginAccounts", "steward", (), (steward,))
+            yield Call("MarginAccounts", "set_steward", (steward,), (done,), steward)
 
     @staticmethod
     def _registry_role(role: int, who: str) -> Step:
@@ -283,17 +164,20 @@ class Wiring:
 
     def _settings(self) -> Iterator[Step]:
         config = self.config
-        if config.max_funding_bps_per_day is not None:
-            bound = config.max_funding_bps_per_day
+        if config.carry is not None:
+            bound, step, interval = config.carry.model_dump().values()
             done = Check("InstrumentRegistry", "max_funding_bps_per_day", (), (bound,))
             yield Call("InstrumentRegistry", "set_max_funding", (bound,), (done,))
-        if config.table is not None:
-            limits = tuple(config.table.model_dump().values())
-            done = Check("RiskTable", "limits", (), (limits,))
-            yield Call("RiskTable", "set_limits", (limits,), (done,))
+            # one view for each of the two values: the step rests on that of the larger meaning, how far
+            done = Check("InstrumentRegistry", "max_basis_step_bps", (), (step,))
+            yield Call("InstrumentRegistry", "set_basis_guards", (step, interval), (done,))
+        if config.withdrawal_limit_bps is not None:
+            done = Check("MarginAccounts", "withdrawal_limit_bps", (), (config.withdrawal_limit_bps,))
+            yield Call("MarginAccounts", "set_withdrawal_limit", (config.withdrawal_limit_bps,), (done,))
         if config.auction is not None:
-            values = tuple(config.auction.model_dump(exclude={"min_slice_usd"}).values())
-            values += (_scaled(config.auction.min_slice_usd, WAD),)
+            given = config.auction.model_dump()
+            given["min_slice_usd"] = scaled(config.auction.min_slice_usd, WAD)
+            values = tuple(given.values())
             done = Check("LiquidationAuction", "settings", (), (values,))
             yield Call("LiquidationAuction", "set_settings", (values,), (done,))
         if config.rates is not None:
@@ -303,9 +187,27 @@ class Wiring:
             done = Check("SignedTradeVenue", "fee_bps", (), (config.venue.fee_bps,))
             yield Call("SignedTradeVenue", "set_fee", (config.venue.fee_bps,), (done,))
 
+    def _table(self) -> Iterator[Step]:
+        config = self.config
+        if config.table is not None:
+            limits = tuple(config.table.model_dump().values())
+            done = Check("RiskTable", "limits", (), (limits,))
+            yield Call("RiskTable", "set_limits", (limits,), (done,))
+        if config.roles.quorum > 1:
+            done = Check("RiskTable", "quorum", (), (config.roles.quorum,))
+            yield Call("RiskTable", "set_quorum", (config.roles.quorum,), (done,))
+        bonds, unit = config.bonds, 10 ** self.listing.decimals_of(config.cash.symbol)
+        terms = (
+            Ref("RowVerifier"), Ref("InsuranceFund"), bonds.tolerance_lanes, scaled(bonds.min_bond, unit),
+            scaled(bonds.slash, unit), bonds.withdrawal_delay_s,
+        )  # fmt: skip
+        yield Call("RiskTable", "set_terms", (terms,), (Check("RiskTable", "terms", (), (terms,)),))
+
+    # ------------------------------------------------------------------ the end
+
     def _fund(self) -> Iterator[Step]:
         cash = self.config.cash
-        amount = _scaled(self.config.fund.seed, 10 ** self.decimals_of(cash.symbol))
+        amount = scaled(self.config.fund.seed, 10 ** self.listing.decimals_of(cash.symbol))
         if not amount:
             return
         me, fund, token = self.deployer, Ref("InsuranceFund"), f"token:{cash.symbol}"
@@ -318,40 +220,14 @@ class Wiring:
         yield Call("InsuranceFund", "deposit", (amount, me), (deposited,), "seed", Kind.INITIAL)
 
     def _handover(self) -> Iterator[Step]:
-        governance = self._who(self.config.roles.governance)
-        if governance == self.deployer:
+        if self.owner == self.deployer:
             return
+        owner: Any = Ref(TIMELOCK) if self.owner == TIMELOCK else self.owner
         for name in OWNED:
-            offered = Check(name, "pending_owner", (), (governance,))
-            taken = Check(name, "owner", (), (governance,))
-            yield Call(name, "transfer_ownership", (governance,), (offered, taken), governance)
-
-
-def _scaled(value: Decimal, scale: int) -> int:
-    """Integer in units of 1/scale.
-
-    Raises
-    ------
-    ConfigError
-        The value has more decimals than the unit.
-    """
-    product = value * scale
-    if product != product.to_integral_value():
-        raise ConfigError(f"{value} has more decimals than 1/{scale}; round it")
-    return int(product)
-
-
-def _plain(value: Decimal) -> str:
-    return f"{value.normalize():f}"
-
-
-def _bound_words(kind: int, bounds: Bounds) -> tuple[int, int, int, int]:
-    lanes = list(WORDS[kind].model_fields)
-    words = []
-    for field in ("low", "high", "step_up", "step_down"):
-        given: Mapping[str, int] = getattr(bounds, field)
-        for name in given:
-            if name not in lanes:
-                raise ConfigError(f"bounds {field} name lane {name!r}; the lanes are {', '.join(lanes)}")
-        words.append(pack_lanes([given.get(name, 0) for name in lanes]))
-    return words[0], words[1], words[2], words[3]
+            offered = Check(name, "pending_owner", (), (owner,))
+            taken = Check(name, "owner", (), (owner,))
+            yield Call(name, "transfer_ownership", (owner,), (offered, taken), self.owner)
+        terms = self.config.timelock
+        if terms is not None and self.deployer in map(self._who, terms.proposers):
+            scheduled = Check(TIMELOCK, "is_operation", (batch_id(OWNED),), (True,))
+            yield Call(TIMELOCK, "schedule_batch", (*accept_batch(OWNED), terms.delay_s), (scheduled,), "acceptance")
