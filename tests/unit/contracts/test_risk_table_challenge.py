@@ -445,7 +445,7 @@ def test_two_lies_in_a_row_fall_one_after_the_other(world: TableWorld) -> None:
 def test_a_true_epoch_on_top_does_not_save_a_lie(world: TableWorld) -> None:
     page = world.put(lie(world.true_page()), (A,))
     world.wait(60)
-    true = world.put(world.true_page(epoch=2), (A,))
+    true = world.put(world.true_page(epoch=2), (B,))
     served = world.table.call("read", 1)
     assert world.verdict(page, 1)[0]
     world.challenge(page, 1)
