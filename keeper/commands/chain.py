@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from pydantic import SecretStr
@@ -31,6 +32,11 @@ from keeper.settings import load_settings
 from keeper.store import open_store
 from keeper.tx.signer import load_signer
 
+if TYPE_CHECKING:
+    from keeper.deploy.config import Network
+    from keeper.deploy.manifest import ManifestFile
+    from keeper.ports import Signer
+
 db_app = typer.Typer(no_args_is_help=True, help="The keeper's database.")
 config_app = typer.Typer(no_args_is_help=True, help="The settings.")
 HIDDEN = "[hidden]"
@@ -43,6 +49,7 @@ def deploy(
     manifest: ManifestOption = None,
     as_json: JsonOption = False,
     yes: Annotated[bool, typer.Option("--yes", help="Send without asking.")] = False,
+    accept: Annotated[bool, typer.Option("--accept", help="Finish the hand-over to governance instead.")] = False,
 ) -> None:
     """Print the plan of a deployment, then carry it out; run again, it goes on where it stopped."""
     from keeper.deploy.config import load_config
@@ -59,6 +66,9 @@ def deploy(
     signer = load_signer(settings)
     path = manifest or manifest_path(Path("deployments"), wanted.network.chain_id, wanted.network.name)
     file = ManifestFile(path)
+    if accept:
+        _accept(wanted.network, rpc, signer, file, as_json=as_json, yes=yes)
+        return
     before = file.load()
     plan = make_plan(wanted, rpc, signer.address, before)
     done = [] if before is None else [step.id for step in before.steps if step.done]
@@ -66,10 +76,43 @@ def deploy(
         typer.echo(plan_json(plan, done))
     else:
         console().print(plan_table(plan, done, rpc.fees().base_fee_wei))
-    if not yes and not typer.confirm("send these transactions?", default=False, err=True):
-        raise Permanent("nothing was sent; run again with --yes to send")
+    _confirm(yes)
     result = execute(plan, rpc, signer, file, progress=_show_step)
     typer.echo(f"deployed {len(result.contracts)} contracts; manifest {path}", err=True)
+    if plan.acceptances:
+        typer.echo(
+            f"then: ballast deploy --config {config} --accept, until {plan.governance} owns everything", err=True
+        )
+
+
+def _accept(network: Network, rpc: Rpc, signer: Signer, file: ManifestFile, *, as_json: bool, yes: bool) -> None:
+    """Send the next part of the hand-over; without the right key, show what somebody else must send."""
+    from keeper.deploy.handover import Handover
+    from keeper.deploy.manifest import load_manifest
+
+    hand = Handover(load_manifest(file.path), rpc)
+    left = hand.state(int(time.time()))
+    rows = [{"call": call.what, "to": call.to, "data": "0x" + call.data.hex(), "by": left.role} for call in left.calls]
+    if as_json:
+        print_json({"complete": left.complete, "ready_at": left.ready_at, "calls": rows})
+    else:
+        made = table("hand-over", "call", "to", "data", "by")
+        for row in rows:
+            made.add_row(*map(str, row.values()))
+        console().print(made)
+    if left.complete:
+        typer.echo(f"{hand.manifest.owner} owns every contract", err=True)
+    elif left.ready_at:
+        typer.echo(f"the timelock can accept from {left.ready_at} (unix s) on; run the same command then", err=True)
+    else:
+        _confirm(yes)
+        hand.send(left, network, signer, file)
+        typer.echo("sent; run the same command again until it says that nothing is left", err=True)
+
+
+def _confirm(yes: bool) -> None:
+    if not yes and not typer.confirm("send these transactions?", default=False, err=True):
+        raise Permanent("nothing was sent; run again with --yes to send")
 
 
 def _show_step(stage: str, step: Step) -> None:

@@ -13,7 +13,15 @@ from typing import Any, Literal, cast
 
 from keeper.artifacts import hex_hash, load
 from keeper.chain.rpc import Rpc
-from keeper.deploy.manifest import ContractRecord, Manifest, ManifestFile, StepRecord, encode_checks, git_commit
+from keeper.deploy.manifest import (
+    ContractRecord,
+    Manifest,
+    ManifestFile,
+    StepRecord,
+    encode_checks,
+    encode_value,
+    git_commit,
+)
 from keeper.deploy.outbox import Message, Outbox, Waiting
 from keeper.deploy.plan import Plan, check_chain, check_same, estimate
 from keeper.deploy.steps import Call, Check, Deploy, Step, call_data, creation_code, holds, resolve
@@ -230,7 +238,7 @@ class Executor:
         entry = artifact.entry
         return ContractRecord(
             address=address, artifact=step.artifact, version=artifact.version, tx_hash="0x" + receipt.tx_hash.hex(),
-            block=receipt.block_number, code_hash=hex_hash(code), constructor_args=list(args),
+            block=receipt.block_number, code_hash=hex_hash(code), constructor_args=encode_value(args),
             constructor_data="0x" + data.hex(), abi_hash=entry["abi_hash"], integrity=entry["integrity"],
             compiler=entry["compiler"], evm_version=entry["evm_version"], optimiser=entry["optimiser"],
         )  # fmt: skip

@@ -16,9 +16,10 @@ from keeper.artifacts import load
 from keeper.chain.multicall import MULTICALL3
 from keeper.chain.rpc import Rpc
 from keeper.deploy.config import LOCAL_CHAINS, DeployConfig, described
+from keeper.deploy.handover import OWNED
 from keeper.deploy.manifest import Manifest, encode_value
 from keeper.deploy.steps import Deploy, Step, references
-from keeper.deploy.wire import OWNED, Wiring
+from keeper.deploy.wire import Wiring
 from keeper.deploy.wire_listing import Anchors
 from keeper.errors import ConfigError, KeeperError
 

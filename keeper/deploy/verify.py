@@ -3,20 +3,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from rich.table import Table
 
-from keeper.artifacts import hex_hash, load
+from keeper.artifacts import Artifact, hex_hash, load
 from keeper.chain.rpc import Rpc
+from keeper.deploy.handover import EXECUTOR, OWNED, PROPOSER, TIMELOCK
 from keeper.deploy.manifest import Manifest, StepRecord, decode_check, decode_value
 from keeper.deploy.plan import external_artifacts
-from keeper.deploy.steps import Check, answer_of, different, resolve
-from keeper.deploy.wire import OWNED
+from keeper.deploy.steps import Check, Ref, answer_of, different, resolve
 from keeper.errors import ConfigError, Permanent, Reverted
 
 State = Literal["ok", "changed", "pending", "wrong"]
+# Addresses that a contract was created with and can never change: by the view that answers them.
+WIRES: dict[str, dict[str, str]] = {
+    "RiskParameters": {"ORACLE": "PriceOracle"},
+    "RiskTable": {"REGISTRY": "InstrumentRegistry", "ORACLE": "PriceOracle", "PARAMETERS": "RiskParameters"},
+    "MarginAccounts": {
+        "EXTENSION": "MarginAccountsExtension", "registry": "InstrumentRegistry", "oracle": "PriceOracle",
+    },
+    "MarginAccountsExtension": {"registry": "InstrumentRegistry", "oracle": "PriceOracle"},
+    "MarginEngine": {
+        "ACCOUNTS": "MarginAccounts", "REGISTRY": "InstrumentRegistry", "ORACLE": "PriceOracle",
+        "PARAMETERS": "RiskParameters", "TABLE": "RiskTable",
+    },
+    "MarginLens": {"ACCOUNTS": "MarginAccounts", "REGISTRY": "InstrumentRegistry", "ENGINE": "MarginEngine"},
+    "InsuranceFund": {"ACCOUNTS": "MarginAccounts"},
+    "LiquidationAuction": {
+        "ACCOUNTS": "MarginAccounts", "ENGINE": "MarginEngine", "FUND": "InsuranceFund",
+        "PARAMETERS": "RiskParameters", "ORACLE": "PriceOracle",
+    },
+    "SignedTradeVenue": {"ACCOUNTS": "MarginAccounts", "REGISTRY": "InstrumentRegistry"},
+}  # fmt: skip
+# Whose cash token must be one.
+CASH = {"RiskTable": "BOND_TOKEN", "InsuranceFund": "asset", "MarginAccountsExtension": "cash_token"}
+LEDGER, EXTENSION = "MarginAccounts", "MarginAccountsExtension"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +80,7 @@ class Verifier:
             return findings  # views of other code would mean nothing
         findings += [self._external(name, address) for name, address in self.manifest.external.items()]
         findings += [self._step(step) for step in self.manifest.steps if step.checks or not step.done]
+        findings += self._wires() + self._ledger() + self._timelock()
         return findings + [self._owner(name) for name in OWNED if name in self.manifest.contracts]
 
     def _code(self, name: str) -> Finding:
@@ -95,20 +120,82 @@ class Verifier:
         except Reverted:
             return None
 
+    def _wires(self) -> list[Finding]:
+        """What each contract was created with, by its views."""
+        known, found = self.manifest.contracts, []
+        for name, views in WIRES.items():
+            for view, target in views.items():
+                if name in known and target in known:
+                    found.append(self._equal(f"{name}.{view}", (name, view), (Ref(target),)))
+        for name, view in CASH.items():
+            if name in known and LEDGER in known:
+                cash = self._answer(Check(LEDGER, "cash_token", (), ()))
+                found.append(self._equal(f"{name}.{view}", (name, view), cash or ()))
+        return found
+
+    def _ledger(self) -> list[Finding]:
+        """The ledger and its extension share storage, so what is fixed in the code of both must be the same."""
+        if LEDGER not in self.manifest.contracts:
+            return []
+        both = [_immutables(load(name), self._code_of(name)) for name in (LEDGER, EXTENSION)]
+        differing = [key for key, value in both[1].items() if both[0].get(key) != value]
+        detail = f"{', '.join(differing)} differ between {LEDGER} and {EXTENSION}"
+        return [Finding(f"immutables of {EXTENSION}", "wrong" if differing else "ok", detail if differing else "")]
+
+    def _timelock(self) -> list[Finding]:
+        if TIMELOCK not in self.manifest.contracts:
+            return []
+        delay, proposers, executors = self.manifest.contracts[TIMELOCK].constructor_args
+        found = [self._equal("delay of the timelock", (TIMELOCK, "get_minimum_delay"), (delay,), "changed")]
+        for role, name, members in ((PROPOSER, "proposer", proposers), (EXECUTOR, "executor", executors)):
+            for who in members:
+                subject = f"timelock {name} {who}"
+                found.append(self._equal(subject, (TIMELOCK, "hasRole", role, who), (True,), "changed"))
+        return found
+
+    def _equal(
+        self, subject: str, ask: tuple[Any, ...], expect: tuple[object, ...], otherwise: State = "wrong"
+    ) -> Finding:
+        name, view, *args = ask
+        answer, wanted = self._answer(Check(name, view, tuple(args), ())), resolve(expect, self.manifest.addresses)
+        if answer is not None and not different(answer, wanted):
+            return Finding(subject, "ok")
+        return Finding(subject, otherwise, f"{answer}, expected {wanted}")
+
     def _owner(self, name: str) -> Finding:
-        subject, governance = f"owner of {name}", self.manifest.governance
+        subject, governance = f"owner of {name}", self.manifest.owner
         owner = self._address_of(name, "owner")
         if owner == governance.lower():
             return Finding(subject, "ok")
         if self._address_of(name, "pending_owner") == governance.lower():
-            return Finding(subject, "pending", f"{governance} must call accept_ownership")
+            by = "the timelock" if self.manifest.governance == TIMELOCK else governance
+            return Finding(subject, "pending", f"{by} must accept it: ballast deploy --accept")
         return Finding(subject, "wrong", f"{owner}, the configuration says {governance}")
+
+    def _code_of(self, name: str) -> bytes:
+        return self.rpc.code(self.manifest.contracts[name].address, self.block)
 
     def _address_of(self, name: str, view: str) -> str:
         answer = self._answer(Check(name, view, (), (None,)))
         if answer is None:
             raise Permanent(f"{name}.{view} reverts; check the manifest")
         return str(answer[0]).lower()
+
+
+def _immutables(artifact: Artifact, code: bytes) -> dict[str, bytes]:
+    """What the constructor fixed, by name, read from behind the deployed code."""
+    start, found = int(artifact.entry["runtime_size"]), {}
+
+    def walk(layout: Mapping[str, Any], path: str) -> None:
+        for key, part in layout.items():
+            if {"offset", "length"} <= part.keys():
+                place = start + part["offset"]
+                found[path + key] = code[place : place + part["length"]]
+            else:
+                walk(part, f"{path}{key}.")
+
+    walk(artifact.layout.get("code_layout", {}), "")
+    return found
 
 
 def _text(expect: list[object]) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 from keeper.artifacts import load
 from keeper.deploy.config import DeployConfig
 from keeper.deploy.config_base import DEPLOYER, ZERO
-from keeper.deploy.handover import accept_batch, batch_id
+from keeper.deploy.handover import OWNED, TIMELOCK, accept_batch, batch_id
 from keeper.deploy.steps import AtLeast, Call, Check, Deploy, Kind, Ref, Step
 from keeper.deploy.wire_listing import WAD, Anchors, Listing, scaled
 
@@ -19,11 +19,6 @@ CONTRACTS = (
     "PriceOracle", "InstrumentRegistry", "RiskParameters", "RiskTable", "RowVerifier", "MarginAccountsExtension",
     "MarginAccounts", "MarginEngine", "MarginLens", "InsuranceFund", "LiquidationAuction", "SignedTradeVenue",
 )  # fmt: skip
-OWNED = (
-    "PriceOracle", "InstrumentRegistry", "RiskParameters", "RiskTable", "MarginAccounts", "InsuranceFund",
-    "LiquidationAuction", "SignedTradeVenue",
-)  # fmt: skip
-TIMELOCK = "Timelock"
 LISTER, REGISTRY_KEEPER = 1, 2
 NO_UNDERLYING = 255
 

@@ -12,15 +12,18 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from keeper.deploy.config import Options, parse_config
+from keeper.deploy.config import parse_config
+from keeper.deploy.config_market import Options
 from keeper.deploy.plan import make_plan, plan_json, plan_table
 from keeper.deploy.steps import AtLeast, Call, Deploy, Ref, different, references, resolve
-from keeper.deploy.wire import Anchors, Wiring
+from keeper.deploy.wire import OWNED, Wiring
+from keeper.deploy.wire_listing import Anchors
 from keeper.errors import ConfigError, Permanent, Transient
 from tests.support.deployment import Place, embedded_place, local_config, local_data
 
 ME = "0x7E5F4552091A69125d5DfCb7b8C2659029395Bdf"
 NOBODY = "0x1111111111111111111111111111111111111111"
+ZERO = "0x" + "0" * 40
 # Friday 20 November 2026, 12:00 UTC
 NOON = 1_795_176_000
 
@@ -54,15 +57,16 @@ def test_steps_are_unique_and_need_only_earlier_ones(place: Place) -> None:
 def test_every_protocol_contract_is_created_once(place: Place) -> None:
     names = [step.contract for step in place.plan().creations]
     assert sorted(name for name in names if ":" not in name) == [
-        "InstrumentRegistry", "InsuranceFund", "LiquidationAuction", "MarginAccounts", "MarginEngine", "Multicall",
-        "PriceOracle", "RiskParameters", "RiskTable", "SignedTradeVenue",
+        "InstrumentRegistry", "InsuranceFund", "LiquidationAuction", "MarginAccounts", "MarginAccountsExtension",
+        "MarginEngine", "MarginLens", "Multicall", "PriceOracle", "RiskParameters", "RiskTable", "RowVerifier",
+        "SignedTradeVenue",
     ]  # fmt: skip
 
 
 def test_expiries_fall_on_eight_utc(wiring: Wiring) -> None:
     # 21 November 2026 08:00 UTC and 27 November, by a calendar; the fixed one stays
     options = Options(expiry_days=(7, 1), expiries=(1_800_000_000,))
-    assert wiring.expiries(options) == [1_795_248_000, 1_795_766_400, 1_800_000_000]
+    assert wiring.listing.expiries(options) == [1_795_248_000, 1_795_766_400, 1_800_000_000]
 
 
 def test_strikes_are_rounded_to_the_step(wiring: Wiring) -> None:
@@ -70,17 +74,24 @@ def test_strikes_are_rounded_to_the_step(wiring: Wiring) -> None:
     options = Options(strikes_percent=(Decimal(90), Decimal(100)), strikes=(Decimal("2712.5"),))
     eth = item.model_copy(update={"options": options})
     # 3012.34 * 0.9 = 2711.1 -> 2710; 3012.34 -> 3010
-    assert wiring.strikes(eth) == [2_710 * 10**18, 27_125 * 10**17, 3_010 * 10**18]
+    assert wiring.listing.strikes(eth) == [2_710 * 10**18, 27_125 * 10**17, 3_010 * 10**18]
 
 
 def test_words_and_amounts_are_packed_as_documented(wiring: Wiring) -> None:
-    # im 12500 | mm 10000 << 16 | charge 15000 << 32 | floor 2500 << 48
-    word = 12_500 + (10_000 << 16) + (15_000 << 32) + (2_500 << 48)
+    # im 12500 | mm 10000 << 16 | charge 15000 << 32 | floor 2500 << 48 | reserve 10 << 64
+    word = 12_500 + (10_000 << 16) + (15_000 << 32) + (2_500 << 48) + (10 << 64)
     assert call(wiring, "RiskParameters.initialise global").args == (0, 0, word)
     weth = call(wiring, "MarginAccounts.list_collateral WETH")
-    assert weth.args == (Ref("token:WETH"), 2, 100_000 * 10**18)  # linked to underlying 1, plus one
+    assert weth.args == (Ref("token:WETH"), 2, 100_000 * 10**18, 500_000 * 10**18)  # underlying 1, plus one
     feed = call(wiring, "PriceOracle.set_feed collateral wstETH")
-    assert feed.args == (1, 1, Ref("feed:ETH"), 172_800, Ref("token:wstETH"), 1, 10**9, 16 * 10**8)
+    # dead after two heartbeats, no second feed
+    config = (Ref("feed:ETH"), 172_800, 345_600, ZERO, 0, Ref("token:wstETH"), 1, 10**9, 16 * 10**8)
+    assert feed.args == (1, 1, config)
+    # an asset that moves one for one with its underlying asks for no feed of its own
+    assert call(wiring, "PriceOracle.share_feed collateral WETH").args == (0, 1)
+    # verifier and fund; two lanes, no bond, a week
+    terms = (Ref("RowVerifier"), Ref("InsuranceFund"), 2, 0, 0, 604_800)
+    assert call(wiring, "RiskTable.set_terms").args == (terms,)
     assert call(wiring, "InsuranceFund.deposit seed").args == (10**12, ME)  # a million USDC of six decimals
     lows = call(wiring, "RiskParameters.set_bounds collateral").args[1]
     assert lows == 100 + (1 << 48)
