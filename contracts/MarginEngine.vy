@@ -20,13 +20,13 @@ from contracts.interfaces import IRiskTable
 from contracts.modules import constants as c
 from contracts.modules import delta_one
 from contracts.modules import errors_engine as errors
-from contracts.modules import fixed_math
 from contracts.modules import haircut
+from contracts.modules import joint_point
 from contracts.modules import joint_scan
 from contracts.modules import live_grid
 from contracts.modules import fill_band
+from contracts.modules import requirement
 from contracts.modules import row_sum
-from contracts.modules import staleness
 from contracts.modules import state_words
 from contracts.modules import underlying_risk
 
@@ -43,6 +43,8 @@ PAGE: constant(uint256) = 2**160 - 1
 ALL_COLUMNS: constant(uint256) = 2**9 - 1
 # the price points one quarter of the scan range below and above the live price, which give the net delta
 DELTA_COLUMNS: constant(uint256) = 2**3 + 2**5
+# bits of one underlying among those of its perpetual and futures
+DELTA_ONES: constant(uint256) = 1 + 2**16 + 2**32
 # asks the table for pages only
 WITHOUT_JOINT: constant(uint256) = 2**16
 # scenarios of assess_at from here on are points of the scan
@@ -52,23 +54,6 @@ EVERY: constant(uint256) = FIRST_POINT + POINTS
 # no joint scenario, but the sum of the scans, which none of them can exceed
 SCANS_ONLY: constant(uint256) = EVERY + 1
 NOTHING: constant(uint256) = 16
-
-
-# what the underlyings and the collateral come to
-struct Sums:
-    equity_wad: int256
-    lost_wad: uint256
-    value_wad: uint256
-    im_wad: uint256
-    mm_wad: uint256
-    charges_wad: uint256
-    added_wad: uint256
-    scan_wad: uint256
-    scan_max_wad: uint256
-    # loss in the scenarios asked for
-    loss_wad: uint256
-    # the same for initial margin
-    loss_im_wad: uint256
 
 
 struct Run:
@@ -100,7 +85,7 @@ def assess(account: uint256) -> IMarginEngine.Assessment:
     @param account Account number
     @return Amounts in wad; worst_joint 255 = no joint scenario loses; flags and scans as in the margin rule, section 7
     """
-    return self._run(staticcall IMarginAccounts(ACCOUNTS).state(account), EVERY, NOTHING).result
+    return self._run(account, [], EVERY, NOTHING).result
 
 
 @external
@@ -110,7 +95,8 @@ def assess_state(words: DynArray[uint256, c.MAX_WORDS]) -> IMarginEngine.Assessm
     @notice The same for any state, whether or not an account has it.
     @param words Words as MarginAccounts.state gives them
     """
-    return self._run(words, EVERY, NOTHING).result
+    assert len(words) >= 2, errors.NO_STATE
+    return self._run(0, words, EVERY, NOTHING).result
 
 
 @external
@@ -124,9 +110,7 @@ def assess_at(account: uint256, scenario: uint256) -> (int256, uint256):
     @return Equity for maintenance margin and a lower bound of the requirement, wad
     """
     assert scenario < EVERY, errors.NO_SCENARIO
-    result: IMarginEngine.Assessment = self._run(
-        staticcall IMarginAccounts(ACCOUNTS).state(account), scenario, NOTHING
-    ).result
+    result: IMarginEngine.Assessment = self._run(account, [], scenario, NOTHING).result
     assert result.doubt == 0, errors.DOUBT
     return result.equity_mm, result.mm
 
@@ -140,10 +124,9 @@ def holds_initial_margin(account: uint256) -> (bool, uint256):
     @param account Account number
     @return The answer, and the flags of assess
     """
-    words: DynArray[uint256, c.MAX_WORDS] = staticcall IMarginAccounts(ACCOUNTS).state(account)
-    result: IMarginEngine.Assessment = self._run(words, SCANS_ONLY, NOTHING).result
+    result: IMarginEngine.Assessment = self._run(account, [], SCANS_ONLY, NOTHING).result
     if result.equity_im < convert(result.im, int256) and len(result.scans) >= 2:
-        result = self._run(words, EVERY, NOTHING).result
+        result = self._run(account, [], EVERY, NOTHING).result
     return result.equity_im >= convert(result.im, int256), result.flags
 
 
@@ -156,7 +139,7 @@ def grid(account: uint256, underlying: uint256) -> int256[27]:
     @param underlying Underlying; all zero when the account has nothing in it
     @return Index 9 * v + n: volatility state v (down, base, up), price move (n - 4) quarters of the scan range
     """
-    points: int256[3][9] = self._run(staticcall IMarginAccounts(ACCOUNTS).state(account), EVERY, underlying).points
+    points: int256[3][9] = self._run(account, [], EVERY, underlying).points
     result: int256[27] = empty(int256[27])
     for v: uint256 in range(3):
         for n: uint256 in range(9):
@@ -193,58 +176,69 @@ def price_band(instrument: uint256) -> (uint256, uint256, uint256):
 
 @internal
 @view
-def _run(words: DynArray[uint256, c.MAX_WORDS], scenario: uint256, shown: uint256) -> Run:
+def _run(account: uint256, given: DynArray[uint256, c.MAX_WORDS], scenario: uint256, shown: uint256) -> Run:
     """
     @notice Evaluates the active underlyings one after the other, then the scenarios over all of them.
-    @dev The loop is in here because passing words and inputs on would copy them for every underlying.
-    @param words State words (section 2)
+    @dev The loop is in here because passing words and inputs on would copy them for every underlying. Calls skip the check
+         for code: an address without any returns nothing, and what is decoded then reverts all the same.
+         Unchecked operations: an underlying's sums are below 2^246 (see underlying_risk), collateral's below 2^220, and
+         indices below 2^9.
+    @param account Account number
+    @param given State words (section 2) to use instead of the account's, unless empty
     @param scenario Scenario of assess_at, whose bound then is the result's mm; or EVERY; or SCANS_ONLY, for which the
            requirements are upper bounds
     @param shown Underlying whose live grid to return, or NOTHING
     """
+    words: DynArray[uint256, c.MAX_WORDS] = given
+    if len(words) == 0:
+        words = staticcall IMarginAccounts(ACCOUNTS).state(account, skip_contract_check=True)
     run: Run = empty(Run)
     shape: state_words.Shape = state_words._shape(words)
-    prices: DynArray[uint256, 32] = staticcall IPriceOracle(ORACLE).read(shape.active, shape.collaterals)
-    parameters: DynArray[uint256, 33] = staticcall IRiskParameters(PARAMETERS).words(shape.active, shape.collaterals)
+    prices: DynArray[uint256, 32] = staticcall IPriceOracle(ORACLE).read(
+        shape.active, shape.collaterals, skip_contract_check=True
+    )
+    parameters: DynArray[uint256, 33] = staticcall IRiskParameters(PARAMETERS).words(
+        shape.active, shape.collaterals, skip_contract_check=True
+    )
     marks: DynArray[uint256, 48] = []
     if shape.delta_ones != 0:
-        marks = staticcall IInstrumentRegistry(REGISTRY).marks(shape.delta_ones)
+        marks = staticcall IInstrumentRegistry(REGISTRY).marks(shape.delta_ones, skip_contract_check=True)
     table: DynArray[uint256, 33] = []
     if shape.active_count >= 2:
-        table = staticcall IRiskTable(TABLE).read(shape.optioned)
+        table = staticcall IRiskTable(TABLE).read(shape.optioned, skip_contract_check=True)
     elif shape.optioned != 0:
-        table = staticcall IRiskTable(TABLE).read(shape.optioned | WITHOUT_JOINT)
+        table = staticcall IRiskTable(TABLE).read(shape.optioned | WITHOUT_JOINT, skip_contract_check=True)
 
-    for price: uint256 in prices:
-        if (price >> 128) & 255 == c.PRICE_DEAD:
-            run.result.flags = c.FLAG_PRICE_DEAD
-            break
-    sums: Sums = empty(Sums)
+    sums: requirement.Sums = empty(requirement.Sums)
     linked: uint256[c.MAX_UNDERLYINGS] = empty(uint256[c.MAX_UNDERLYINGS])
     index: uint256 = shape.active_count
     for i: uint256 in range(2, shape.cursor, bound=c.MAX_COLLATERALS):
-        counted: haircut.Counted = haircut._count(words[i], prices[index], parameters[index + 1])
-        index += 1
-        sums.value_wad += counted.value_wad
-        sums.im_wad += counted.im_wad
-        sums.mm_wad += counted.mm_wad
-        run.result.doubt += counted.doubt_wad
+        price: uint256 = prices[index]
+        index = unsafe_add(index, 1)
+        counted: haircut.Counted = haircut._count(words[i], price, parameters[index])
+        sums.value_wad = unsafe_add(sums.value_wad, counted.value_wad)
+        sums.im_wad = unsafe_add(sums.im_wad, counted.im_wad)
+        sums.mm_wad = unsafe_add(sums.mm_wad, counted.mm_wad)
+        run.result.doubt = unsafe_add(run.result.doubt, counted.doubt_wad)
+        if (price >> 128) & 255 == c.PRICE_DEAD:
+            run.result.flags |= c.FLAG_PRICE_DEAD
         underlying: uint256 = (words[i] >> state_words.LINKED_SHIFT) & 255
         if underlying != 0:
-            linked[underlying - 1] += counted.value_wad
+            underlying = unsafe_sub(underlying, 1)
+            linked[underlying] = unsafe_add(linked[underlying], counted.value_wad)
     joint_count: uint256 = 0
     if shape.active_count >= 2:
         joint_count = joint_scan._count(table[0])
-        run.result.flags |= self._joint_flags(table[0])
+        run.result.flags |= joint_scan._flags(table[0])
     chosen: uint256 = 0
     if scenario < FIRST_POINT:
         assert shape.active_count >= 2 and scenario < joint_count, errors.NO_SCENARIO
-        chosen = joint_scan._scenario(table[0], scenario)
+        chosen = joint_point._scenario(table[0], scenario)
     elif scenario < EVERY:
         assert shape.active_count == 1, errors.SEVERAL_ACTIVE
-    scenarios: uint256[8][8] = empty(uint256[8][8])
-    optioned_sums: uint256[8][8] = empty(uint256[8][8])
-    flat_sums: uint256[8][8] = empty(uint256[8][8])
+    scenarios: uint256[4][16] = empty(uint256[4][16])
+    optioned_sums: uint256[4][16] = empty(uint256[4][16])
+    flat_sums: uint256[4][16] = empty(uint256[4][16])
     if scenario == EVERY and joint_count != 0:
         scenarios = joint_scan._load(table[0], joint_count)
     # profit and loss in the one scenario asked for
@@ -262,11 +256,15 @@ def _run(words: DynArray[uint256, c.MAX_WORDS], scenario: uint256, shown: uint25
             continue
         holding: underlying_risk.Holding = empty(underlying_risk.Holding)
         holding.price_word = prices[index]
-        index += 1
+        index = unsafe_add(index, 1)
+        if (holding.price_word >> 128) & 255 == c.PRICE_DEAD:
+            run.result.flags |= c.FLAG_PRICE_DEAD
         holding.parameters = parameters[index]
         holding.linked_wad = linked[u]
-        held: uint256 = shape.delta_ones >> u
+        held: uint256 = (shape.delta_ones >> u) & DELTA_ONES
         for k: uint256 in range(3):
+            if held == 0:
+                break
             if held & 1 == 1:
                 value: int256 = 0
                 moving: int256 = 0
@@ -275,32 +273,32 @@ def _run(words: DynArray[uint256, c.MAX_WORDS], scenario: uint256, shown: uint25
                 )
                 holding.delta_one = unsafe_add(holding.delta_one, value)
                 holding.moving = unsafe_add(holding.moving, moving)
-                cursor += 1
-                mark_index += 1
+                cursor = unsafe_add(cursor, 1)
+                mark_index = unsafe_add(mark_index, 1)
             held = held >> 16
 
         part: underlying_risk.Part = empty(underlying_risk.Part)
         points: int256[3][9] = empty(int256[3][9])
-        count: uint256 = (words[0] >> (8 * u)) & 255
+        count: uint256 = (words[0] >> unsafe_mul(8, u)) & 255
         if count == 0:
             part = underlying_risk._flat(holding)
             if scenario < FIRST_POINT:
-                flat_sum = unsafe_add(flat_sum, joint_scan._flat_at(chosen, u, part.low_sloped, part.high_sloped))
+                flat_sum = unsafe_add(flat_sum, joint_point._flat_at(chosen, u, part.low_sloped, part.high_sloped))
             elif scenario < EVERY or u == shown:
                 points = live_grid._straight(part.low_sloped, part.high_sloped)
             elif scenario == EVERY and joint_count != 0:
                 flat_sums = joint_scan._add_flat(flat_sums, scenarios, part.low_sloped, part.high_sloped, u)
         else:
             holding.page_1 = table[page_index]
-            holding.page_2 = table[page_index + 1]
-            page_index += 2
+            holding.page_2 = table[unsafe_add(page_index, 1)]
+            page_index = unsafe_add(page_index, 2)
             holding.columns = ALL_COLUMNS
             has_down: bool = True
             has_up: bool = True
-            place: joint_scan.Place = empty(joint_scan.Place)
-            if scenario < EVERY and not self._is_stale(holding):
+            place: joint_point.Place = empty(joint_point.Place)
+            if scenario < EVERY and not underlying_risk._is_stale(holding):
                 if scenario < FIRST_POINT:
-                    place = joint_scan._place(chosen, u)
+                    place = joint_point._place(chosen, u)
                     holding.columns = DELTA_COLUMNS | (3 << place.cell)
                     has_down = place.outer == 0
                     has_up = not has_down
@@ -309,7 +307,7 @@ def _run(words: DynArray[uint256, c.MAX_WORDS], scenario: uint256, shown: uint25
                     has_down = (scenario - FIRST_POINT) < 9
                     has_up = (scenario - FIRST_POINT) >= 18
             elif scenario < FIRST_POINT:
-                place = joint_scan._place(chosen, u)
+                place = joint_point._place(chosen, u)
             part, points = underlying_risk._optioned(
                 holding,
                 row_sum._sum_rows(
@@ -322,24 +320,59 @@ def _run(words: DynArray[uint256, c.MAX_WORDS], scenario: uint256, shown: uint25
                     has_up,
                 ),
             )
-            cursor += (count + 3) >> 2
+            cursor = unsafe_add(cursor, unsafe_add(count, 3) >> 2)
             if scenario < FIRST_POINT:
-                optioned_sum = unsafe_add(optioned_sum, joint_scan._optioned_at(points, place))
+                optioned_sum = unsafe_add(optioned_sum, joint_point._optioned_at(points, place))
             elif scenario == EVERY and joint_count != 0:
-                optioned_sums = joint_scan._add_optioned(optioned_sums, scenarios, points, u)
+                # profit and loss x 16129, see joint_scan; here, because to pass the sums on would copy them, and four
+                # at a time, because constant indices need no bounds checks
+                cells: uint256[4][20] = joint_scan._cells(points)
+                position: uint256 = unsafe_mul(u, 16)
+                b: uint256 = 0
+                w: uint256 = 0
+                j: uint256 = 0
+                for s: uint256[4] in scenarios:
+                    t: uint256[4] = optioned_sums[j]
+                    w = (s[0] ^ joint_scan.SIGN_BITS) >> position
+                    b = w & 255
+                    w = (w >> 8) & 255
+                    cell: uint256[4] = cells[unsafe_add(unsafe_div(unsafe_add(unsafe_mul(b, 4), 123), 127), unsafe_mul(w >> 7, 10))]
+                    w = unsafe_mul(unsafe_add(w, convert(w == 0, uint256)), unsafe_add(cell[2], unsafe_mul(b, cell[3])))
+                    t[0] = unsafe_add(unsafe_add(t[0], w), unsafe_add(cell[0], unsafe_mul(b, cell[1])))
+                    w = (s[1] ^ joint_scan.SIGN_BITS) >> position
+                    b = w & 255
+                    w = (w >> 8) & 255
+                    cell = cells[unsafe_add(unsafe_div(unsafe_add(unsafe_mul(b, 4), 123), 127), unsafe_mul(w >> 7, 10))]
+                    w = unsafe_mul(unsafe_add(w, convert(w == 0, uint256)), unsafe_add(cell[2], unsafe_mul(b, cell[3])))
+                    t[1] = unsafe_add(unsafe_add(t[1], w), unsafe_add(cell[0], unsafe_mul(b, cell[1])))
+                    w = (s[2] ^ joint_scan.SIGN_BITS) >> position
+                    b = w & 255
+                    w = (w >> 8) & 255
+                    cell = cells[unsafe_add(unsafe_div(unsafe_add(unsafe_mul(b, 4), 123), 127), unsafe_mul(w >> 7, 10))]
+                    w = unsafe_mul(unsafe_add(w, convert(w == 0, uint256)), unsafe_add(cell[2], unsafe_mul(b, cell[3])))
+                    t[2] = unsafe_add(unsafe_add(t[2], w), unsafe_add(cell[0], unsafe_mul(b, cell[1])))
+                    w = (s[3] ^ joint_scan.SIGN_BITS) >> position
+                    b = w & 255
+                    w = (w >> 8) & 255
+                    cell = cells[unsafe_add(unsafe_div(unsafe_add(unsafe_mul(b, 4), 123), 127), unsafe_mul(w >> 7, 10))]
+                    w = unsafe_mul(unsafe_add(w, convert(w == 0, uint256)), unsafe_add(cell[2], unsafe_mul(b, cell[3])))
+                    t[3] = unsafe_add(unsafe_add(t[3], w), unsafe_add(cell[0], unsafe_mul(b, cell[1])))
+                    optioned_sums[j] = t
+                    j = unsafe_add(j, 1)
         if u == shown:
             run.points = points
         if scenario >= FIRST_POINT and scenario < EVERY:
             # there is exactly one underlying
             point: uint256 = scenario - FIRST_POINT
             sums.loss_wad = convert(max(-points[point % 9][point // 9], 0), uint256)
-        sums.equity_wad += part.equity_wad
-        sums.lost_wad += part.lost_wad
-        sums.charges_wad += part.charge_wad
-        sums.added_wad += part.added_wad
-        sums.scan_wad += part.scan_wad
-        sums.scan_max_wad = max(sums.scan_max_wad, part.scan_wad)
-        run.result.doubt += part.doubt_wad
+        sums.equity_wad = unsafe_add(sums.equity_wad, part.equity_wad)
+        sums.lost_wad = unsafe_add(sums.lost_wad, part.lost_wad)
+        sums.charges_wad = unsafe_add(sums.charges_wad, part.charge_wad)
+        sums.added_wad = unsafe_add(sums.added_wad, part.added_wad)
+        sums.scan_wad = unsafe_add(sums.scan_wad, part.scan_wad)
+        if part.scan_wad > sums.scan_max_wad:
+            sums.scan_max_wad = part.scan_wad
+        run.result.doubt = unsafe_add(run.result.doubt, part.doubt_wad)
         run.result.flags |= part.flags
         run.result.scans.append(part.scan_wad)
 
@@ -353,8 +386,8 @@ def _run(words: DynArray[uint256, c.MAX_WORDS], scenario: uint256, shown: uint25
         if shape.active_count >= 2:
             if scenario == EVERY and run.result.flags & c.FLAG_JOINT_MISSING == 0:
                 sums.loss_wad, run.result.worst_joint = joint_scan._worst(optioned_sums, flat_sums, joint_count)
-            sums.loss_wad = self._floored(sums, parameters[0])
-            sums.loss_im_wad = max(sums.loss_wad, self._scaled(sums.scan_wad, parameters[0] >> 80))
+            sums.loss_wad = requirement._floored(sums, parameters[0])
+            sums.loss_im_wad = max(sums.loss_wad, requirement._scaled(sums.scan_wad, parameters[0] >> 80))
 
     # section 7; requirements up, against the account
     sums.equity_wad += delta_one._signed(words[1])
@@ -367,57 +400,10 @@ def _run(words: DynArray[uint256, c.MAX_WORDS], scenario: uint256, shown: uint25
     run.result.market_risk = sums.loss_wad
     run.result.charges = sums.charges_wad
     run.result.im = (
-        self._scaled(sums.loss_im_wad, parameters[0])
-        + self._scaled(sums.charges_wad, parameters[0] >> 32)
+        requirement._scaled(sums.loss_im_wad, parameters[0])
+        + requirement._scaled(sums.charges_wad, parameters[0] >> 32)
         + sums.added_wad
         + reserve_wad
     )
-    run.result.mm = self._scaled(sums.loss_wad, parameters[0] >> 16) + sums.charges_wad + reserve_wad
+    run.result.mm = requirement._scaled(sums.loss_wad, parameters[0] >> 16) + sums.charges_wad + reserve_wad
     return run
-
-
-@internal
-@view
-def _is_stale(holding: underlying_risk.Holding) -> bool:
-    """
-    @notice Whether the doubt about an underlying is asked for, which needs the whole live grid.
-    """
-    if (holding.price_word >> 128) & 255 == c.PRICE_DEAD:
-        return True
-    return holding.page_1 & PAGE != 0 and staleness._is_doubtful(holding.page_1)
-
-
-@internal
-@pure
-def _floored(sums: Sums, global_parameters: uint256) -> uint256:
-    """
-    @notice Market risk over several underlyings: the joint loss, but at least a share of all scans, and for a book that
-            one underlying dominates, at least that one's scan less the others'.
-    """
-    share: uint256 = self._scaled(sums.scan_wad, global_parameters >> 48)
-    lead: uint256 = 0
-    if 2 * sums.scan_max_wad > sums.scan_wad:
-        lead = 2 * sums.scan_max_wad - sums.scan_wad
-    return max(sums.loss_wad, max(share, lead))
-
-
-@internal
-@pure
-def _scaled(amount_wad: uint256, lane: uint256) -> uint256:
-    """
-    @notice ceil(amount * bps / 1e4) with the bps in the lowest 16 bits of `lane`.
-    """
-    return fixed_math._mul_div_up(amount_wad, lane & LANE, c.BPS)
-
-
-@internal
-@view
-def _joint_flags(joint_word: uint256) -> uint256:
-    """
-    @notice Flags of the joint blob when it is wanted.
-    """
-    if joint_word & PAGE == 0:
-        return c.FLAG_JOINT_MISSING
-    if block.timestamp > (joint_word >> 200) & (2**32 - 1):
-        return c.FLAG_TABLE_EXPIRED
-    return 0

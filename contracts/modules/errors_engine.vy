@@ -5,6 +5,7 @@
 """
 
 NO_SCENARIO: constant(String[32]) = "engine: no scenario"
+NO_STATE: constant(String[32]) = "engine: no state"
 SEVERAL_ACTIVE: constant(String[32]) = "engine: several underlyings"
 DOUBT: constant(String[32]) = "engine: doubt"
 BAD_INSTRUMENT: constant(String[32]) = "engine: instrument"

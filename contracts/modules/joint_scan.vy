@@ -13,28 +13,20 @@
 """
 
 from contracts.modules import constants as c
+from contracts.modules import joint_point
 
 # 127 x 127, what the two interpolations multiply a value with
 SCALE: constant(int256) = 16129
 # 127 x 10,000, what a byte and a scan range multiply a value with
 FLAT_SCALE: constant(uint256) = 1_270_000
-# flips the top bit of every byte: two's complement to a count from -128
-SIGN_BITS: constant(uint256) = max_value(uint256) // 255 * 128
+SIGN_BITS: constant(uint256) = joint_point.SIGN_BITS
 NO_SCENARIO: constant(uint256) = 255
 BLOB_BYTES: constant(uint256) = 32 * c.MAX_JOINT
 # makes a sum positive for its division
 SUM_FLOOR: constant(uint256) = 2**234
+LIFT: constant(uint256) = SUM_FLOOR * 16129
+FLAT_LIFT: constant(uint256) = SUM_FLOOR * FLAT_SCALE
 HALF_CELLS: constant(uint256) = 10
-
-
-struct Place:
-    cell: uint256
-    # 127ths of the way to the next price point
-    f: int256
-    # 0 = down, 2 = up
-    outer: uint256
-    # 127ths of the way to the outer volatility state
-    g: int256
 
 
 @internal
@@ -50,28 +42,19 @@ def _count(joint_word: uint256) -> uint256:
 
 @internal
 @view
-def _load(joint_word: uint256, count: uint256) -> uint256[8][8]:
+def _load(joint_word: uint256, count: uint256) -> uint256[4][16]:
     """
     @notice Scenarios of the blob that the table's joint word points to, and zeros.
     """
     blob: address = convert(joint_word & (2**160 - 1), address)
     if blob.codesize > BLOB_BYTES:
         # as the table stores it, padded to 64
-        return abi_decode(slice(blob.code, 1, BLOB_BYTES), uint256[8][8])
+        return abi_decode(slice(blob.code, 1, BLOB_BYTES), uint256[4][16])
     # Vyper copies code in constant lengths only
-    scenarios: uint256[8][8] = empty(uint256[8][8])
+    scenarios: uint256[4][16] = empty(uint256[4][16])
     for j: uint256 in range(count, bound=c.MAX_JOINT):
-        scenarios[j >> 3][j & 7] = convert(slice(blob.code, 32 * j + 1, 32), uint256)
+        scenarios[j >> 2][j & 3] = convert(slice(blob.code, 32 * j + 1, 32), uint256)
     return scenarios
-
-
-@internal
-@view
-def _scenario(joint_word: uint256, j: uint256) -> uint256:
-    """
-    @notice One scenario, which exists.
-    """
-    return convert(slice(convert(joint_word & (2**160 - 1), address).code, 32 * j + 1, 32), uint256)
 
 
 @internal
@@ -118,60 +101,38 @@ def _cells(points: int256[3][9]) -> uint256[4][20]:
 
 @internal
 @pure
-def _add_optioned(
-    sums: uint256[8][8], scenarios: uint256[8][8], points: int256[3][9], underlying: uint256
-) -> uint256[8][8]:
-    """
-    @notice Adds one underlying's profit and loss, x 16129, to the running sum of every scenario.
-    @param sums In two's complement
-    @param points Live grid by price point and volatility state
-    """
-    totals: uint256[8][8] = sums
-    cells: uint256[4][20] = self._cells(points)
-    position: uint256 = unsafe_mul(underlying, 16)
-    i: uint256 = 0
-    for eight: uint256[8] in scenarios:
-        k: uint256 = 0
-        for scenario: uint256 in eight:
-            b: uint256 = (scenario ^ SIGN_BITS) >> position
-            w: uint256 = (b >> 8) & 255
-            b = b & 255
-            # 127 / 4 price bytes to a cell
-            cell: uint256[4] = cells[
-                unsafe_add(unsafe_div(unsafe_add(unsafe_mul(b, 4), 123), 127), unsafe_mul(w >> 7, HALF_CELLS))
-            ]
-            w = unsafe_add(w, convert(w == 0, uint256))
-            totals[i][k] = unsafe_add(
-                totals[i][k],
-                unsafe_add(
-                    unsafe_add(cell[0], unsafe_mul(b, cell[1])),
-                    unsafe_mul(w, unsafe_add(cell[2], unsafe_mul(b, cell[3]))),
-                ),
-            )
-            k = unsafe_add(k, 1)
-        i = unsafe_add(i, 1)
-    return totals
-
-
-@internal
-@pure
 def _add_flat(
-    sums: uint256[8][8], scenarios: uint256[8][8], low_sloped: int256, high_sloped: int256, underlying: uint256
-) -> uint256[8][8]:
+    sums: uint256[4][16], scenarios: uint256[4][16], low_sloped: int256, high_sloped: int256, underlying: uint256
+) -> uint256[4][16]:
     """
     @notice The same, x 1,270,000, for an underlying without options, which does not know volatility.
     """
-    totals: uint256[8][8] = sums
+    totals: uint256[4][16] = sums
     # brings the price byte to the top, from where its sign fills the word
     position: uint256 = unsafe_sub(248, unsafe_mul(underlying, 16))
+    p: int256 = 0
     i: uint256 = 0
-    for eight: uint256[8] in scenarios:
+    if low_sloped == high_sloped:
+        slope: uint256 = self._bits(low_sloped)
+        for s: uint256[4] in scenarios:
+            t: uint256[4] = totals[i]
+            p = convert(convert(s[0] << position, bytes32), int256) >> 248
+            t[0] = unsafe_add(t[0], unsafe_mul(slope, convert(convert(unsafe_add(p, convert(p == -128, int256)), bytes32), uint256)))
+            p = convert(convert(s[1] << position, bytes32), int256) >> 248
+            t[1] = unsafe_add(t[1], unsafe_mul(slope, convert(convert(unsafe_add(p, convert(p == -128, int256)), bytes32), uint256)))
+            p = convert(convert(s[2] << position, bytes32), int256) >> 248
+            t[2] = unsafe_add(t[2], unsafe_mul(slope, convert(convert(unsafe_add(p, convert(p == -128, int256)), bytes32), uint256)))
+            p = convert(convert(s[3] << position, bytes32), int256) >> 248
+            t[3] = unsafe_add(t[3], unsafe_mul(slope, convert(convert(unsafe_add(p, convert(p == -128, int256)), bytes32), uint256)))
+            totals[i] = t
+            i = unsafe_add(i, 1)
+        return totals
+    # a value that lots do not divide: a wad more is at stake when the price falls
+    for s: uint256[4] in scenarios:
         k: uint256 = 0
-        for scenario: uint256 in eight:
-            p: int256 = convert(convert(scenario << position, bytes32), int256) >> 248
-            p = max(p, -127)
+        for scenario: uint256 in s:
             totals[i][k] = unsafe_add(
-                totals[i][k], self._bits(unsafe_mul(low_sloped if p >= 0 else high_sloped, p))
+                totals[i][k], joint_point._flat_at(scenario, underlying, low_sloped, high_sloped)
             )
             k = unsafe_add(k, 1)
         i = unsafe_add(i, 1)
@@ -180,18 +141,42 @@ def _add_flat(
 
 @internal
 @pure
-def _worst(optioned: uint256[8][8], flat: uint256[8][8], count: uint256) -> (uint256, uint256):
+def _worst(optioned: uint256[4][16], flat: uint256[4][16], count: uint256) -> (uint256, uint256):
     """
     @notice Greatest loss in wad, rounded against the account, and the lowest scenario that has it (255: no loss).
     """
     worst: uint256 = NO_SCENARIO
-    lowest: int256 = 0
-    for j: uint256 in range(count, bound=c.MAX_JOINT):
-        total: int256 = self._profit(optioned[j >> 3][j & 7], flat[j >> 3][j & 7])
+    lowest: uint256 = 2 * SUM_FLOOR
+    total: uint256 = 0
+    j: uint256 = 0
+    for four: uint256[4] in optioned:
+        if j >= count:
+            break
+        t: uint256[4] = four
+        f: uint256[4] = flat[j >> 2]
+        if unsafe_add(j, 4) > count:
+            # no scenarios: no loss
+            for k: uint256 in range(count & 3, 4, bound=4):
+                t[k] = 0
+                f[k] = 0
+        total = unsafe_add(unsafe_div(unsafe_add(t[0], LIFT), 16129), unsafe_div(unsafe_add(f[0], FLAT_LIFT), FLAT_SCALE))
         if total < lowest:
             lowest = total
             worst = j
-    return convert(unsafe_sub(0, lowest), uint256), worst
+        total = unsafe_add(unsafe_div(unsafe_add(t[1], LIFT), 16129), unsafe_div(unsafe_add(f[1], FLAT_LIFT), FLAT_SCALE))
+        if total < lowest:
+            lowest = total
+            worst = unsafe_add(j, 1)
+        total = unsafe_add(unsafe_div(unsafe_add(t[2], LIFT), 16129), unsafe_div(unsafe_add(f[2], FLAT_LIFT), FLAT_SCALE))
+        if total < lowest:
+            lowest = total
+            worst = unsafe_add(j, 2)
+        total = unsafe_add(unsafe_div(unsafe_add(t[3], LIFT), 16129), unsafe_div(unsafe_add(f[3], FLAT_LIFT), FLAT_SCALE))
+        if total < lowest:
+            lowest = total
+            worst = unsafe_add(j, 3)
+        j = unsafe_add(j, 4)
+    return unsafe_sub(2 * SUM_FLOOR, lowest), worst
 
 
 @internal
@@ -204,8 +189,8 @@ def _profit(optioned: uint256, flat: uint256) -> int256:
         convert(
             unsafe_sub(
                 unsafe_add(
-                    unsafe_div(unsafe_add(optioned, SUM_FLOOR * 16129), 16129),
-                    unsafe_div(unsafe_add(flat, SUM_FLOOR * FLAT_SCALE), FLAT_SCALE),
+                    unsafe_div(unsafe_add(optioned, LIFT), 16129),
+                    unsafe_div(unsafe_add(flat, FLAT_LIFT), FLAT_SCALE),
                 ),
                 2 * SUM_FLOOR,
             ),
@@ -217,49 +202,21 @@ def _profit(optioned: uint256, flat: uint256) -> int256:
 
 @internal
 @pure
-def _flat_at(scenario: uint256, underlying: uint256, low_sloped: int256, high_sloped: int256) -> uint256:
-    """
-    @notice Profit and loss of a straight line in one scenario, x 1,270,000.
-    """
-    p: int256 = convert(convert(scenario << unsafe_sub(248, unsafe_mul(underlying, 16)), bytes32), int256) >> 248
-    p = max(p, -127)
-    return self._bits(unsafe_mul(low_sloped if p >= 0 else high_sloped, p))
-
-
-@internal
-@pure
-def _place(scenario: uint256, underlying: uint256) -> Place:
-    """
-    @notice Where a scenario puts one underlying on its live grid.
-    """
-    pair: uint256 = (scenario ^ SIGN_BITS) >> unsafe_mul(underlying, 16)
-    k: uint256 = unsafe_mul(unsafe_sub(max(pair & 255, 1), 1), 4)
-    cell: uint256 = min(unsafe_div(k, 127), 7)
-    vol: uint256 = max((pair >> 8) & 255, 1)
-    place: Place = Place(cell=cell, f=convert(k - 127 * cell, int256), outer=0, g=convert(128 - min(vol, 128), int256))
-    if vol >= 128:
-        place.outer = 2
-        place.g = convert(vol - 128, int256)
-    return place
-
-
-@internal
-@pure
-def _optioned_at(points: int256[3][9], place: Place) -> uint256:
-    """
-    @notice Profit and loss at one place, x 16129; only the two points round it are read.
-    """
-    here: int256[3] = points[place.cell]
-    beyond: int256[3] = points[place.cell + 1]
-    base: int256 = here[1] * (127 - place.f) + beyond[1] * place.f
-    outer: int256 = here[place.outer] * (127 - place.f) + beyond[place.outer] * place.f
-    return self._bits(base * (127 - place.g) + outer * place.g)
-
-
-@internal
-@pure
 def _bits(number: int256) -> uint256:
     """
     @notice Two's complement of a number.
     """
     return convert(convert(number, bytes32), uint256)
+
+
+@internal
+@view
+def _flags(joint_word: uint256) -> uint256:
+    """
+    @notice Flags of the joint blob when it is wanted.
+    """
+    if joint_word & (2**160 - 1) == 0:
+        return c.FLAG_JOINT_MISSING
+    if block.timestamp > (joint_word >> 200) & (2**32 - 1):
+        return c.FLAG_TABLE_EXPIRED
+    return 0

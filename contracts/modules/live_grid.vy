@@ -125,7 +125,9 @@ def _evaluate(nodes: uint256[3][15], terms: Terms) -> Live:
         if y < WAD:
             y = 0
         else:
-            y = min(unsafe_div(unsafe_sub(y, WAD), step_e9), 2 * ORIGIN)
+            y = unsafe_div(unsafe_sub(y, WAD), step_e9)
+            if y > 2 * ORIGIN:
+                y = 2 * ORIGIN
         # quadratic through the three nearest nodes a, b, d of one tier; t is the distance from b
         a: uint256 = 0
         b: uint256 = 0

@@ -242,3 +242,14 @@ def _impact(amount_wad: uint256, charge_bps: uint256, depth_wad: uint256) -> uin
         ),
         divisor,
     )
+
+
+@internal
+@view
+def _is_stale(holding: Holding) -> bool:
+    """
+    @notice Whether the doubt about an underlying is asked for, which needs the whole live grid.
+    """
+    if (holding.price_word >> 128) & 255 == c.PRICE_DEAD:
+        return True
+    return holding.page_1 & PAGE != 0 and staleness._is_doubtful(holding.page_1)

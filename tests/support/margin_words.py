@@ -110,9 +110,8 @@ def words(
         head |= sum(1 << (shift + u) for u in held)
     result = [head, cash % 2**256, *(collateral[c] for c in sorted(collateral))]
     for u in range(16):
-        for held in delta_ones:
-            if u in held:
-                result.append(held[u].lots % 2**64 | (held[u].base % 2**192) << 64)
+        held_here = [held[u] for held in delta_ones if u in held]
+        result += [one.lots % 2**64 | (one.base % 2**192) << 64 for one in held_here]
         result += option_words(options.get(u, ()))
     return result
 
@@ -204,7 +203,7 @@ class EngineWorld:
         return equity, bound
 
     def after(self, cash: int, *deltas: tuple[int, int, int], collaterals: Sequence[tuple[int, int]] = ()) -> Assessed:
-        """``assess_after`` of the account as it is; deltas are (instrument, lots, price), collaterals (asset, amount)."""
+        """``assess_after`` of the account as it is: (instrument, lots, price) and (asset, amount)."""
         got = self.lens.call("assess_after", ACCOUNT, cash, list(deltas), list(collaterals), static=True)
         return Assessed(*got)
 

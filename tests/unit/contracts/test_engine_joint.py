@@ -8,7 +8,7 @@ from math import ceil, floor
 
 import pytest
 
-from tests.support.margin_words import ACCOUNT, UNIT, WAD, EngineWorld, DeltaOne, global_word, row, words
+from tests.support.margin_words import ACCOUNT, UNIT, WAD, DeltaOne, EngineWorld, global_word, row, words
 from tests.support.revm import Reverted
 
 SLACK = 625 * 10**12

@@ -8,7 +8,7 @@ from math import ceil, floor
 
 import pytest
 
-from tests.support.margin_words import ACCOUNT, NOW, UNIT, WAD, EngineWorld, DeltaOne, row, underlying_word, words
+from tests.support.margin_words import ACCOUNT, NOW, UNIT, WAD, DeltaOne, EngineWorld, row, underlying_word, words
 
 # one lane unit is 1e15 wad: 0.001 USD; five eighths of it for each whole unit
 SLACK = 625 * 10**12

@@ -1,0 +1,69 @@
+# pragma version 0.4.3
+# SPDX-License-Identifier: AGPL-3.0-only
+"""
+@title One joint scenario
+@notice docs/margin-rule.md, section 5, for an account judged by a single scenario. Bounds: those of joint_scan.
+"""
+
+# flips the top bit of every byte: two's complement to a count from -128
+SIGN_BITS: constant(uint256) = max_value(uint256) // 255 * 128
+
+
+struct Place:
+    cell: uint256
+    # 127ths of the way to the next price point
+    f: int256
+    # 0 = down, 2 = up
+    outer: uint256
+    # 127ths of the way to the outer volatility state
+    g: int256
+
+
+@internal
+@view
+def _scenario(joint_word: uint256, j: uint256) -> uint256:
+    """
+    @notice One scenario, which exists.
+    """
+    return convert(slice(convert(joint_word & (2**160 - 1), address).code, 32 * j + 1, 32), uint256)
+
+
+@internal
+@pure
+def _place(scenario: uint256, underlying: uint256) -> Place:
+    """
+    @notice Where a scenario puts one underlying on its live grid.
+    """
+    pair: uint256 = (scenario ^ SIGN_BITS) >> unsafe_mul(underlying, 16)
+    k: uint256 = unsafe_mul(unsafe_sub(max(pair & 255, 1), 1), 4)
+    cell: uint256 = min(unsafe_div(k, 127), 7)
+    vol: uint256 = max((pair >> 8) & 255, 1)
+    place: Place = Place(cell=cell, f=convert(k - 127 * cell, int256), outer=0, g=convert(128 - min(vol, 128), int256))
+    if vol >= 128:
+        place.outer = 2
+        place.g = convert(vol - 128, int256)
+    return place
+
+
+@internal
+@pure
+def _optioned_at(points: int256[3][9], place: Place) -> uint256:
+    """
+    @notice Profit and loss at one place, x 16129; only the two points round it are read.
+    """
+    here: int256[3] = points[place.cell]
+    beyond: int256[3] = points[place.cell + 1]
+    base: int256 = here[1] * (127 - place.f) + beyond[1] * place.f
+    outer: int256 = here[place.outer] * (127 - place.f) + beyond[place.outer] * place.f
+    return convert(convert(base * (127 - place.g) + outer * place.g, bytes32), uint256)
+
+
+@internal
+@pure
+def _flat_at(scenario: uint256, underlying: uint256, low_sloped: int256, high_sloped: int256) -> uint256:
+    """
+    @notice Profit and loss of a straight line in one scenario, x 1,270,000.
+    """
+    p: int256 = convert(convert(scenario << unsafe_sub(248, unsafe_mul(underlying, 16)), bytes32), int256) >> 248
+    p = max(p, -127)
+    return convert(convert(unsafe_mul(low_sloped if p >= 0 else high_sloped, p), bytes32), uint256)
