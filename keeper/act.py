@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from keeper.actions import Action, PublishPage, PushParameters
+from keeper.actions import Action, ProposeParameters, PublishPage, PushParameters
 from keeper.domain import Block, ContractCall
 from keeper.errors import Halt, KeeperError, Reverted
 from keeper.ports import Chain
@@ -32,15 +32,17 @@ OVERTAKEN = frozenset(
         "auction: none",
         "auction: healthy",
         "auction: unhealthy",
-        "auction: solvent",
+        "auction: data too old",
         "auction: nonce",
         "auction: price above limit",
-        "auction: price dead",
-        "engine: price dead",
+        "engine: doubt",
         "params: nonce",
+        "params: proposal not open",
+        "params: stale proposal",
         "params: too soon",
         "params: observed not newer",
-        "registry: settled",
+        "registry: not tradable",
+        "registry: settled before",
         "table: epoch",
         "table: too soon",
         "table: observed not newer",
@@ -74,12 +76,12 @@ class Outbox(Protocol):
 def guard(action: Action) -> ContractCall | None:
     """The contract's own check of a publication or a push, as a view; None for other actions."""
     if isinstance(action, PublishPage):
-        args = (action.underlying, action.header.as_tuple(), len(action.rows) // ROW_BYTES)
+        args = (action.underlying, action.header.as_tuple(), action.surfaces, len(action.rows) // ROW_BYTES)
         return ContractCall("RiskTable", "check_publish", args)
-    if isinstance(action, PushParameters):
-        return ContractCall(
-            "RiskParameters", "check_push", (action.nonce, action.observed_at, action.expires_at, action.changes)
-        )
+    if isinstance(action, PushParameters | ProposeParameters):
+        check = "check_push" if isinstance(action, PushParameters) else "check_propose"
+        batch = (action.nonce, action.observed_at, action.expires_at, action.changes)
+        return ContractCall("RiskParameters", check, batch)
     return None
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the keeper may do, one frozen class for each kind of transaction.
+"""What the keeper may do, one frozen class for each kind of transaction; auctions are in `keeper.liquidate.actions`.
 
 Each action has a ``kind``, a ``subject`` and an ``epoch``. Together with the chain they are the unique key of the
 journal: the same action is never sent twice, and a later one differs in its epoch.
@@ -8,10 +8,15 @@ journal: the same action is never sent twice, and a later one differs in its epo
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import ClassVar, Protocol, runtime_checkable
 
+from eth_utils.crypto import keccak
+
 from keeper.domain import ContractCall
+
+Change = tuple[int, int, int]  # kind, id, word
+Signature = tuple[str, bytes]  # publisher, signature
 
 
 @runtime_checkable
@@ -34,108 +39,6 @@ class Action(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class StartAuction:
-    """Open the liquidation of ``account``; ``scenario`` is the proof, None for a full assessment on chain.
-
-    ``auction_epoch`` is that of ``auction_of`` before the start.
-    """
-
-    account: int
-    auction_epoch: int
-    scenario: int | None = None
-    kind: ClassVar[str] = "start_auction"
-
-    @property
-    def subject(self) -> str:
-        return str(self.account)
-
-    @property
-    def epoch(self) -> int:
-        return self.auction_epoch
-
-    @property
-    def call(self) -> ContractCall:
-        if self.scenario is None:
-            return ContractCall("LiquidationAuction", "start", (self.account,))
-        return ContractCall("LiquidationAuction", "start_with", (self.account, self.scenario))
-
-
-@dataclass(frozen=True, slots=True)
-class Bid:
-    """Take ``fraction_wad`` of ``account`` into ``bidder_account``; ``expected_nonce`` is that of the preview."""
-
-    account: int
-    bidder_account: int
-    fraction_wad: int
-    max_price_wad: int
-    min_health_wad: int
-    expected_nonce: int
-    kind: ClassVar[str] = "bid"
-
-    @property
-    def subject(self) -> str:
-        return str(self.account)
-
-    @property
-    def epoch(self) -> int:
-        return self.expected_nonce
-
-    @property
-    def call(self) -> ContractCall:
-        args = (
-            self.account,
-            self.bidder_account,
-            self.fraction_wad,
-            self.max_price_wad,
-            self.min_health_wad,
-            self.expected_nonce,
-        )
-        return ContractCall("LiquidationAuction", "bid", args)
-
-
-@dataclass(frozen=True, slots=True)
-class EndAuction:
-    """Close the auction of an account that is healthy again."""
-
-    account: int
-    auction_epoch: int
-    kind: ClassVar[str] = "end_auction"
-
-    @property
-    def subject(self) -> str:
-        return str(self.account)
-
-    @property
-    def epoch(self) -> int:
-        return self.auction_epoch
-
-    @property
-    def call(self) -> ContractCall:
-        return ContractCall("LiquidationAuction", "end", (self.account,))
-
-
-@dataclass(frozen=True, slots=True)
-class TurnInsolvent:
-    """Move a solvent auction whose equity is gone, or whose time is up, to the insolvent phase."""
-
-    account: int
-    auction_epoch: int
-    kind: ClassVar[str] = "turn_insolvent"
-
-    @property
-    def subject(self) -> str:
-        return str(self.account)
-
-    @property
-    def epoch(self) -> int:
-        return self.auction_epoch
-
-    @property
-    def call(self) -> ContractCall:
-        return ContractCall("LiquidationAuction", "turn_insolvent", (self.account,))
-
-
-@dataclass(frozen=True, slots=True)
 class PageHeader:
     """``IRiskTable.Header``, field for field."""
 
@@ -146,32 +49,30 @@ class PageHeader:
     lane_unit_wad: int
     step_e9: int
     atm_vol_bps: int
+    vol_up_bps: int
+    vol_down_bps: int
+    vol_power_bps: int
+    short_min_bps: int
     model_hash: bytes
     data_hash: bytes
 
     def as_tuple(self) -> tuple[int | bytes, ...]:
         """Return the fields in the order of the ABI."""
-        return (
-            self.epoch,
-            self.observed_at,
-            self.expires_at,
-            self.reference_price_wad,
-            self.lane_unit_wad,
-            self.step_e9,
-            self.atm_vol_bps,
-            self.model_hash,
-            self.data_hash,
-        )
+        return astuple(self)
 
 
 @dataclass(frozen=True, slots=True)
 class PublishPage:
-    """Publish the rows of one underlying; ``surfaces`` are tuples in the order of ``IRiskTable.Surface``."""
+    """Publish the rows of one underlying; ``surfaces`` are tuples in the order of ``IRiskTable.Surface``.
+
+    ``signatures`` are (address, signature) of registered publishers, ascending by address.
+    """
 
     underlying: int
     header: PageHeader
     surfaces: tuple[tuple[int, ...], ...]
     rows: bytes
+    signatures: tuple[Signature, ...] = ()
     kind: ClassVar[str] = "publish_page"
 
     @property
@@ -184,13 +85,13 @@ class PublishPage:
 
     @property
     def call(self) -> ContractCall:
-        args = (self.underlying, self.header.as_tuple(), self.surfaces, self.rows)
+        args = (self.underlying, self.header.as_tuple(), self.surfaces, self.rows, self.signatures)
         return ContractCall("RiskTable", "publish", args)
 
 
 @dataclass(frozen=True, slots=True)
 class PublishJoint:
-    """Publish the joint scenarios, 32 bytes each."""
+    """Publish the joint scenarios, 32 bytes each; ``signatures`` as of a page."""
 
     joint_epoch: int
     observed_at: int
@@ -198,6 +99,7 @@ class PublishJoint:
     model_hash: bytes
     data_hash: bytes
     scenarios: bytes
+    signatures: tuple[Signature, ...] = ()
     kind: ClassVar[str] = "publish_joint"
 
     @property
@@ -210,21 +112,20 @@ class PublishJoint:
 
     @property
     def call(self) -> ContractCall:
-        args = (self.joint_epoch, self.observed_at, self.expires_at, self.model_hash, self.data_hash, self.scenarios)
-        return ContractCall("RiskTable", "publish_joint", args)
+        head = (self.joint_epoch, self.observed_at, self.expires_at, self.model_hash, self.data_hash)
+        return ContractCall("RiskTable", "publish_joint", (*head, self.scenarios, self.signatures))
 
 
 @dataclass(frozen=True, slots=True)
-class PushParameters:
-    """Push a batch of parameter words; ``changes`` are (kind, id, word)."""
+class ParameterBatch:
+    """A batch of parameter words; ``changes`` are (kind, id, word). Pushes and proposals share their nonces."""
 
     nonce: int
     observed_at: int
     expires_at: int
     model_hash: bytes
     data_hash: bytes
-    changes: tuple[tuple[int, int, int], ...]
-    kind: ClassVar[str] = "push_parameters"
+    changes: tuple[Change, ...]
 
     @property
     def subject(self) -> str:
@@ -234,63 +135,114 @@ class PushParameters:
     def epoch(self) -> int:
         return self.nonce
 
-    @property
-    def call(self) -> ContractCall:
+    def _call(self, function: str) -> ContractCall:
         args = (self.nonce, self.observed_at, self.expires_at, self.model_hash, self.data_hash, self.changes)
-        return ContractCall("RiskParameters", "push", args)
+        return ContractCall("RiskParameters", function, args)
 
 
 @dataclass(frozen=True, slots=True)
-class SettlePerp:
-    """Turn the profit of an account's perpetual into cash; ``account_nonce`` is the account's now."""
+class PushParameters(ParameterBatch):
+    """Tighten the words of a batch."""
 
-    account: int
-    underlying: int
-    account_nonce: int
-    kind: ClassVar[str] = "settle_perp"
-
-    @property
-    def subject(self) -> str:
-        return f"{self.account}:{self.underlying}"
-
-    @property
-    def epoch(self) -> int:
-        return self.account_nonce
+    kind: ClassVar[str] = "push_parameters"
 
     @property
     def call(self) -> ContractCall:
-        return ContractCall("MarginAccounts", "settle_perp", (self.account, self.underlying))
+        return self._call("push")
 
 
 @dataclass(frozen=True, slots=True)
-class SettleOptions:
-    """Turn an account's expired options of one underlying into cash."""
+class ProposeParameters(ParameterBatch):
+    """Announce a batch that may loosen."""
 
-    account: int
-    underlying: int
-    account_nonce: int
-    kind: ClassVar[str] = "settle_options"
-
-    @property
-    def subject(self) -> str:
-        return f"{self.account}:{self.underlying}"
-
-    @property
-    def epoch(self) -> int:
-        return self.account_nonce
+    kind: ClassVar[str] = "propose_parameters"
 
     @property
     def call(self) -> ContractCall:
-        return ContractCall("MarginAccounts", "settle_options", (self.account, self.underlying))
+        return self._call("propose")
+
+
+@dataclass(frozen=True, slots=True)
+class ExecuteProposal:
+    """Put an announced batch into force; ``changes`` as they were proposed."""
+
+    id: int
+    changes: tuple[Change, ...]
+    kind: ClassVar[str] = "execute_proposal"
+
+    @property
+    def subject(self) -> str:
+        return "parameters"
+
+    @property
+    def epoch(self) -> int:
+        return self.id
+
+    @property
+    def call(self) -> ContractCall:
+        return ContractCall("RiskParameters", "execute", (self.id, self.changes))
+
+
+@dataclass(frozen=True, slots=True)
+class SyncPeg:
+    """Have the parameters take the price of the cash token in; ``due_bps`` is what they will store."""
+
+    due_bps: int
+    updated_at: int
+    kind: ClassVar[str] = "sync_peg"
+
+    @property
+    def subject(self) -> str:
+        return str(self.due_bps)
+
+    @property
+    def epoch(self) -> int:
+        return self.updated_at
+
+    @property
+    def call(self) -> ContractCall:
+        return ContractCall("RiskParameters", "sync_peg")
+
+
+@dataclass(frozen=True, slots=True)
+class SettleMany:
+    """Turn what accounts hold of settled instruments of one underlying into cash.
+
+    ``holders`` are (account, its nonce now). Nonces only rise, so their sum tells two settlements of the same accounts
+    apart; the subject names the accounts by a digest.
+    """
+
+    underlying: int
+    holders: tuple[tuple[int, int], ...]
+    kind: ClassVar[str] = "settle_many"
+
+    @property
+    def accounts(self) -> tuple[int, ...]:
+        """Accounts that are settled."""
+        return tuple(account for account, _ in self.holders)
+
+    @property
+    def subject(self) -> str:
+        digest = keccak(text=",".join(map(str, self.accounts)))[:8].hex()
+        return f"{self.underlying}:{len(self.holders)}:{digest}"
+
+    @property
+    def epoch(self) -> int:
+        return sum(nonce for _, nonce in self.holders)
+
+    @property
+    def call(self) -> ContractCall:
+        return ContractCall("MarginAccounts", "settle_many", (self.accounts, self.underlying))
 
 
 @dataclass(frozen=True, slots=True)
 class SettleExpiry:
-    """Fix the settlement price of an expiry with the oracle round that was current at it."""
+    """Fix the settlement price of an expiry with the oracle round that was current at it, and the one after it."""
 
     underlying: int
     expiry: int
     round_id: int
+    next_round_id: int
     kind: ClassVar[str] = "settle_expiry"
 
     @property
@@ -303,29 +255,29 @@ class SettleExpiry:
 
     @property
     def call(self) -> ContractCall:
-        return ContractCall("InstrumentRegistry", "settle_expiry", (self.underlying, self.expiry, self.round_id))
+        args = (self.underlying, self.expiry, self.round_id, self.next_round_id)
+        return ContractCall("InstrumentRegistry", "settle_expiry", args)
 
 
 @dataclass(frozen=True, slots=True)
-class SetFundingRate:
-    """Set the funding rate of a perpetual, USD wad per unit and second; ``decided_at`` in unix seconds."""
+class RetireInstrument:
+    """Free the slot of a settled instrument that nobody holds; ``serial`` is that of its listing."""
 
-    underlying: int
-    rate_wad_per_s: int
-    decided_at: int
-    kind: ClassVar[str] = "set_funding_rate"
+    instrument: int
+    serial: int
+    kind: ClassVar[str] = "retire"
 
     @property
     def subject(self) -> str:
-        return str(self.underlying)
+        return str(self.instrument)
 
     @property
     def epoch(self) -> int:
-        return self.decided_at
+        return self.serial
 
     @property
     def call(self) -> ContractCall:
-        return ContractCall("InstrumentRegistry", "set_funding_rate", (self.underlying, self.rate_wad_per_s))
+        return ContractCall("InstrumentRegistry", "retire", (self.instrument,))
 
 
 @dataclass(frozen=True, slots=True)

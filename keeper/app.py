@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from functools import partial
 
 from keeper import __version__
 from keeper.chain.client import ChainClient
@@ -16,7 +17,9 @@ from keeper.deploy.manifest import Manifest, load_manifest
 from keeper.domain import ContractCall, Snapshot, Unknown
 from keeper.errors import ConfigError
 from keeper.index.indexer import Indexer
+from keeper.index.proposals import queued_proposals
 from keeper.lease import Lease
+from keeper.liquidate.actions import NO_REWARD
 from keeper.liquidate.sizing import BidPolicy
 from keeper.observe.alerts import Alerts
 from keeper.observe.board import Instruments, standing_limits
@@ -36,7 +39,7 @@ from keeper.tx.sender import Sender, policy_from
 from keeper.tx.signer import LocalSigner, load_signer
 
 WAD = 10**18
-ROLES = ("RiskTable", "RiskParameters")
+RIGHT_MANAGE = 4  # of MarginAccounts: what bidding needs
 
 
 class SystemClock:
@@ -123,6 +126,7 @@ def policy_of(settings: Settings) -> Policy:
     return Policy(
         liquidate=liquidator.policy != "none",
         bids=bids,
+        reward_account=liquidator.bidder_account or NO_REWARD,
         pages=pages if publisher.enabled else None,
         push=push_policy(settings) if publisher.push_parameters else None,
     )
@@ -149,18 +153,27 @@ def check_roles(chain: Chain, settings: Settings, address: str) -> None:
         It lacks a role, or may not act for the bidder's account.
     """
     publisher, liquidator = settings.publisher, settings.liquidator
-    wanted = dict(zip(ROLES, (publisher.enabled, publisher.push_parameters), strict=True))
-    for contract, needed in wanted.items():
-        if needed and not chain.call(ContractCall(contract, "is_keeper", (address,))):
-            raise ConfigError(
-                f"key {address} has no keeper role on {contract}; have governance call set_keeper, or use its key"
-            )
+    if publisher.enabled and not chain.call(ContractCall("RiskTable", "is_publisher", (address,))):
+        raise ConfigError(
+            f"key {address} is no publisher of RiskTable; have governance call set_publisher, or use a publisher's key"
+        )
+    if publisher.push_parameters and not chain.call(ContractCall("RiskParameters", "is_keeper", (address,))):
+        raise ConfigError(
+            f"key {address} has no keeper role on RiskParameters; have governance call set_keeper, or use its key"
+        )
     if liquidator.policy == "bid":
-        args = (liquidator.bidder_account, address)
-        if not chain.call(ContractCall("MarginAccounts", "is_authorised", args)):
+        args = (liquidator.bidder_account, address, RIGHT_MANAGE)
+        if not chain.call(ContractCall("MarginAccounts", "has_right", args)):
             raise ConfigError(
-                f"key {address} may not act for account {liquidator.bidder_account}; "
-                "make it the owner or an operator, or correct liquidator.bidder_account"
+                f"key {address} may not bid for account {liquidator.bidder_account}; make it the owner or an operator "
+                "with the right MANAGE, or correct liquidator.bidder_account"
+            )
+    elif liquidator.policy != "none" and liquidator.bidder_account is not None:
+        owner = chain.call(ContractCall("MarginAccounts", "owner_of", (liquidator.bidder_account,)))
+        if int(owner, 16) == 0:
+            raise ConfigError(
+                f"account {liquidator.bidder_account}, which is to get the rewards, does not exist; "
+                "correct liquidator.bidder_account"
             )
 
 
@@ -247,6 +260,7 @@ def build_keeper(connection: Connection, execute: bool) -> Keeper:
         quotes=NativePrice(settings.liquidator.native_symbol, settings.liquidator.native_usd),
         policy=policy_of(settings),
         sender=None if signer is None else signer.address,
+        proposals=partial(queued_proposals, store, chain.chain_id),
     )
     if execute and signer is not None:
         journal = Journal(store, chain.chain_id, signer.address)

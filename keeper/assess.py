@@ -80,14 +80,23 @@ def _assess(words: Sequence[int] | Unknown, market: ChainMarket, now: int) -> As
         return Unknown(str(error), now)
 
 
-def below_maintenance(assessments: Assessments) -> tuple[int, ...]:
-    """Accounts with negative maintenance health, worst first, equal ones by number."""
+def liquidatable(assessments: Assessments) -> tuple[int, ...]:
+    """Accounts whose auction may start, whatever old data hide: worst first, equal ones by number."""
     found = [
         (result.mm_health, account)
         for account, result in assessments.items()
-        if not isinstance(result, Unknown) and result.mm_health < 0
+        if not isinstance(result, Unknown) and result.liquidatable
     ]
     return tuple(account for _, account in sorted(found))
+
+
+def in_doubt(assessments: Assessments) -> tuple[int, ...]:
+    """Accounts below maintenance margin that might not be if old data were replaced, by number."""
+    return tuple(
+        account
+        for account, result in sorted(assessments.items())
+        if not isinstance(result, Unknown) and result.mm_health < 0 and not result.liquidatable
+    )
 
 
 def near_line(assessments: Assessments, near_bps: int) -> tuple[int, ...]:

@@ -4,17 +4,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import structlog
 
 from keeper.act import Outbox, Outcome, Result, execute, rehearse
 from keeper.actions import Action, PublishJoint, PublishPage, PushParameters, RecordPrice
-from keeper.assess import Assessments, Parity, ParityPolicy, assess_all, check_parity, choose_for_parity
+from keeper.assess import Assessments, Parity, ParityPolicy, assess_all, check_parity, choose_for_parity, liquidatable
 from keeper.decide import LIQUIDATION, PARAMETERS, PUBLICATION, Decision, Policy, Situation, decide
 from keeper.domain import Block, Snapshot, Unknown
 from keeper.errors import Halt
+from keeper.index.proposals import QueuedProposal
 from keeper.observe.alerts import Alerts
 from keeper.observe.board import Instruments
 from keeper.ports import Chain, Clock
@@ -77,6 +78,8 @@ class Cycle:
         Address that a dry run rehearses for, when one is known.
     target
         The parameters and surfaces to publish from; None until there is a calibration.
+    proposals
+        Gives the announced parameter changes that events tell of.
     """
 
     chain: Chain
@@ -92,6 +95,7 @@ class Cycle:
     target: ParameterSet | None = None
     collateral_names: Mapping[int, str] = field(default_factory=dict)
     recorded: dict[tuple[int, int], int] = field(default_factory=dict)
+    proposals: Callable[[], Sequence[QueuedProposal]] = tuple
 
     def run(self) -> CycleReport:
         """Do one turn.
@@ -136,7 +140,7 @@ class Cycle:
             block=snapshot.block,
             accounts=len(assessments),
             unknown={a: r for a, r in assessments.items() if isinstance(r, Unknown)},
-            liquidatable=tuple(a for health, a in sorted(known) if health < 0),
+            liquidatable=liquidatable(assessments),
             worst=None if worst is None else (worst[1], worst[0]),
             parity=parity,
             decision=decision,
@@ -158,6 +162,7 @@ class Cycle:
             self.recorded,
             self.target,
             self.collateral_names,
+            self.proposals(),
         )
 
     def _parity(self, snapshot: Snapshot, assessments: Assessments) -> Parity:

@@ -2,8 +2,8 @@
 """What to do, as a pure function of what was seen.
 
 No clock, no network, no randomness: the same situation gives the same decision, so a decision can be replayed from a
-stored snapshot. Order matters and is fixed: first what stops losses (turn insolvent, bid, start, end), then what keeps
-margin right for everybody (pages, joint scenarios, parameters), then bookkeeping (settlements, price records).
+stored snapshot. Order matters and is fixed: first what stops losses (bid, start, tick, end), then what keeps margin
+right for everybody (pages, joint scenarios, parameters), then bookkeeping (settlements, peg, prices, free slots).
 """
 
 from __future__ import annotations
@@ -11,16 +11,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from keeper.actions import Action, Bid, EndAuction, RecordPrice, SettleExpiry, SettleOptions, TurnInsolvent
-from keeper.assess import Assessments
-from keeper.domain import AuctionState, Phase, Price, Snapshot, Unknown
+from keeper.actions import Action, ExecuteProposal, RecordPrice, SettleExpiry, SyncPeg
+from keeper.assess import Assessments, in_doubt
+from keeper.domain import AuctionSettings, Price, Snapshot, Unknown
+from keeper.liquidate.actions import NO_REWARD, Bid
 from keeper.liquidate.candidates import starts
+from keeper.liquidate.clock import ends, running, ticks
 from keeper.liquidate.sizing import BidPolicy, Preview, best, bid, offers
 from keeper.publish.parameters import IDLE, PushPlan, PushPolicy, plan_push
 from keeper.publish.tables import plan_joint, plan_pages
 from keeper.publish.triggers import PagePolicy
-from risk.onchain import Assessment
-from risk.onchain_words import parse_words
+from keeper.settlement import Rounds, retirements, settlements
 from risk.types import ParameterSet
 
 NOT_READ = Unknown("it was not asked for", 0)
@@ -31,8 +32,9 @@ LIQUIDATION, PUBLICATION, PARAMETERS = "liquidation", "publication", "parameters
 class Policy:
     """What the operator allows. A part set to None, or named in ``halted``, does nothing.
 
-    ``starts_per_cycle`` bounds the auctions one cycle starts; ``record_interval_s`` how far apart fall-back prices are
-    recorded; ``settle_alarm_s`` how long after an expiry it alarms that no round settles it.
+    ``reward_account`` gets the reward for starting auctions; ``starts_per_cycle`` bounds the auctions one cycle starts,
+    ``retires_per_cycle`` the slots it frees; ``record_interval_s`` is how far apart fall-back prices are recorded,
+    ``settle_alarm_s`` how long after an expiry it alarms that no round settles it.
     """
 
     liquidate: bool = False
@@ -41,7 +43,9 @@ class Policy:
     push: PushPolicy | None = None
     push_approved: bool = False
     settle: bool = True
+    reward_account: int = NO_REWARD
     starts_per_cycle: int = 16
+    retires_per_cycle: int = 8
     record_interval_s: int = 6 * 3600
     settle_alarm_s: int = 2 * 3600
     halted: frozenset[str] = frozenset()
@@ -51,21 +55,22 @@ class Policy:
 class Situation:
     """All that is decided on.
 
-    ``previews`` are the bids possible on each running auction; ``end_buffer_bps`` the health, as a share of the
-    maintenance requirement, at which the contract ends one; ``solvent_s`` the length of its solvent phase;
-    ``mega_gas_wad`` the cost of a million units of gas in USD wad; ``vol_steps_bps`` the largest steps
-    of a page's volatility up and down; ``rounds`` the oracle round that settles each open (underlying, expiry);
-    ``recorded`` the time of each price last recorded.
+    ``previews`` are the bids possible on each running auction; ``auction`` the settings of auctions and ``live``
+    whether their clocks may run (the sequencer is up); ``mega_gas_wad`` the cost of a million units of gas in USD wad;
+    ``vol_steps_bps`` the largest steps of a page's volatility up and down; ``rounds`` the two oracle rounds that settle
+    each open (underlying, expiry); ``proposals`` the announced batches that may be executed now; ``recorded`` the time
+    of each price last recorded.
     """
 
     snapshot: Snapshot
     assessments: Assessments
     previews: Mapping[int, Sequence[Preview] | Unknown] = field(default_factory=dict)
-    end_buffer_bps: int | Unknown = NOT_READ
-    solvent_s: int | Unknown = NOT_READ
+    auction: AuctionSettings | Unknown = NOT_READ
+    live: bool | Unknown = NOT_READ
     mega_gas_wad: int | Unknown = NOT_READ
     vol_steps_bps: tuple[int, int] | Unknown = NOT_READ
-    rounds: Mapping[tuple[int, int], int | Unknown] = field(default_factory=dict)
+    rounds: Mapping[tuple[int, int], Rounds | Unknown] = field(default_factory=dict)
+    proposals: Sequence[ExecuteProposal] = ()
     recorded: Mapping[tuple[int, int], int] = field(default_factory=dict)
     target: ParameterSet | None = None
     collateral_names: Mapping[int, str] = field(default_factory=dict)
@@ -97,50 +102,39 @@ def decide(situation: Situation, policy: Policy) -> Decision:
     actions: list[Action] = []
     notes: list[Note] = []
     if policy.liquidate and LIQUIDATION not in policy.halted:
-        actions += _insolvent(situation)
-        actions += _bids(situation, policy, notes)
-        actions += starts(situation.snapshot, situation.assessments, policy.starts_per_cycle)
-        actions += _ends(situation)
+        actions += _liquidations(situation, policy, notes)
     if policy.pages is not None and situation.target is not None and PUBLICATION not in policy.halted:
         actions += _publications(situation, situation.target, policy.pages, notes)
     if policy.push is not None and situation.target is not None and PARAMETERS not in policy.halted:
         plan = push_plan(situation, situation.target, policy.push, policy.push_approved)
         actions += [plan.action] if plan.action is not None else []
         notes += _push_notes(plan)
+    if policy.push is not None and PARAMETERS not in policy.halted:
+        actions += situation.proposals
     if policy.settle:
         actions += _expiries(situation, policy.settle_alarm_s, notes)
-        actions += _settlements(situation.snapshot)
+        actions += settlements(situation.snapshot)
+        actions += _peg(situation.snapshot)
         actions += _records(situation, policy.record_interval_s)
+        actions += retirements(situation.snapshot, policy.retires_per_cycle)
     return Decision(tuple(actions), tuple(notes))
 
 
-def running(snapshot: Snapshot) -> tuple[tuple[int, AuctionState], ...]:
-    """Auctions in progress, by account."""
-    return tuple(
-        (account, auction)
-        for account, auction in sorted(snapshot.auctions.items())
-        if not isinstance(auction, Unknown) and auction.phase != Phase.NONE
-    )
-
-
-def _insolvent(situation: Situation) -> list[TurnInsolvent]:
-    """Solvent auctions whose mark equity is gone or whose time is up, unless the account is cured."""
-    if isinstance(situation.solvent_s, Unknown) or isinstance(situation.end_buffer_bps, Unknown):
-        return []
-    now, found = situation.snapshot.block.timestamp, []
-    for account, auction in running(situation.snapshot):
-        result = situation.assessments.get(account)
-        if auction.phase != Phase.SOLVENT or result is None or isinstance(result, Unknown):
-            continue
-        late = now >= auction.started_at + situation.solvent_s
-        if (result.equity_mark <= 0 or late) and not _cured(result, situation.end_buffer_bps):
-            found.append(TurnInsolvent(account, auction.epoch))
-    return found
-
-
-def _cured(result: Assessment, end_buffer_bps: int) -> bool:
-    """The contract's own test: maintenance health of at least the end buffer."""
-    return result.mm_health * 10_000 >= end_buffer_bps * result.mm
+def _liquidations(situation: Situation, policy: Policy, notes: list[Note]) -> list[Action]:
+    """What auctions need: bids, new ones, records of their clocks, and the end of cured ones."""
+    snapshot, assessments = situation.snapshot, situation.assessments
+    bids = _bids(situation, policy, notes)
+    recorded = frozenset(item.account for item in bids)
+    waiting = in_doubt(assessments)
+    if waiting:
+        text = f"accounts {', '.join(map(str, waiting))} are below maintenance margin, but old data leave that in doubt"
+        notes.append(Note("in_doubt", text))
+    return [
+        *bids,
+        *starts(snapshot, assessments, policy.starts_per_cycle, policy.reward_account),
+        *ticks(snapshot, assessments, situation.auction, situation.live, recorded),
+        *ends(snapshot, assessments, situation.auction),
+    ]
 
 
 def _bids(situation: Situation, policy: Policy, notes: list[Note]) -> list[Bid]:
@@ -161,6 +155,9 @@ def _bids(situation: Situation, policy: Policy, notes: list[Note]) -> list[Bid]:
         previews, words = situation.previews.get(account, ()), snapshot.accounts[account]
         if isinstance(previews, Unknown) or isinstance(words, Unknown) or account == terms.bidder_account:
             continue
+        result = situation.assessments.get(account)
+        if result is None or isinstance(result, Unknown) or result.doubt:
+            continue  # what is in doubt has no value to bid by
         offer = best(offers(previews, words, own, market, terms, gas_wad), terms.min_profit_wad)
         if offer is not None:
             candidates.append((-offer.profit_wad, account, offer))
@@ -168,20 +165,6 @@ def _bids(situation: Situation, policy: Policy, notes: list[Note]) -> list[Bid]:
         return []
     _, account, offer = min(candidates, key=lambda item: item[:2])
     return [bid(account, offer, terms)]
-
-
-def _ends(situation: Situation) -> list[EndAuction]:
-    """Auctions of accounts that are healthy again by the contract's buffer."""
-    buffer, found = situation.end_buffer_bps, []
-    if isinstance(buffer, Unknown):
-        return []
-    for account, auction in running(situation.snapshot):
-        result = situation.assessments.get(account)
-        if result is None or isinstance(result, Unknown):
-            continue
-        if _cured(result, buffer):
-            found.append(EndAuction(account, auction.epoch))
-    return found
 
 
 def _publications(situation: Situation, target: ParameterSet, policy: PagePolicy, notes: list[Note]) -> list[Action]:
@@ -224,35 +207,24 @@ def _push_notes(plan: PushPlan) -> list[Note]:
 
 
 def _expiries(situation: Situation, alarm_s: int, notes: list[Note]) -> list[SettleExpiry]:
-    """Settlement of every expiry for which a round is proven; one without is named, and alarms when it is late."""
+    """Settlement of every expiry for which the rounds are proven; one without is named, and alarms when it is late."""
     found = []
-    for (underlying, expiry), number in sorted(situation.rounds.items()):
-        if isinstance(number, Unknown):
+    for (underlying, expiry), numbers in sorted(situation.rounds.items()):
+        if isinstance(numbers, Unknown):
             late = situation.snapshot.block.timestamp >= expiry + alarm_s
-            text = f"underlying {underlying}, expiry {expiry} is not settled: {number.reason}"
+            text = f"underlying {underlying}, expiry {expiry} is not settled: {numbers.reason}"
             notes.append(Note("expiry_unsettled", text, late, f"{underlying}:{expiry}"))
         else:
-            found.append(SettleExpiry(underlying, expiry, number))
+            found.append(SettleExpiry(underlying, expiry, *numbers))
     return found
 
 
-def _settlements(snapshot: Snapshot) -> list[SettleOptions]:
-    """Accounts that still hold options of a settled expiry."""
-    options = snapshot.options
-    if isinstance(options, Unknown):
+def _peg(snapshot: Snapshot) -> list[SyncPeg]:
+    """The parameters should take the price of cash in when it says something else than they have stored."""
+    peg = snapshot.peg
+    if isinstance(peg, Unknown) or peg.due_bps == peg.stored_bps:
         return []
-    settled = {i for i, option in options.items() if option.settlement_wad}
-    if not settled:
-        return []
-    found = []
-    for account, words in sorted(snapshot.accounts.items()):
-        if isinstance(words, Unknown):
-            continue
-        state = parse_words(words)
-        for u, positions in sorted(state.options.items()):
-            if any(u << 8 | position.slot in settled for position in positions):
-                found.append(SettleOptions(account, u, state.nonce))
-    return found
+    return [SyncPeg(peg.due_bps, peg.updated_at)]
 
 
 def _records(situation: Situation, interval_s: int) -> list[RecordPrice]:
@@ -268,4 +240,4 @@ def _records(situation: Situation, interval_s: int) -> list[RecordPrice]:
 
 
 def _recordable(price: Price) -> bool:
-    return not price.dead and price.price_wad > 0
+    return price.fresh and price.price_wad > 0

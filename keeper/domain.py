@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from risk.onchain import ChainMarket
 
 T = TypeVar("T")
+FRESH, DEAD = 0, 2  # states of a price
+PEG_FLOOR_WAD = 98 * 10**16
+HALF_BPS_WAD = 5 * 10**13
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,25 +56,73 @@ class Phase(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class AuctionState:
-    """``LiquidationAuction.auction_of``; ``epoch`` counts the auctions of the account."""
+    """``LiquidationAuction.auction_of``; ``epoch`` counts the auctions of the account.
+
+    ``seen_at`` is the unix time (s) of the last record; ``solvent_s`` and ``insolvent_s`` the time counted by then.
+    """
 
     phase: Phase
-    started_at: int
+    seen_at: int
+    solvent_s: int
+    insolvent_s: int
     epoch: int
 
 
 @dataclass(frozen=True, slots=True)
+class AuctionSettings:
+    """``LiquidationAuction.settings``, field for field: shares in bps, times in seconds, the least slice in USD wad."""
+
+    start_bps: int
+    fast_bps: int
+    slow_bps: int
+    fast_s: int
+    slow_s: int
+    insolvent_s: int
+    target_buffer_bps: int
+    end_buffer_bps: int
+    min_slice_wad: int
+    tick_s: int
+    reward_gas: int
+
+
+@dataclass(frozen=True, slots=True)
 class Price:
-    """One word of ``PriceOracle.read``; ``price_wad`` in USD wad per unit, ``updated_at`` in unix seconds."""
+    """One word of ``PriceOracle.read``; ``price_wad`` in USD wad per unit, ``updated_at`` in unix seconds.
+
+    ``state`` is 0 fresh, 1 late, 2 dead; ``late_bps`` rises from 0 to 10,000 between fresh and dead.
+    """
 
     price_wad: int
     state: int
     updated_at: int
+    late_bps: int
+
+    @property
+    def fresh(self) -> bool:
+        """Whether the oracle takes this price for the present one."""
+        return self.state == FRESH
 
     @property
     def dead(self) -> bool:
         """Whether the oracle has given this price up (it is then the last one recorded)."""
-        return self.state != 0
+        return self.state == DEAD
+
+
+@dataclass(frozen=True, slots=True)
+class Peg:
+    """Price of the cash token, USD wad, and what ``RiskParameters`` last took in of it (``stored_bps`` of im_scale)."""
+
+    price_wad: int
+    state: int
+    updated_at: int
+    stored_bps: int
+
+    @property
+    def due_bps(self) -> int:
+        """What ``RiskParameters.sync_peg`` would store now: twice the distance below 0.98 USD, rounded up."""
+        if self.state == DEAD:
+            return self.stored_bps
+        return -(-max(0, PEG_FLOOR_WAD - self.price_wad) // HALF_BPS_WAD)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,15 +183,19 @@ class UnderlyingInfo:
     option_slots: int
 
 
-@dataclass(frozen=True, slots=True)
-class OptionInfo:
-    """``InstrumentRegistry.option_info`` of a listed option; ``settlement_wad`` is 0 until its expiry is settled."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing:
+    """``InstrumentRegistry.instrument_info`` of a listed instrument; times in unix seconds.
+
+    ``expiry`` is 0 for a perpetual that is not being delisted, ``settlement_wad`` 0 until the expiry is settled;
+    ``serial`` tells the instruments of one slot apart.
+    """
 
     instrument: int
     expiry: int
-    strike_wad: int
-    is_call: bool
     settlement_wad: int
+    serial: int
+    listed_at: int
 
     @property
     def underlying(self) -> int:
@@ -149,8 +204,16 @@ class OptionInfo:
 
     @property
     def slot(self) -> int:
-        """Row of the instrument in its underlying's page."""
+        """Slot of the instrument in its underlying: of an option the row of the page."""
         return self.instrument & 255
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OptionInfo(Listing):
+    """A listed option; ``strike_wad`` in USD wad per unit."""
+
+    strike_wad: int
+    is_call: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +245,8 @@ class Snapshot:
     ``accounts`` maps an account to its state words (``docs/margin-rule.md``, section 2). ``prices`` is keyed by
     (kind, id) with kind 0 underlying and 1 collateral; ``parameter_words`` and ``parameter_bounds`` by the kinds of
     ``RiskParameters`` (0 global, 1 underlying, 2 collateral). ``market`` holds the same numbers as the integer twin
-    wants them.
+    wants them. ``parameter_words`` are the stored words, which ramps lead to; those in force now are in ``market``.
+    ``delta_ones`` are the listed perpetuals and futures, by instrument.
     """
 
     chain_id: int
@@ -198,6 +262,8 @@ class Snapshot:
     underlyings: Mapping[int, UnderlyingInfo] | Unknown
     collaterals: Mapping[int, CollateralInfo] | Unknown
     options: Mapping[int, OptionInfo] | Unknown
+    delta_ones: Mapping[int, Listing] | Unknown
+    peg: Peg | Unknown
     addresses: Mapping[str, str]
 
 

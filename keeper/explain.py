@@ -3,13 +3,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from keeper.domain import AuctionState, Phase, Snapshot, Unknown
-from risk.onchain import Assessment, ChainMarket, assess_words, grid
-from risk.onchain_words import AccountState, lane, parse_words
+from risk.onchain import Assessment, ChainMarket, UnderlyingResult, assess_words, underlying_results
+from risk.onchain_words import PERPETUAL, AccountState, lane, parse_words
 
 WAD = 10**18
+LOTS_PER_UNIT = 10**6
+WIDEN_LANE, RESERVE_LANE = 12, 4
 VOLATILITY = ("down", "unchanged", "up")
 FLAGS = {
     1: "a price used is dead",
@@ -31,13 +34,17 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """Everything ``ballast explain`` prints; amounts USD wad."""
+    """Everything ``ballast explain`` prints; amounts USD wad.
+
+    ``data`` says what old data and changes to come add to the margin, and what is kept in reserve.
+    """
 
     account: int
     status: str
     assessment: Assessment
     holdings: tuple[Line, ...]
     worst: tuple[str, ...]
+    data: tuple[str, ...]
     flags: tuple[str, ...]
 
 
@@ -48,14 +55,15 @@ def explain(snapshot: Snapshot, account: int) -> Explanation | Unknown:
         return market
     if words is None or isinstance(words, Unknown):
         return words or Unknown(f"account {account} is not in the snapshot", snapshot.block.timestamp)
-    result = assess_words(words, market)
-    state = parse_words(words)
+    result, state = assess_words(words, market), parse_words(words)
+    parts = underlying_results(words, market)
     return Explanation(
         account=account,
         status=status(result, snapshot.auctions.get(account)),
         assessment=result,
         holdings=_holdings(state, market, snapshot),
-        worst=_worst(words, state, market, result, snapshot),
+        worst=_worst(parts, market, result, snapshot),
+        data=(*_widening(parts, market, snapshot), *_late_collateral(state, market), *_kept(state, market, result)),
         flags=tuple(text for bit, text in FLAGS.items() if result.flags & bit),
     )
 
@@ -64,9 +72,15 @@ def status(result: Assessment, auction: AuctionState | Unknown | None) -> str:
     """One sentence: liquidatable or not, and by how much."""
     health = result.mm_health / WAD
     if isinstance(auction, AuctionState) and auction.phase != Phase.NONE:
-        return f"in auction, {auction.phase.name.lower()} phase since {auction.started_at}; health {health:,.2f} USD"
-    if result.mm_health < 0:
+        counted = auction.solvent_s if auction.phase == Phase.SOLVENT else auction.insolvent_s
+        return (
+            f"in auction, {auction.phase.name.lower()} phase, {counted} s counted by {auction.seen_at}; "
+            f"health {health:,.2f} USD"
+        )
+    if result.liquidatable:
         return f"liquidatable: {-health:,.2f} USD below maintenance margin"
+    if result.mm_health < 0:
+        return f"in doubt: {-health:,.2f} USD below maintenance margin, but old data leave {_usd(result.doubt)} open"
     if result.im_health < 0:
         return f"safe from liquidation by {health:,.2f} USD, but may only reduce risk (below initial margin)"
     return f"healthy: {health:,.2f} USD above maintenance and {result.im_health / WAD:,.2f} above initial margin"
@@ -85,15 +99,23 @@ def _holdings(state: AccountState, market: ChainMarket, snapshot: Snapshot) -> t
         haircut = lane(market.collateral_words[item.asset], 1) / 100
         amount = f"{item.amount / 10**item.decimals:,.6f}"
         lines.append(Line(f"collateral {item.asset} (haircut {haircut:.2f} %)", amount, value))
-    for u, perp in sorted(state.perps.items()):
-        owed = perp.lots * (market.funding[u] - perp.funding_entry)
-        pnl = (perp.lots * market.prices[u].price + perp.quote - owed) // 10**6
-        lines.append(Line(f"{_symbol(snapshot, u)} perpetual", f"{perp.lots / 10**6:+,.6f}", pnl))
+    for instrument, held in sorted(state.delta_ones.items()):
+        carry = market.marks[instrument].carry if instrument & 255 == PERPETUAL else 0
+        pnl = (held.lots * (market.mark(instrument) - carry) + held.base) // LOTS_PER_UNIT
+        lines.append(Line(_delta_one_name(snapshot, instrument), f"{held.lots / LOTS_PER_UNIT:+,.6f}", pnl))
     for u, options in sorted(state.options.items()):
         for option in options:
             name = _option_name(snapshot, u, option.slot)
-            lines.append(Line(name, f"{option.lots / 10**6:+,.6f}", None))
+            lines.append(Line(name, f"{option.lots / LOTS_PER_UNIT:+,.6f}", None))
     return tuple(lines)
+
+
+def _delta_one_name(snapshot: Snapshot, instrument: int) -> str:
+    infos = snapshot.delta_ones
+    info = None if isinstance(infos, Unknown) else infos.get(instrument)
+    kind = "perpetual" if instrument & 255 == PERPETUAL else f"future in slot {instrument & 255}"
+    expiry = f", expiry {info.expiry}" if info is not None and info.expiry else ""
+    return f"{_symbol(snapshot, instrument >> 8)} {kind}{expiry}"
 
 
 def _option_name(snapshot: Snapshot, underlying: int, slot: int) -> str:
@@ -106,25 +128,66 @@ def _option_name(snapshot: Snapshot, underlying: int, slot: int) -> str:
 
 
 def _worst(
-    words: tuple[int, ...], state: AccountState, market: ChainMarket, result: Assessment, snapshot: Snapshot
+    parts: Sequence[UnderlyingResult], market: ChainMarket, result: Assessment, snapshot: Snapshot
 ) -> tuple[str, ...]:
     """Worst move of each active underlying alone, then the worst joint scenario."""
-    linked = {item.linked - 1 for item in state.collaterals if item.linked and item.amount}
     found = []
-    for u in sorted({*state.perps, *state.options, *linked}):
-        points = grid(words, market, u)
+    for item in parts:
+        points = [value for row in item.grid for value in row]
         at = min(range(27), key=points.__getitem__)
-        move = (at % 9 - 4) * lane(market.underlying_words[u], 0) / 400
-        loss = max(0, -points[at]) / WAD
+        move = (at % 9 - 4) * item.scan_bps / 400
         found.append(
-            f"{_symbol(snapshot, u)} {move:+.2f} %, volatility {VOLATILITY[at // 9]}: loss {loss:,.2f} USD alone"
+            f"{_symbol(snapshot, item.underlying)} {move:+.2f} %, volatility {VOLATILITY[at // 9]}: "
+            f"loss {_usd(item.scan)} alone"
         )
     joint = market.joint
     if joint is not None and result.worst_joint < joint.count:
         moves = []
-        for u in sorted({*state.perps, *state.options, *linked}):
-            price, vol = joint.bytes_of(result.worst_joint, u)
-            percent = price / 127 * lane(market.underlying_words[u], 0) / 100
-            moves.append(f"{_symbol(snapshot, u)} {percent:+.2f} %, volatility {vol / 127:+.2f}")
+        for item in parts:
+            price, vol = joint.bytes_of(result.worst_joint, item.underlying)
+            percent = price / 127 * item.scan_bps / 100
+            moves.append(f"{_symbol(snapshot, item.underlying)} {percent:+.2f} %, volatility {vol / 127:+.2f}")
         found.append(f"worst joint scenario {result.worst_joint}: {'; '.join(moves)}")
     return tuple(found)
+
+
+def _widening(parts: Sequence[UnderlyingResult], market: ChainMarket, snapshot: Snapshot) -> tuple[str, ...]:
+    """What widens initial margin, underlying by underlying."""
+    found = []
+    for item in parts:
+        name = _symbol(snapshot, item.underlying)
+        if item.widen_bps:
+            phased = lane(market.underlying_words[item.underlying], WIDEN_LANE)
+            late = market.prices[item.underlying].late_bps
+            page = max(0, item.widen_bps - phased - late)
+            causes = (("parameters being phased in", phased), ("old price", late), ("old or distant page", page))
+            said = ", ".join(f"{cause} {bps / 100:.2f} %" for cause, bps in causes if bps)
+            found.append(f"{name}: initial margin {item.widen_bps / 100:.2f} % wider, {_usd(item.wide)} more ({said})")
+        if item.lost:
+            found.append(f"{name}: {_usd(item.lost)} of option value does not count for initial margin: dead page")
+        if item.doubt:
+            found.append(f"{name}: old data leave {_usd(item.doubt)} in doubt")
+    return tuple(found)
+
+
+def _late_collateral(state: AccountState, market: ChainMarket) -> tuple[str, ...]:
+    """Collateral that counts for less because its price is old."""
+    late = ((item.asset, market.collateral_prices[item.asset].late_bps) for item in state.collaterals)
+    return tuple(
+        f"collateral {asset}: counts {bps / 100:.2f} % less for initial margin: old price" for asset, bps in late if bps
+    )
+
+
+def _kept(state: AccountState, market: ChainMarket, result: Assessment) -> tuple[str, ...]:
+    """Doubt as a whole, and the reserve."""
+    found = []
+    if result.doubt:
+        found.append(f"doubt {_usd(result.doubt)}: a liquidation starts only where health is below minus that much")
+    reserve = lane(market.global_word, RESERVE_LANE) * WAD
+    if reserve and (state.has_position or state.cash < 0):
+        found.append(f"reserve {_usd(reserve)}: in both requirements, for whoever starts a liquidation")
+    return tuple(found)
+
+
+def _usd(wad: int) -> str:
+    return f"{wad / WAD:,.2f} USD"

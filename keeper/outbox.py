@@ -12,7 +12,18 @@ from keeper.tx.sender import Sender
 
 OPEN = frozenset({State.INTENT, State.SIGNED, State.SENT})
 # Anybody may do these, so a revert mostly means that somebody was first; the sender's breaker still counts it.
-CONTESTED = frozenset({"start_auction", "bid", "end_auction", "turn_insolvent", "settle_options", "settle_expiry"})
+CONTESTED = frozenset(
+    {
+        "start_auction",
+        "bid",
+        "end_auction",
+        "tick_auction",
+        "settle_many",
+        "settle_expiry",
+        "retire",
+        "execute_proposal",
+    }
+)
 
 
 class SenderOutbox:

@@ -11,10 +11,13 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Protocol
 
+from keeper.actions import ExecuteProposal
 from keeper.assess import Assessments
-from keeper.decide import NOT_READ, Policy, Situation, running
-from keeper.domain import Block, ContractCall, Phase, Snapshot, Unknown
+from keeper.decide import NOT_READ, Policy, Situation
+from keeper.domain import AuctionSettings, Block, ContractCall, Phase, Snapshot, Unknown
 from keeper.errors import KeeperError
+from keeper.index.proposals import QueuedProposal
+from keeper.liquidate.clock import running
 from keeper.liquidate.sizing import BidPolicy, Preview, fractions
 from keeper.ports import Chain
 from keeper.settlement import find_rounds
@@ -58,7 +61,8 @@ class NativePrice:
             if info.symbol == self._symbol and price is not None and not price.dead:
                 return price.price_wad
         return Unknown(
-            f"the native token {self._symbol} has no fresh oracle price; set liquidator.native_usd in the settings", now
+            f"the native token {self._symbol} has no living oracle price; set liquidator.native_usd in the settings",
+            now,
         )
 
 
@@ -71,15 +75,19 @@ def observe(
     recorded: Mapping[tuple[int, int], int],
     target: ParameterSet | None,
     collateral_names: Mapping[int, str],
+    queued: Sequence[QueuedProposal] = (),
 ) -> Situation:
-    """Complete a snapshot into a situation; nothing is asked of the chain that no running auction needs."""
+    """Complete a snapshot into a situation; nothing is asked of the chain that nothing needs.
+
+    ``queued`` are proposals that events tell of; the chain says which of them may be executed.
+    """
     auctions = running(snapshot)
-    solvent_s: int | Unknown = NOT_READ
-    end_buffer_bps: int | Unknown = NOT_READ
+    settings: AuctionSettings | Unknown = NOT_READ
+    live: bool | Unknown = NOT_READ
     mega_gas_wad: int | Unknown = NOT_READ
     previews: dict[int, Sequence[Preview] | Unknown] = {}
     if policy.liquidate and auctions:
-        solvent_s, end_buffer_bps = _auction_settings(chain, snapshot.block)
+        settings, live = _auction_terms(chain, snapshot.block)
         if policy.bids is not None:
             previews.update(read_previews(chain, snapshot.block, [account for account, _ in auctions], policy.bids))
             mega_gas_wad = _mega_gas(chain, quotes.native_usd_wad(snapshot), snapshot.block.timestamp)
@@ -88,26 +96,37 @@ def observe(
         snapshot=snapshot,
         assessments=assessments,
         previews=previews,
-        end_buffer_bps=end_buffer_bps,
-        solvent_s=solvent_s,
+        auction=settings,
+        live=live,
         mega_gas_wad=mega_gas_wad,
         vol_steps_bps=vol_steps,
         rounds=find_rounds(chain, snapshot) if policy.settle else {},
+        proposals=_executable(chain, snapshot.block, queued) if policy.push is not None else (),
         recorded=recorded,
         target=target,
         collateral_names=collateral_names,
     )
 
 
-def _auction_settings(chain: Chain, block: Block) -> tuple[int | Unknown, int | Unknown]:
-    """(length of the solvent phase in s, end buffer in bps)."""
-    try:
-        raw = chain.call(ContractCall(AUCTION, "settings"), block=block)
-    except KeeperError as error:
-        unknown = Unknown(str(error), block.timestamp)
-        return unknown, unknown
-    _, _, _, fast_s, slow_s, _, _, end_buffer_bps, _ = raw
-    return fast_s + slow_s, end_buffer_bps
+def _auction_terms(chain: Chain, block: Block) -> tuple[AuctionSettings | Unknown, bool | Unknown]:
+    """Settings of the auctions, and whether the chain's sequencer is up."""
+    calls = [ContractCall(AUCTION, "settings"), ContractCall("PriceOracle", "is_live")]
+    raw, live = chain.call_many(calls, block)
+    return (
+        Unknown(str(raw), block.timestamp) if isinstance(raw, KeeperError) else AuctionSettings(*raw),
+        Unknown(str(live), block.timestamp) if isinstance(live, KeeperError) else live,
+    )
+
+
+def _executable(chain: Chain, block: Block, queued: Sequence[QueuedProposal]) -> tuple[ExecuteProposal, ...]:
+    """Proposals whose time has come, by the clock of the block, and which the contract still holds open."""
+    due = [item for item in queued if item.eta <= block.timestamp]
+    calls = [ContractCall("RiskParameters", "proposal", (item.id,)) for item in due]
+    found = []
+    for item, answer in zip(due, chain.call_many(calls, block) if calls else (), strict=True):
+        if not isinstance(answer, KeeperError) and answer[1] <= block.timestamp <= answer[2]:
+            found.append(ExecuteProposal(item.id, item.changes))
+    return tuple(found)
 
 
 def _vol_steps(chain: Chain, block: Block) -> tuple[int, int] | Unknown:

@@ -8,11 +8,13 @@ from typing import Any
 
 from web3 import Web3
 
-from keeper.domain import JointStatus, PageStatus, Price, TableStatus
+from keeper.domain import JointStatus, Listing, OptionInfo, PageStatus, Price, TableStatus
 from risk.onchain import ChainMarket
-from risk.onchain_words import JointSet, Page, PriceWord, signed
+from risk.onchain_words import DELTA_ONE_SLOTS, JointSet, MarkWord, Page, PriceWord, instrument_id
 
 ADDRESS_MASK = 2**160 - 1
+OPTION = 3  # kind of InstrumentRegistry.instrument_info
+DELTA_ONE_BITS = (0, 16, 32)  # where the bitmaps of `DELTA_ONE_SLOTS` begin in the argument of marks()
 
 
 def _expect(words: Sequence[int], count: int, what: str) -> None:
@@ -39,6 +41,16 @@ def split_words(words: Sequence[int], underlyings: int, collaterals: int) -> dic
     return dict(zip(keys, words, strict=True))
 
 
+def delta_one_ids(underlyings: int) -> list[int]:
+    """Every perpetual and future that the lowest underlyings can have, in the order of ``InstrumentRegistry.marks``."""
+    return [instrument_id(u, slot) for u in range(underlyings) for slot in DELTA_ONE_SLOTS]
+
+
+def marks_bitmap(underlyings: int) -> int:
+    """Argument of ``InstrumentRegistry.marks`` for all of them."""
+    return sum(((1 << underlyings) - 1) << bit for bit in DELTA_ONE_BITS)
+
+
 def blob_addresses(table: Sequence[int]) -> list[str]:
     """Addresses of the data contracts that ``RiskTable.read`` names."""
     found = [_address(word) for word in (table[0], *table[1::2])]
@@ -48,7 +60,7 @@ def blob_addresses(table: Sequence[int]) -> list[str]:
 def build_market(
     timestamp: int,
     prices: Mapping[tuple[int, int], Price],
-    funding: Sequence[int],
+    marks: Sequence[int],
     words: Sequence[int],
     table: Sequence[int],
     blobs: Mapping[str, bytes],
@@ -62,7 +74,8 @@ def build_market(
     ValueError
         A list of words has the wrong length, or a blob is too short.
     """
-    _expect(funding, underlyings, "InstrumentRegistry.funding")
+    instruments = delta_one_ids(underlyings)
+    _expect(marks, len(instruments), "InstrumentRegistry.marks")
     _expect(table, 1 + 2 * underlyings, "RiskTable.read")
     by_key = split_words(words, underlyings, collaterals)
     pages: dict[int, Page] = {}
@@ -72,18 +85,33 @@ def build_market(
         if page is not None:
             pages[u] = page
     joint_address = _address(table[0])
-    twin_prices = {key: PriceWord(p.price_wad, p.state, p.updated_at) for key, p in prices.items()}
+    twin_prices = {key: PriceWord(p.price_wad, p.state, p.updated_at, p.late_bps) for key, p in prices.items()}
     return ChainMarket(
         timestamp=timestamp,
         prices={u: twin_prices[0, u] for u in range(underlyings)},
         collateral_prices={c: twin_prices[1, c] for c in range(collaterals)},
-        funding={u: signed(word, 256) for u, word in enumerate(funding)},
+        marks={k: MarkWord.from_word(word) for k, word in zip(instruments, marks, strict=True)},
         global_word=by_key[0, 0],
         underlying_words={u: by_key[1, u] for u in range(underlyings)},
         collateral_words={c: by_key[2, c] for c in range(collaterals)},
         pages=pages,
         joint=JointSet.from_word(table[0], blobs[joint_address]) if joint_address else None,
     )
+
+
+def listing(instrument: int, info: Sequence[Any]) -> Listing | None:
+    """Unpack ``InstrumentRegistry.instrument_info``; None where the slot is free."""
+    kind, expiry, strike_wad, is_call, serial, listed_at, _, settlement_wad = info
+    if kind == 0:
+        return None
+    common = {
+        "instrument": instrument,
+        "expiry": expiry,
+        "settlement_wad": settlement_wad,
+        "serial": serial,
+        "listed_at": listed_at,
+    }
+    return OptionInfo(**common, strike_wad=strike_wad, is_call=is_call) if kind == OPTION else Listing(**common)
 
 
 def page_status(underlying: int, info: Sequence[Any], rows: int, rows_wanted: int) -> PageStatus:

@@ -8,15 +8,18 @@ The block's hash is compared before and after, so that a snapshot never mixes tw
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 from keeper.chain.contracts import Contracts
 from keeper.chain.market import (
     blob_addresses,
     build_market,
+    delta_one_ids,
+    listing,
+    marks_bitmap,
     page_status,
     split_prices,
-    split_words,
     table_status,
 )
 from keeper.chain.multicall import Call, Multicall
@@ -26,10 +29,12 @@ from keeper.domain import (
     Block,
     CollateralInfo,
     ContractCall,
+    Listing,
     OptionInfo,
     PageStatus,
     ParameterBounds,
     ParameterStatus,
+    Peg,
     Phase,
     Price,
     Snapshot,
@@ -41,6 +46,7 @@ from keeper.errors import KeeperError, Permanent, Transient
 from risk.onchain import ChainMarket
 
 T = TypeVar("T")
+CASH = (2, 0)  # kind and id of the cash token's price
 STOP = 1  # length of the byte that keeps a blob from being executed
 
 
@@ -99,14 +105,19 @@ class SnapshotReader:
         u_ids, c_ids = range(underlying_count), range(collateral_count)
         u_bits, c_bits = (1 << underlying_count) - 1, (1 << collateral_count) - 1
         reads.add("prices", ContractCall("PriceOracle", "read", (u_bits, c_bits)))
-        reads.add("funding", ContractCall("InstrumentRegistry", "funding", (u_bits,)))
+        reads.add("marks", ContractCall("InstrumentRegistry", "marks", (marks_bitmap(underlying_count),)))
         reads.add("words", ContractCall("RiskParameters", "words", (u_bits, c_bits)))
-        reads.add("global", ContractCall("RiskParameters", "word", (0, 0)))
+        reads.add("cash price", ContractCall("PriceOracle", "price", CASH))
+        reads.add("peg", ContractCall("RiskParameters", "peg_bps"))
         reads.add("table", ContractCall("RiskTable", "read", (u_bits,)))
         reads.add("status", ContractCall("RiskParameters", "status"))
         reads.add("guards", ContractCall("RiskParameters", "guards"))
         for kind in range(3):
             reads.add(f"bounds {kind}", ContractCall("RiskParameters", "bounds", (kind,)))
+        for kind, number in _parameter_ids(u_ids, c_ids):
+            reads.add(f"word {kind} {number}", ContractCall("RiskParameters", "word", (kind, number)))
+        for instrument in delta_one_ids(underlying_count):
+            reads.add(f"instrument {instrument}", ContractCall("InstrumentRegistry", "instrument_info", (instrument,)))
         for u in u_ids:
             reads.add(f"underlying {u}", ContractCall("InstrumentRegistry", "underlying_info", (u,)))
             reads.add(f"page {u}", ContractCall("RiskTable", "page_info", (u,)))
@@ -128,15 +139,17 @@ class SnapshotReader:
             block=reads.block,
             market=self._market(reads, prices, len(u_ids), len(c_ids)),
             accounts={a: reads.get(f"account {a}", tuple) for a in listed},
-            auctions={a: reads.get(f"auction {a}", lambda v: AuctionState(Phase(v[0]), v[1], v[2])) for a in listed},
+            auctions={a: reads.get(f"auction {a}", _auction) for a in listed},
             prices=prices,
             parameters=self._parameters(reads),
-            parameter_words=self._parameter_words(reads, len(u_ids), len(c_ids)),
+            parameter_words=reads.all((i, f"word {i[0]} {i[1]}", int) for i in _parameter_ids(u_ids, c_ids)),
             parameter_bounds=reads.all((k, f"bounds {k}", lambda v: ParameterBounds(*v)) for k in range(3)),
             table=self._table(reads, u_ids),
             underlyings=underlyings,
             collaterals=reads.all((c, f"collateral {c}", _collateral(c)) for c in c_ids),
             options=underlyings if isinstance(underlyings, Unknown) else self._options(reads, underlyings),
+            delta_ones=self._listings(reads, delta_one_ids(len(u_ids))),
+            peg=self._peg(reads),
             addresses=self._contracts.addresses,
         )
 
@@ -145,14 +158,14 @@ class SnapshotReader:
     ) -> ChainMarket | Unknown:
         """Build the twin's market, or say why there is none."""
         parts: list[Any] = []
-        for key in ("funding", "words", "table"):
+        for key in ("marks", "words", "table"):
             part: Sequence[int] | Unknown = reads.get(key, tuple)
             if isinstance(part, Unknown):
                 return part
             parts.append(part)
         if isinstance(prices, Unknown):
             return prices
-        funding, words, table = parts
+        marks, words, table = parts
         blobs: dict[str, bytes] = {}
         for address in blob_addresses(table):
             try:
@@ -160,7 +173,7 @@ class SnapshotReader:
             except KeeperError as error:
                 return self.unknown(f"blob {address}", error, reads.block)
         try:
-            return build_market(reads.block.timestamp, prices, funding, words, table, blobs, u_count, c_count)
+            return build_market(reads.block.timestamp, prices, marks, words, table, blobs, u_count, c_count)
         except (ValueError, IndexError) as error:
             return self.unknown("market", Permanent(f"market words do not fit the margin rule ({error})"), reads.block)
 
@@ -179,13 +192,11 @@ class SnapshotReader:
             return max_age_s
         return reads.get("status", lambda v: ParameterStatus(*(*v, max_age_s)))
 
-    def _parameter_words(self, reads: _Reads, u_count: int, c_count: int) -> Mapping[tuple[int, int], int] | Unknown:
-        """Stored words; the global one may differ from the one in force when the parameters have lapsed."""
-        words = reads.get("words", lambda found: split_words(found, u_count, c_count))
-        stored: int | Unknown = reads.get("global", int)
-        if isinstance(words, Unknown):
-            return words
-        return stored if isinstance(stored, Unknown) else {**words, (0, 0): stored}
+    def _peg(self, reads: _Reads) -> Peg | Unknown:
+        stored_bps: int | Unknown = reads.get("peg", int)
+        if isinstance(stored_bps, Unknown):
+            return stored_bps
+        return reads.get("cash price", lambda v: Peg(*(*v, stored_bps)))
 
     def _table(self, reads: _Reads, u_ids: range) -> TableStatus | Unknown:
         pages: dict[int, PageStatus] = {}
@@ -205,20 +216,17 @@ class SnapshotReader:
     def _options(self, reads: _Reads, underlyings: Mapping[int, UnderlyingInfo]) -> Mapping[int, OptionInfo] | Unknown:
         ids = [info.id << 8 | slot for info in underlyings.values() for slot in range(info.option_slots)]
         for instrument in ids:
-            reads.add(f"option {instrument}", ContractCall("InstrumentRegistry", "option_info", (instrument,)))
+            reads.add(f"instrument {instrument}", ContractCall("InstrumentRegistry", "instrument_info", (instrument,)))
         reads.run()
-        found = reads.all((i, f"option {i}", lambda v: v) for i in ids)
+        found = self._listings(reads, ids)
         if isinstance(found, Unknown):
             return found
-        listed = {i: v for i, v in found.items() if v[0] != 0}
-        expired = {(i >> 8, v[0]) for i, v in listed.items() if v[0] <= reads.block.timestamp}
-        for u, expiry in sorted(expired):
-            reads.add(f"settled {u} {expiry}", ContractCall("InstrumentRegistry", "settlement_price", (u, expiry)))
-        reads.run()
-        settled = reads.all(((u, expiry), f"settled {u} {expiry}", int) for u, expiry in expired)
-        if isinstance(settled, Unknown):
-            return settled
-        return {i: OptionInfo(i, v[0], v[1], v[2], settled.get((i >> 8, v[0]), 0)) for i, v in listed.items()}
+        return {i: item for i, item in found.items() if isinstance(item, OptionInfo)}
+
+    def _listings(self, reads: _Reads, ids: Iterable[int]) -> Mapping[int, Listing] | Unknown:
+        """Those of the instruments that are listed."""
+        found = reads.all((i, f"instrument {i}", partial(listing, i)) for i in ids)
+        return found if isinstance(found, Unknown) else {i: item for i, item in found.items() if item is not None}
 
     def _same(self, block: Block) -> None:
         now = self._rpc.block(block.number)
@@ -294,6 +302,15 @@ class _Reads:
                 return value
             found[name] = value
         return found
+
+
+def _parameter_ids(u_ids: range, c_ids: range) -> list[tuple[int, int]]:
+    """(kind, id) of every parameter word."""
+    return [(0, 0), *((1, u) for u in u_ids), *((2, c) for c in c_ids)]
+
+
+def _auction(value: Any) -> AuctionState:
+    return AuctionState(Phase(value[0]), *value[1:])
 
 
 def _underlying(u: int) -> Callable[[Any], UnderlyingInfo]:

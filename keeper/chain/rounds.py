@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which round of a Chainlink feed was current at a moment, by bisection over ``getRoundData``.
+"""Which round of a Chainlink feed was current at a moment, and which came next, by bisection over ``getRoundData``.
 
 A proxy numbers rounds ``phase << 64 | round of the phase's aggregator``. Rounds count up from 1 inside a phase; how
-many an earlier phase had is not recorded anywhere. ``PriceOracle.price_at`` accepts a round that was updated by the
-moment when round + 1 and the first round of the next phase, where they exist, came after it. This looks for that round.
+many an earlier phase had is not recorded anywhere. ``PriceOracle.price_at`` takes the last complete round that was
+updated by the moment, in the newest phase that had begun by it, together with the next complete round (docs/adr/0007).
+This looks for those two.
 """
 
 from __future__ import annotations
@@ -19,8 +20,10 @@ from keeper.errors import Permanent, Reverted, Transient
 from keeper.ports import Chain
 
 PHASE_BITS = 64
+INDEX_MASK = (1 << PHASE_BITS) - 1
 MAX_CALLS = 256  # two bisections over 2**64 rounds, and room for holes and phases
 MAX_HOLE = 8  # incomplete rounds in a row that are stepped over
+MAX_ANSWER = 2**90 - 1  # above it an answer is no price
 ROUND_TYPES = ("uint80", "int256", "uint256", "uint256", "uint80")
 LATEST = keccak(text="latestRoundData()")[:4]
 OF_NUMBER = keccak(text="getRoundData(uint80)")[:4]
@@ -45,7 +48,15 @@ class Round:
     @property
     def index(self) -> int:
         """Number inside its phase."""
-        return self.number & ((1 << PHASE_BITS) - 1)
+        return self.number & INDEX_MASK
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """The round that was current at a moment and the next complete one."""
+
+    current: Round
+    following: Round
 
 
 @dataclass(slots=True)
@@ -61,23 +72,31 @@ class Feed:
     _latest: Round | None = None
 
     def latest(self) -> Round:
-        """Newest round.
+        """Newest complete round of the latest phase.
 
         Raises
         ------
         Permanent
             The feed shows none that is complete.
         """
-        self._latest = self._latest or self._ask(LATEST, "latestRoundData")
         if self._latest is None:
-            raise Permanent(f"feed {self.address} shows no complete round; have governance look at the feed")
+            number, found = self._ask(LATEST, "latestRoundData")
+            phase, index = number >> PHASE_BITS, number & INDEX_MASK
+            for step in range(MAX_HOLE + 1):
+                if found is not None or index <= step:
+                    break
+                found = self.round(phase, index - step)
+            if found is None:
+                raise Permanent(f"feed {self.address} shows no complete round; have governance look at the feed")
+            self._latest = found
         return self._latest
 
     def round(self, phase: int, index: int) -> Round | None:
         """A round, None where it does not exist or is not complete."""
         number = phase << PHASE_BITS | index
         if number not in self._seen:
-            self._seen[number] = self._ask(OF_NUMBER + number.to_bytes(32, "big"), f"getRoundData({number})")
+            answered, found = self._ask(OF_NUMBER + number.to_bytes(32, "big"), f"getRoundData({number})")
+            self._seen[number] = found if answered == number else None
         return self._seen[number]
 
     def next_complete(self, phase: int, index: int, end: int) -> Round | None:
@@ -88,32 +107,35 @@ class Feed:
                 return found
         return None
 
-    def _ask(self, data: bytes, what: str) -> Round | None:
+    def _ask(self, data: bytes, what: str) -> tuple[int, Round | None]:
+        """(number that the feed answers with, the round where it is complete)."""
         if self.calls >= self.max_calls:
             raise Permanent(
                 f"feed {self.address}: the round was not found within {self.max_calls} requests; "
-                "settle by hand with a round id from the feed's explorer"
+                "settle by hand with round ids from the feed's explorer"
             )
         self.calls += 1
         try:
             answer = self.chain.read(self.address, data, self.block, f"{what} of feed {self.address}")
             number, price, _, updated_at, _ = decode(ROUND_TYPES, answer)
         except (Reverted, DecodingError):  # aggregators refuse numbers that they do not have
-            return None
-        return Round(number, updated_at) if price > 0 and updated_at > 0 else None
+            return 0, None
+        complete = 0 < price <= MAX_ANSWER and 0 < updated_at <= self.block.timestamp
+        return number, Round(number, updated_at) if complete else None
 
 
-def round_at(feed: Feed, moment: int) -> Round:
-    """Round that was current at a moment (unix s): the last complete one updated by it.
+def round_at(feed: Feed, moment: int) -> Proof:
+    """Round that was current at a moment (unix s), the last complete one updated by it, and the next complete one.
 
-    Where phases overlap in time, the newest phase that had begun counts.
+    Where phases overlap in time, the newest phase that had begun counts. The next round is one of the same phase or,
+    where that has none, the first of a later one.
 
     Raises
     ------
     NoRoundYet
         No round came after the moment yet.
     Permanent
-        The feed began after the moment, or the limit of requests is reached.
+        The feed began after the moment, left too many rounds out, or the limit of requests is reached.
     Transient
         The node did not answer.
     """
@@ -122,16 +144,30 @@ def round_at(feed: Feed, moment: int) -> Round:
         raise NoRoundYet(
             f"feed {feed.address} has no round after {moment} yet (the last is of {latest.updated_at}); wait for one"
         )
+    later: Round | None = None
     for phase in range(latest.phase, 0, -1):
         first = feed.next_complete(phase, 1, 2 + MAX_HOLE)
-        if first is None or first.updated_at > moment:
+        if first is None:
             continue
-        if phase == latest.phase:
-            low, high = _back(feed, first, latest, moment)
-        else:
-            low, high = _forth(feed, first, moment)
-        return _bisect(feed, low, high, moment)
+        if first.updated_at <= moment:
+            return _proof(feed, first, latest, later, moment)
+        later = first
     raise Permanent(f"feed {feed.address} has no round of {moment} or before; settle by hand or replace the feed")
+
+
+def _proof(feed: Feed, first: Round, latest: Round, later: Round | None, moment: int) -> Proof:
+    """The two rounds, in the phase that ``first`` begins; ``later`` is the first round of a later phase."""
+    if first.phase == latest.phase:
+        low, high = _back(feed, first, latest, moment)
+    else:
+        low, high = _forth(feed, first, moment)
+    current = _bisect(feed, low, high, moment)
+    following = feed.next_complete(current.phase, current.index + 1, current.index + 2 + MAX_HOLE) or later
+    if following is None:
+        raise Permanent(
+            f"feed {feed.address} leaves more than {MAX_HOLE} rounds out after {current.number}; have governance settle"
+        )
+    return Proof(current, following)
 
 
 def _back(feed: Feed, first: Round, latest: Round, moment: int) -> tuple[Round, int]:

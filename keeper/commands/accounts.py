@@ -86,6 +86,7 @@ def explain(
                 "assessment": result._asdict(),
                 "holdings": [{"what": h.what, "amount": h.amount, "value_wad": h.value_wad} for h in found.holdings],
                 "worst": list(found.worst),
+                "data": list(found.data),
                 "flags": list(found.flags),
             }
         )
@@ -101,6 +102,6 @@ def explain(
     numbers.add_row("requirement", usd(result.im), usd(result.mm))
     numbers.add_row("health", usd(result.im_health), usd(result.mm_health))
     out.print(numbers)
-    out.print(f"market risk {usd(result.market_risk)}, charges {usd(result.charges)}")
-    for sentence in (*found.worst, *found.flags):
+    out.print(f"market risk {usd(result.market_risk)}, charges {usd(result.charges)}, doubt {usd(result.doubt)}")
+    for sentence in (*found.worst, *found.data, *found.flags):
         out.print(f"- {sentence}", markup=False)

@@ -15,7 +15,8 @@ from sqlalchemy.orm import Session
 from keeper.domain import Event
 from keeper.store.models import AccountRow, BlockRow, CursorRow, EventRow
 
-OPENED = "AccountOpened"
+OPENED, CLOSED = "AccountOpened", "AccountClosed"
+NOBODY = "0x" + "00" * 20
 ACCOUNT_FIELDS = {
     "MarginAccounts": {
         "CollateralDeposited": ("account",),
@@ -23,14 +24,19 @@ ACCOUNT_FIELDS = {
         "CashDeposited": ("account",),
         "CashWithdrawn": ("account",),
         "Filled": ("buyer", "seller"),
-        "PerpSettled": ("account",),
+        "DeltaSettled": ("account",),
         "OptionSettled": ("account",),
+        "Transferred": ("from_account", "to_account"),
         "Seized": ("account", "bidder"),
+        "LegSeized": ("account", "bidder"),
+        "RewardPaid": ("account", "to_account"),
+        "AccountClosed": ("account",),
     },
     "LiquidationAuction": {
         "AuctionStarted": ("account",),
         "BidMade": ("account", "bidder_account"),
-        "AuctionTurnedInsolvent": ("account",),
+        "LegsTaken": ("account", "bidder_account"),
+        "AuctionPhaseChanged": ("account",),
         "AuctionEnded": ("account",),
     },
 }
@@ -90,6 +96,7 @@ def _project(session: Session, row: EventRow) -> None:
         known = session.get(AccountRow, (row.chain_id, account))
         if known is not None:  # account 0, the protocol's own, is never opened
             known.changed_block = max(known.changed_block, row.block_number)
+            known.owner = NOBODY if row.name == CLOSED else known.owner
 
 
 def rewind(session: Session, chain_id: int, number: int) -> None:

@@ -8,25 +8,24 @@ from risk.onchain import Assessment, ChainMarket, assess_words
 from risk.onchain_words import (
     AccountState,
     CollateralPosition,
+    DeltaOnePosition,
     OptionPosition,
-    PerpPosition,
     build_words,
 )
 
 WAD = 10**18
+LOTS_PER_UNIT = 10**6
 MAX_POSITIONS = 128
 
 
-def take(lots: int, fraction_wad: int) -> int:
-    """``fraction`` of signed lots, towards zero."""
-    part = abs(lots) * fraction_wad // WAD
-    return -part if lots < 0 else part
+def take(amount: int, fraction_wad: int) -> int:
+    """``fraction`` of a signed amount, towards zero."""
+    part = abs(amount) * fraction_wad // WAD
+    return -part if amount < 0 else part
 
 
-def merge(
-    bidder: AccountState, seized: AccountState, fraction_wad: int, price_wad: int, market: ChainMarket
-) -> AccountState:
-    """State of the bidder's account after a bid; exact up to the roundings of the seizure (a lot, a raw unit).
+def merge(bidder: AccountState, seized: AccountState, fraction_wad: int, price_wad: int) -> AccountState:
+    """State of the bidder's account after a bid, exactly as the seizure books it.
 
     Parameters
     ----------
@@ -34,15 +33,14 @@ def merge(
         Share of everything that moves.
     price_wad
         What the bidder pays in cash; negative when it is paid.
-    market
-        Gives the funding index that the joined perpetual starts from.
     """
+    delta_ones, closed = _delta_ones(bidder, seized, fraction_wad)
     cash = bidder.cash - price_wad + take(seized.cash, fraction_wad)
     return AccountState(
-        cash=cash,
+        cash=cash + closed // LOTS_PER_UNIT,
         nonce=bidder.nonce,
         collaterals=_collaterals(bidder, seized, fraction_wad),
-        perps=_perps(bidder, seized, fraction_wad, market),
+        delta_ones=delta_ones,
         options=_options(bidder, seized, fraction_wad),
     )
 
@@ -57,21 +55,23 @@ def _collaterals(bidder: AccountState, seized: AccountState, fraction_wad: int) 
     return tuple(held[asset] for asset in sorted(held))
 
 
-def _perps(
-    bidder: AccountState, seized: AccountState, fraction_wad: int, market: ChainMarket
-) -> dict[int, PerpPosition]:
-    result = {}
-    for u in sorted({*bidder.perps, *seized.perps}):
-        lots = quote = 0
+def _delta_ones(
+    bidder: AccountState, seized: AccountState, fraction_wad: int
+) -> tuple[dict[int, DeltaOnePosition], int]:
+    """Perpetuals and futures after, and the sum of the bases (lot x wad) of those that the bid closes."""
+    result, closed = {}, 0
+    for instrument in sorted({*bidder.delta_ones, *seized.delta_ones}):
+        lots = base = 0
         for state, share in ((bidder, WAD), (seized, fraction_wad)):
-            perp = state.perps.get(u)
-            if perp is not None:
-                part = take(perp.lots, share)
-                # Funding owed so far goes into the quote, so that both halves start from the index of now.
-                quote += take(perp.quote, share) - part * (market.funding[u] - perp.funding_entry)
-                lots += part
-        result[u] = PerpPosition(lots, quote, market.funding[u])
-    return result
+            held = state.delta_ones.get(instrument)
+            if held is not None:
+                lots += take(held.lots, share)
+                base += take(held.base, share)
+        if lots:
+            result[instrument] = DeltaOnePosition(lots, base)
+        else:  # without lots no carry is left: the base is money
+            closed += base
+    return result, closed
 
 
 def _options(bidder: AccountState, seized: AccountState, fraction_wad: int) -> dict[int, tuple[OptionPosition, ...]]:
@@ -89,7 +89,7 @@ def _options(bidder: AccountState, seized: AccountState, fraction_wad: int) -> d
 
 def assess_merged(state: AccountState, market: ChainMarket, now: int) -> Assessment | Unknown:
     """Assessment of a merged account, `Unknown` when the contract could not hold or the snapshot not judge it."""
-    if len(state.perps) + sum(map(len, state.options.values())) > MAX_POSITIONS:
+    if len(state.delta_ones) + sum(map(len, state.options.values())) > MAX_POSITIONS:
         return Unknown(f"the bidder would hold more than {MAX_POSITIONS} positions", now)
     try:
         return assess_words(build_words(state), market)

@@ -12,8 +12,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from keeper.actions import Bid
 from keeper.domain import Phase, Unknown
+from keeper.liquidate.actions import Bid
 from keeper.liquidate.inventory import assess_merged, merge
 from risk.onchain import ChainMarket, assess_words
 from risk.onchain_words import parse_words
@@ -92,9 +92,7 @@ def offers(
     before, seized, own = assess_words(bidder, market), parse_words(account), parse_words(bidder)
     result = []
     for preview in previews:
-        after = assess_merged(
-            merge(own, seized, preview.fraction_wad, preview.price_wad, market), market, market.timestamp
-        )
+        after = assess_merged(merge(own, seized, preview.fraction_wad, preview.price_wad), market, market.timestamp)
         if isinstance(after, Unknown) or after.im_health < policy.min_im_health_wad:
             continue
         warehouse = max(0, after.im - before.im) * policy.warehouse_bps // BPS

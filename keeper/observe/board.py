@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from keeper.assess import Parity, below_maintenance
+from keeper.assess import Parity, liquidatable
 from keeper.decide import Situation
 from keeper.domain import Snapshot, Unknown
 from keeper.observe.health import HealthBoard
@@ -60,7 +60,7 @@ class Instruments:
         self.metrics.block_number.set(snapshot.block.number)
         self.metrics.accounts.labels("known").set(len(known))
         self.metrics.accounts.labels("unknown").set(len(found) - len(known))
-        self.metrics.liquidatable_accounts.set(len(below_maintenance(found)))
+        self.metrics.liquidatable_accounts.set(len(liquidatable(found)))
         if known:
             self.metrics.min_health_usd.set(min(r.mm_health for r in known) / WAD)
         self.health.stamp(HEAD, snapshot.block.timestamp)
