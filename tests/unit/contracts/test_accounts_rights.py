@@ -10,7 +10,7 @@ import boa
 import pytest
 from eth_account import Account
 
-from tests.support.accounts_contract import load_accounts
+from tests.support.accounts_contract import calldata, load_accounts
 from tests.support.ledger import (
     ALICE,
     ALL,
@@ -265,6 +265,14 @@ def test_only_what_is_empty_closes(ledger: Ledger) -> None:
         accounts.close_account(alice, sender=ALICE)
     accounts.set_auction(ZERO, sender=GOVERNANCE)
     accounts.close_account(alice, sender=ALICE)
+
+
+def test_a_stranger_who_tops_up_cannot_keep_an_account_open(ledger: Ledger) -> None:
+    accounts = ledger.accounts
+    ledger.deposit(ledger.alice, ledger.cash, 1)
+    calls = (("withdraw", ledger.alice, ledger.cash.address, ALL, ALICE), ("close_account", ledger.alice))
+    accounts.batch([calldata(accounts, *call) for call in calls], sender=ALICE)
+    assert accounts.owner_of(ledger.alice) == ZERO
 
 
 # --- permit ----------------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import boa
 import pytest
+from eth_utils import keccak
 
 from tests.support.ledger import ETH, ETH_PERP, HEARTBEAT_S, KEEPER, LOTS, WAD, Ledger, deploy_ledger
 
@@ -74,6 +75,23 @@ def test_dust_waits_until_it_is_a_wad(ledger: Ledger) -> None:
     # bob: +100 - 200 = -100 -> -1 wad, 999,900; carol: -300 + 200 = -100 -> -1 wad, 999,900
     assert [ledger.accounts.cash_of(k) for k in (0, ledger.alice, ledger.bob, ledger.carol)] == [2, 0, -1, -1]
     assert ledger.accounts.cash_book()[1] == 0
+
+
+def test_a_base_stays_below_2_191(ledger: Ledger) -> None:
+    """No sequence of fills gets there (one adds less than 2^183), so the word is written by hand."""
+    ledger.fill(ETH_PERP, ledger.alice, ledger.bob, 1, 1)
+    slot = ledger.accounts.compiler_data.storage_layout["storage_layout"]["positions"]["_deltas"]["slot"]
+    place = keccak(slot.to_bytes(32, "big") + ledger.alice.to_bytes(32, "big"))
+    at = int.from_bytes(place, "big") + (ETH << 2)
+    address = ledger.accounts.address
+    assert boa.env.get_storage(address, at) == 1 | (2**192 - 1) << 64
+    for sign in (1, -1):
+        boa.env.set_storage(address, at, 1 | (sign * (2**191 - 1) % 2**192) << 64)
+        assert ledger.perp(ledger.alice, ETH) == (1, sign * (2**191 - 1))
+        ledger.fill(ETH_PERP, ledger.alice, ledger.bob, 1, 0)
+        sides = (ledger.bob, ledger.alice) if sign > 0 else (ledger.alice, ledger.bob)
+        with boa.reverts("positions: base"):
+            ledger.fill(ETH_PERP, *sides, 1, 1)
 
 
 def test_funding_is_exact_whenever_each_side_is_touched(ledger: Ledger) -> None:
