@@ -7,16 +7,18 @@ from typing import Any
 from keeper.assess import (
     ParityPolicy,
     assess_all,
-    below_maintenance,
     check_parity,
     choose_for_parity,
     compare,
+    in_doubt,
+    liquidatable,
     near_line,
 )
 from keeper.domain import ContractCall, Unknown
 from keeper.errors import Transient
 from risk.onchain import Assessment
-from tests.support.keeper_world import BLOCK, WAD, account, snapshot
+from risk.onchain_words import PriceWord
+from tests.support.keeper_world import BLOCK, NOW, PRICE, WAD, account, market, snapshot
 
 # 1 ETH long at 2,000 needs MM 320: one healthy, one just below, one far below, one without positions
 BOOK = {1: account(1_000, 1), 2: account(319, 1), 3: account(100, 1), 4: account(50)}
@@ -52,20 +54,32 @@ def test_an_account_is_assessed_by_the_margin_rule() -> None:
     assert (result.equity_mm, result.im, result.mm) == (1_000 * WAD, 400 * WAD, 320 * WAD)
 
 
-def test_accounts_below_maintenance_come_worst_first() -> None:
-    assert below_maintenance(assess_all(snapshot(BOOK))) == (3, 2)
+def test_liquidatable_accounts_come_worst_first() -> None:
+    assert liquidatable(assess_all(snapshot(BOOK))) == (3, 2)
 
 
 def test_an_account_that_was_not_read_is_unknown_and_never_healthy() -> None:
     lost = Unknown("node timed out", 5)
     found = assess_all(snapshot({1: lost, 3: BOOK[3]}))
     assert found[1] == lost
-    assert below_maintenance(found) == (3,)
+    assert liquidatable(found) == (3,)
 
 
 def test_an_unknown_market_makes_every_account_unknown() -> None:
     lost = Unknown("no prices", 7)
     assert assess_all(snapshot(BOOK, market=lost)) == dict.fromkeys(BOOK, lost)
+
+
+def test_what_old_data_leave_in_doubt_is_not_liquidatable() -> None:
+    dead = market(prices={0: PriceWord(PRICE, 2, NOW - 86_400, 10_000)})
+    found = assess_all(snapshot(BOOK, market=dead))
+    # 1 ETH: doubt 400 up and 400 scan; health -1 and -220
+    assert found[2].doubt == found[3].doubt == 800 * WAD  # type: ignore[union-attr]
+    assert liquidatable(found) == ()
+    assert in_doubt(found) == (2, 3)
+    far = assess_all(snapshot({5: account(-481, 1), 6: account(-480, 1)}, market=dead))
+    assert liquidatable(far) == (5,)
+    assert in_doubt(far) == (6,)
 
 
 def test_words_that_cannot_be_parsed_make_one_account_unknown() -> None:
@@ -114,6 +128,14 @@ def test_a_difference_of_one_wei_is_a_mismatch_and_names_the_field() -> None:
     assert parity.mismatches[0].fields == (("mm", 320 * WAD, 320 * WAD + 1),)
 
 
+def test_doubt_is_compared_too() -> None:
+    view = snapshot(BOOK)
+    found = assess_all(view)
+    wrong = found[2]._replace(doubt=1)  # type: ignore[union-attr]
+    parity = check_parity(Engine({2: as_struct(wrong)}), view, found, (2,))  # type: ignore[arg-type]
+    assert parity.mismatches[0].fields == (("doubt", 0, 1),)
+
+
 def test_a_difference_that_is_gone_when_read_again_is_no_mismatch_and_no_agreement() -> None:
     view = snapshot(BOOK)
     found = assess_all(view)
@@ -143,7 +165,7 @@ def test_compare_sees_scans_as_numbers_whatever_the_container() -> None:
 
 def test_a_missing_input_makes_the_account_unknown() -> None:
     view = snapshot(BOOK)
-    bare = replace(view.market, funding={})  # type: ignore[type-var]
+    bare = replace(view.market, marks={})  # type: ignore[type-var]
     found = assess_all(replace(view, market=bare))
     assert isinstance(found[1], Unknown)
     assert isinstance(found[4], Assessment)

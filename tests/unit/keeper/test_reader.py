@@ -15,6 +15,7 @@ from hexbytes import HexBytes
 from web3 import Web3
 from web3.types import RPCEndpoint, RPCResponse
 
+from keeper.assess import assess_all, check_parity
 from keeper.chain.client import ChainClient
 from keeper.chain.contracts import Contracts, Deployed
 from keeper.chain.embedded import EmbeddedProvider, make_backend
@@ -124,7 +125,7 @@ def test_a_snapshot_says_what_the_contracts_say(deployment: Deployment, with_mul
     assert sorted(snapshot.accounts) == list(range(1, accounts))
     for account, words in snapshot.accounts.items():
         assert words == tuple(chain.call(ContractCall("MarginAccounts", "state", (account,)), block))
-        assert snapshot.auctions[account] == AuctionState(Phase.NONE, 0, 0)
+        assert snapshot.auctions[account] == AuctionState(Phase.NONE, 0, 0, 0, 0)
     assert not isinstance(snapshot.prices, Unknown)
     for (kind, number), price in snapshot.prices.items():
         read = chain.call(ContractCall("PriceOracle", "price", (kind, number)), block)
@@ -154,6 +155,12 @@ def test_markets_and_instruments(deployment: Deployment) -> None:
     strikes = {o.strike_wad for o in snapshot.options.values() if o.underlying == 0}
     assert {48_000 * WAD, 60_000 * WAD, 72_000 * WAD} <= strikes
     assert all(o.settlement_wad == 0 and o.expiry > snapshot.block.timestamp for o in snapshot.options.values())
+    assert all(o.listed_at > 0 and o.serial > 0 for o in snapshot.options.values())
+    assert not isinstance(snapshot.delta_ones, Unknown)
+    assert sorted(snapshot.delta_ones) == [254, 255, 256 + 254, 256 + 255]
+    assert snapshot.delta_ones[255].expiry == 0 < snapshot.delta_ones[254].expiry
+    serials = [item.serial for item in (*snapshot.options.values(), *snapshot.delta_ones.values())]
+    assert len(set(serials)) == 44
     assert not isinstance(snapshot.table, Unknown)
     assert [(p.address, p.epoch, p.rows_wanted) for p in snapshot.table.pages.values()] == [(None, 0, 20)] * 2
     assert snapshot.table.joint.address is None
@@ -167,6 +174,10 @@ def test_the_twin_agrees_with_the_engine_on_what_was_read(deployment: Deployment
         assert not isinstance(words, Unknown)
         engine = chain.call(ContractCall("MarginEngine", "assess", (account,)), snapshot.block)
         assert assess_words(words, snapshot.market) == engine
+    assert assess_all(snapshot)[1] != assess_all(snapshot)[2]
+    accounts = tuple(snapshot.accounts)
+    parity = check_parity(chain, snapshot, assess_all(snapshot), accounts)
+    assert parity.checked == accounts and not parity.mismatches and not parity.unread
     richest = assess_words(snapshot.accounts[2], snapshot.market)  # type: ignore[arg-type]
     assert richest.equity_mm == 7_000 * WAD
 
@@ -193,8 +204,11 @@ def test_an_older_block_stays_readable(deployment: Deployment) -> None:
         ("status", "()", "parameters"),
         ("bounds", "(uint256)", "parameter_bounds"),
         ("page_info", "(uint256)", "table"),
-        ("option_info", "(uint256)", "options"),
-        ("funding", "(uint256)", "market"),
+        ("instrument_info", "(uint256)", "options"),
+        ("instrument_info", "(uint256)", "delta_ones"),
+        ("word", "(uint256,uint256)", "parameter_words"),
+        ("marks", "(uint256)", "market"),
+        ("peg_bps", "()", "peg"),
         ("words", "(uint256,uint256)", "market"),
     ],
 )
@@ -253,11 +267,11 @@ def test_a_block_that_left_the_chain_gives_no_snapshot(deployment: Deployment) -
 def test_calls_carry_the_contracts_words(deployment: Deployment) -> None:
     chain = deployment.chain()
     with pytest.raises(Reverted) as caught:
-        chain.call(ContractCall("LiquidationAuction", "start", (1,)))  # nobody owes anything
+        chain.call(ContractCall("LiquidationAuction", "start", (1, 0)))  # nobody owes anything
     assert caught.value.reason.startswith("auction: ")
-    assert "LiquidationAuction.start(1,)" in str(caught.value)
+    assert "LiquidationAuction.start(1, 0)" in str(caught.value)
     good, bad = chain.call_many(
-        [ContractCall("MarginAccounts", "account_count"), ContractCall("LiquidationAuction", "start", (1,))],
+        [ContractCall("MarginAccounts", "account_count"), ContractCall("LiquidationAuction", "start", (1, 0))],
         chain.block(),
     )
     assert good > 1
