@@ -11,8 +11,10 @@ from keeper.domain import Snapshot, Unknown
 from keeper.publish.words import COLLATERAL, GLOBAL, UNDERLYING
 from risk.onchain import ChainMarket, assess_words
 from risk.onchain_words import Page
+from risk.types import LANE_MAX
 
 WAD = 10**18
+FLOOR_SHIFT, IM_FLOOR_SHIFT = 3 * 16, 5 * 16
 Changes = Sequence[tuple[int, int, int]]
 
 
@@ -46,12 +48,13 @@ class Impact:
 
 
 def with_changes(market: ChainMarket, changes: Changes) -> ChainMarket:
-    """Market under new parameter words; ``changes`` are (kind, id, word)."""
+    """Market under new parameter words, all of them in force: what a ramp ends at; ``changes`` are (kind, id, word)."""
     under, over = dict(market.underlying_words), dict(market.collateral_words)
     global_word = market.global_word
     for kind, number, word in changes:
         if kind == GLOBAL:
-            global_word = word
+            # the lane that the contract computes: no ramp, so initial margin has the floor of maintenance margin
+            global_word = word | (word >> FLOOR_SHIFT & LANE_MAX) << IM_FLOOR_SHIFT
         elif kind == UNDERLYING:
             under[number] = word
         elif kind == COLLATERAL:

@@ -7,7 +7,7 @@ accounts by what was sent.
 
 from __future__ import annotations
 
-from keeper.actions import Action, PublishJoint, PublishPage, PushParameters
+from keeper.actions import Action, ProposeParameters, PublishJoint, PublishPage, PushParameters
 from keeper.domain import Snapshot, Unknown
 from keeper.errors import Halt
 
@@ -15,7 +15,8 @@ from keeper.errors import Halt
 def verify(snapshot: Snapshot, action: Action) -> None:
     """Check a snapshot taken at or after the block of the transaction.
 
-    An action of another kind, and one that a later epoch has already replaced, are not judged.
+    An action of another kind, and one that a later epoch has already replaced, are not judged. Of a proposal only the
+    nonce can be seen: nothing of it is in force, and the contract compares its content when it is executed.
 
     Raises
     ------
@@ -28,6 +29,8 @@ def verify(snapshot: Snapshot, action: Action) -> None:
         _joint(snapshot, action)
     elif isinstance(action, PushParameters):
         _push(snapshot, action)
+    elif isinstance(action, ProposeParameters):
+        _proposal(snapshot, action)
 
 
 def _page(snapshot: Snapshot, action: PublishPage) -> None:
@@ -85,3 +88,9 @@ def _push(snapshot: Snapshot, action: PushParameters) -> None:
             f"push {action.nonce}: words {wrong} or nonce {status.nonce} on chain differ from what was sent; stop "
             "pushing and inspect with 'ballast params show'"
         )
+
+
+def _proposal(snapshot: Snapshot, action: ProposeParameters) -> None:
+    status = snapshot.parameters
+    if isinstance(status, Unknown) or status.nonce < action.nonce:
+        raise Halt(f"proposal {action.nonce} was mined but cannot be read back; inspect with 'ballast params show'")

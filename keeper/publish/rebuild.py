@@ -4,20 +4,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from eth_abi.abi import encode
 from eth_utils.crypto import keccak
 
+from keeper.actions import PageHeader
 from keeper.domain import Event, PageStatus, Snapshot, Unknown
 from keeper.publish.tables import option_specs, surface_slice
-from keeper.publish.words import UNDERLYING
 from risk.onchain_words import Page
 from risk.table import ROW_BYTES, build_page
-from risk.units import unpack_underlying
+from risk.types import OptionSpec, UnderlyingParameters
 
-HEADER = "(uint256,uint256,uint256,uint256,uint256,uint256,uint256,bytes32,bytes32)"
+HEADER = f"({','.join(['uint256'] * 11)},bytes32,bytes32)"
 SURFACES = "(uint256,uint256,uint256,int256,int256,int256,int256,int256)[]"
 
 
@@ -46,40 +46,69 @@ def content_hash(header: Sequence[Any], surfaces: Sequence[Sequence[Any]], rows:
 
 
 def verify_page(snapshot: Snapshot, status: PageStatus, page: Page, event: Event | None) -> Verdict:
-    """Compare a living page with what its event was computed from.
+    """Compare a living page with what its event was computed from: surfaces, and shocks and grid step of its header.
 
-    The volatility shocks are those in force now: a page older than the last push of them differs in its outer rows.
+    Rows of slots that have no option, or were given to one since, are of no use to anybody and are not compared.
     """
     underlying = status.underlying
     if event is None:
         return Verdict(underlying, page.epoch, status.rows, ("its PagePublished event was not found",))
-    header, surfaces = event.args["header"], event.args["surfaces"]
+    header, surfaces = PageHeader(*event.args["header"]), event.args["surfaces"]
     problems = []
-    if content_hash(header, surfaces, page.rows) != status.content_hash:
+    if content_hash(header.as_tuple(), surfaces, page.rows) != status.content_hash:
         problems.append("the content hash is not that of header, surfaces and rows")
-    options, words = snapshot.options, snapshot.parameter_words
-    if isinstance(options, Unknown) or isinstance(words, Unknown):
-        problems.append("options or parameters could not be read, so the rows were not rebuilt")
+    options = snapshot.options
+    if isinstance(options, Unknown):
+        problems.append("options could not be read, so the rows were not rebuilt")
         return Verdict(underlying, page.epoch, status.rows, tuple(problems))
-    observed_at = page.observed_at
-    specs = [o for o in option_specs(options, underlying) if o.slot < status.rows]
-    rebuilt = build_page(
-        specs,
-        page.reference_price,
-        [surface_slice(tuple(item)) for item in surfaces],
-        observed_at,
-        unpack_underlying(words[UNDERLYING, underlying]),
-        status.rows,
-    )
-    problems += _row_problems(page.rows, rebuilt.rows)
-    if rebuilt.lane_unit_wad != page.lane_unit:
-        problems.append(f"the lane unit is {page.lane_unit}, rebuilt {rebuilt.lane_unit_wad}")
+    listed = {number: item for number, item in options.items() if item.listed_at < page.observed_at}
+    specs = [o for o in option_specs(listed, underlying) if o.slot < status.rows]
+    found: list[list[str]] = [
+        _problems(page, specs, surfaces, header, status.rows, known) for known in _knowledge(specs, page)
+    ]
+    found.sort(key=len)
+    problems += found[0]
     return Verdict(underlying, page.epoch, status.rows, tuple(problems))
 
 
-def _row_problems(found: bytes, rebuilt: bytes) -> list[str]:
-    rows = range(len(found) // ROW_BYTES)
-    wrong = [slot for slot in rows if _row(found, slot) != _row(rebuilt, slot)]
+def _knowledge(specs: Sequence[OptionSpec], page: Page) -> list[frozenset[int]]:
+    """Slots whose settlement the publisher may have known: an option that had expired may have been settled since."""
+    settled = frozenset(o.slot for o in specs if o.settled_price is not None and o.expiry <= page.observed_at)
+    return [settled, frozenset()] if settled else [settled]
+
+
+def _problems(
+    page: Page,
+    specs: Sequence[OptionSpec],
+    surfaces: Sequence[Sequence[Any]],
+    header: PageHeader,
+    rows: int,
+    known: frozenset[int],
+) -> list[str]:
+    """Build the page again, knowing the settlements of some slots, and compare."""
+    rebuilt = build_page(
+        [o if o.slot in known else replace(o, settled_price=None) for o in specs],
+        page.reference_price,
+        [surface_slice(tuple(item)) for item in surfaces],
+        page.observed_at,
+        header_parameters(header),
+        rows,
+    )
+    problems = _row_problems(page.rows, rebuilt.rows, [o.slot for o in specs])
+    if rebuilt.lane_unit_wad != page.lane_unit:
+        problems.append(f"the lane unit is {page.lane_unit}, rebuilt {rebuilt.lane_unit_wad}")
+    return problems
+
+
+def header_parameters(header: PageHeader) -> UnderlyingParameters:
+    """Lanes that rows depend on, as the header says them; the others do not matter to rows."""
+    scan_bps = -(-header.step_e9 * 12 // 10**5)  # the step is the scan range times 1e5 / 12, rounded down
+    shocks = (header.vol_up_bps, header.vol_down_bps, header.vol_power_bps)
+    return UnderlyingParameters(scan_bps, *shocks, 0, 0, 0, 0, 1, header.short_min_bps, 0, 1)
+
+
+def _row_problems(found: bytes, rebuilt: bytes, slots: Sequence[int]) -> list[str]:
+    wrong = [slot for slot in slots if _row(found, slot) != _row(rebuilt, slot)]
     return [f"{len(wrong)} rows differ from a rebuild (slots {wrong[:8]})"] if wrong else []
 
 

@@ -3,15 +3,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from keeper.actions import PageHeader, PublishJoint, PublishPage
 from keeper.domain import OptionInfo, PageStatus, Price, Snapshot, UnderlyingInfo, Unknown
 from keeper.publish.triggers import PagePolicy, joint_trigger, page_trigger
 from keeper.publish.words import UNDERLYING
-from risk.errors import RiskError
+from risk.errors import BadInput, RiskError
 from risk.onchain import ChainMarket
+from risk.onchain_words import Row
 from risk.pricing.svi import slices_from_smile, volatility
 from risk.table import build_page
 from risk.types import (
@@ -122,18 +123,21 @@ def _plan(
     policy: PagePolicy,
     vol_steps_bps: tuple[int, int],
 ) -> PagePlan:
-    if price is None or price.dead:
+    if price is None or not price.fresh:
         return PagePlan(info.id)  # no reference to publish against; the price's own age raises the alert
     smile = target.surfaces.get(info.symbol)
     if smile is None:
         return PagePlan(info.id, refused=f"the calibration has no volatility surface for {info.symbol}; add it")
-    words = snapshot.parameter_words
-    step_e9 = (
-        None
-        if isinstance(words, Unknown)
-        else step_e9_from_scan(unpack_underlying(words[UNDERLYING, info.id]).scan_bps)
-    )
-    trigger = page_trigger(page, price, atm_vol_bps(smile), snapshot.block.timestamp, policy, step_e9=step_e9)
+    now = snapshot.block.timestamp
+    trigger = page_trigger(
+        page,
+        price,
+        atm_vol_bps(smile),
+        now,
+        policy,
+        step_e9=_step_in_force(snapshot, info.id),
+        until=_first_expiry(snapshot, info.id, now),
+    ) or _overdue_rows(snapshot, info.id, page)
     if trigger is None:
         return PagePlan(info.id)
     try:
@@ -145,10 +149,47 @@ def _plan(
 
 
 def _step_in_force(snapshot: Snapshot, underlying: int) -> int | None:
-    """Grid step (1e-9) of the scan range on chain; None while it is unknown or was never set."""
+    """Grid step (1e-9) that a page must have: that of the stored scan range; None while unknown or never set."""
     words = snapshot.parameter_words
     word = 0 if isinstance(words, Unknown) else words.get((UNDERLYING, underlying), 0)
     return step_e9_from_scan(unpack_underlying(word).scan_bps) if word else None
+
+
+def _first_expiry(snapshot: Snapshot, underlying: int, now: int) -> int | None:
+    """Next expiry (unix s), which no page of the underlying may outlive; None where none is ahead."""
+    options = snapshot.options
+    ahead = () if isinstance(options, Unknown) else _expiries(option_specs(options, underlying), now)
+    return ahead[0] if ahead else None
+
+
+def _expiries(specs: Sequence[OptionSpec], now: int) -> tuple[int, ...]:
+    """Expiries ahead, ascending."""
+    return tuple(sorted({o.expiry for o in specs if o.expiry > now}))
+
+
+def _overdue_rows(snapshot: Snapshot, underlying: int, page: PageStatus | None) -> str | None:
+    """Why rows no longer say what they should: an option newer than the page, or one settled since."""
+    options, market = snapshot.options, snapshot.market
+    if page is None or isinstance(options, Unknown):
+        return None
+    mine = [item for _, item in sorted(options.items()) if item.underlying == underlying]
+    newer = [item.slot for item in mine if item.listed_at >= page.observed_at]
+    if newer:
+        return f"{len(newer)} options were listed since the page was made (slots {newer[:8]})"
+    living = None if isinstance(market, Unknown) else market.pages.get(underlying)
+    if living is None:
+        return None
+    rows = [(item.slot, living.row(item.slot)) for item in mine if item.settlement_wad]
+    open_rows = [slot for slot, row in rows if row is not None and not _is_payoff(row)]
+    return (
+        f"{len(open_rows)} options were settled since the page was made (slots {open_rows[:8]})" if open_rows else None
+    )
+
+
+def _is_payoff(row: Row) -> bool:
+    """Whether a row is that of a settled option: one value at every node, and no risk."""
+    values = {value for state in row.lanes for value in state}
+    return len(values) == 1 and row.short_minimum == row.absolute_delta == row.tail == 0
 
 
 def build(
@@ -162,7 +203,8 @@ def build(
 ) -> PublishPage | None:
     """Price all options of an underlying and pack them; None while the inputs are unknown.
 
-    Uses the parameters on chain, not the target's: grid step and volatility shocks are those the engine scans with.
+    Uses the stored parameters on chain, not the target's: the contract compares grid step, volatility shocks and short
+    minimum with them. The page ends at the first expiry ahead, as the contract demands.
 
     Raises
     ------
@@ -174,25 +216,26 @@ def build(
         return None
     now = snapshot.block.timestamp
     specs = option_specs(options, underlying)
-    expiries = sorted({o.expiry for o in specs if o.expiry > now and o.settled_price is None})[:MAX_SURFACES]
+    expiries = _expiries(specs, now)
+    if len(expiries) > MAX_SURFACES:
+        raise BadInput(f"{len(expiries)} expiries are listed, a page has {MAX_SURFACES} surfaces; list fewer expiries")
     surfaces = tuple(surface_tuple(item) for item in slices_from_smile(smile, expiries, now))
     rows = max((o.slot + 1 for o in specs), default=0) if page is None else page.rows_wanted
-    packed = build_page(
-        specs,
-        price.price_wad,
-        [surface_slice(item) for item in surfaces],
-        now,
-        unpack_underlying(words[UNDERLYING, underlying]),
-        rows,
-    )
+    parameters = unpack_underlying(words[UNDERLYING, underlying])
+    slices = [surface_slice(item) for item in surfaces]
+    packed = build_page(specs, price.price_wad, slices, now, parameters, rows)
     header = PageHeader(
         epoch=1 if page is None else page.epoch + 1,
         observed_at=now,
-        expires_at=now + validity_s,
+        expires_at=min([now + validity_s, *expiries[:1]]),
         reference_price_wad=packed.reference_price_wad,
         lane_unit_wad=packed.lane_unit_wad,
         step_e9=packed.step_e9,
         atm_vol_bps=atm_vol_bps(smile),
+        vol_up_bps=parameters.vol_up_bps,
+        vol_down_bps=parameters.vol_down_bps,
+        vol_power_bps=parameters.vol_power_bps,
+        short_min_bps=parameters.short_min_bps,
         model_hash=bytes.fromhex(target.provenance.model_hash.removeprefix("0x")),
         data_hash=bytes.fromhex(target.provenance.data_hash.removeprefix("0x")),
     )

@@ -18,7 +18,8 @@ class PagePolicy:
     ``drift_steps_bps``: distance of the live price from the reference, in 1e-4 of a grid step (20,000 = two steps);
     ``drift_bps``: the same distance as a share of the reference, whichever is reached first; ``vol_bps``: change of the
     at-the-money volatility, as a share of the published one; ``heartbeat_s``: age; ``validity_s``: life of a new page.
-    A page with less than a quarter of its life left is replaced whatever its age.
+    A page with less than a quarter of its life left is replaced whatever its age, unless it ends at an expiry, which a
+    new one could not outlive.
     """
 
     drift_bps: int
@@ -43,6 +44,7 @@ def page_trigger(
     policy: PagePolicy,
     *,
     step_e9: int | None = None,
+    until: int | None = None,
 ) -> str | None:
     """Why the page must be published now, None when it need not.
 
@@ -55,8 +57,10 @@ def page_trigger(
     now
         Unix seconds.
     step_e9
-        Grid step of the scan range in force, None while unknown. The engine scans with the range in force over the
+        Grid step of the stored scan range, None while unknown. The engine scans with the range in force over the
         page's own steps: once the range has grown by a quarter, its ends lie beyond the grid.
+    until
+        Next expiry (unix s), which a new page may not outlive either; None where there is none.
     """
     if page is None or page.address is None:
         return "there is no page"
@@ -64,7 +68,8 @@ def page_trigger(
         return f"the page has {page.rows} rows, {page.rows_wanted} options are listed"
     if step_e9 is not None and step_e9 != page.step_e9:
         return f"the page has grid step {page.step_e9}e-9, the scan range asks for {step_e9}e-9"
-    if page.expires_at - now < (page.expires_at - page.observed_at) // 4:
+    capped = until is not None and page.expires_at >= until
+    if not capped and page.expires_at - now < (page.expires_at - page.observed_at) // 4:
         return f"the page expires in {page.expires_at - now} s"
     move = abs(price.price_wad - page.reference_price_wad)
     if move * BPS > policy.drift_bps * page.reference_price_wad:

@@ -49,6 +49,10 @@ class LocalSigner:
         signed = self._account.sign_transaction(transaction)
         return bytes(signed.raw_transaction), bytes(signed.hash)
 
+    def sign_typed(self, domain: dict[str, Any], types: dict[str, Any], message: dict[str, Any]) -> bytes:
+        """Signature (65 bytes) of an EIP-712 message."""
+        return bytes(self._account.sign_typed_data(domain, types, message).signature)
+
 
 def load_signer(settings: Settings) -> LocalSigner:
     """Find the key: ``PRIVATE_KEY_FILE``, a keystore, ``PRIVATE_KEY``, in this order.
