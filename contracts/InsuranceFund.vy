@@ -8,9 +8,13 @@
 @dev Shares have six more decimals than the cash token: the virtual shares make it a million times dearer to move the
      price of a share before the first deposit than what it can take from that deposit. What the vault holds is its
      balance, as ERC-4626 vaults of a plain token do, so a donation is a gift to the shareholders; no margin account
-     is ever valued by it. A shareholder may leave at any time, hence also ahead of a loss.
+     is ever valued by it.
+
+     Who leaves says so three days before and then has two days for it, and nobody leaves while the auction knows of a
+     loss: otherwise everybody would be out in the block in which a price falls, and the lenders would be the first
+     loss. What is announced goes on bearing losses until it is gone.
 @custom:kill Governance points the auction at the zero address: losses then fall on the lenders; shareholders can
-             still leave.
+             still leave, as announced.
 @custom:trust governance chooses who may call cover(), i.e. take all assets, though only ever to MarginAccounts.
 """
 
@@ -54,12 +58,8 @@ exports: (
     erc4626.maxMint,
     erc4626.previewMint,
     erc4626.mint,
-    erc4626.maxWithdraw,
     erc4626.previewWithdraw,
-    erc4626.withdraw,
-    erc4626.maxRedeem,
     erc4626.previewRedeem,
-    erc4626.redeem,
     # renouncing is left out: without governance no new auction could ever be paid
     ownable_2step.owner,
     ownable_2step.pending_owner,
@@ -68,12 +68,25 @@ exports: (
 )
 
 
+interface Auction:
+    def shortfall_wad() -> uint256: view
+
+
 event AuctionSet:
     auction: indexed(address)
 
 
+# shares that may still leave, and from when (unix s)
+struct Exit:
+    shares: uint256
+    opens_at: uint256
+
+
 _NAME: constant(String[22]) = "Ballast Insurance Fund"
 _DECIMALS_OFFSET: constant(uint8) = 6
+
+EXIT_DELAY_S: public(constant(uint256)) = 3 * 86_400
+EXIT_WINDOW_S: public(constant(uint256)) = 2 * 86_400
 
 
 # where a cover goes
@@ -81,6 +94,9 @@ ACCOUNTS: public(immutable(address))
 
 # who may ask for a cover; set by governance
 auction: public(address)
+
+# by owner of shares; a new announcement replaces the one before
+exits: public(HashMap[address, Exit])
 
 
 @deploy
@@ -111,6 +127,58 @@ def set_auction(auction: address):
 
 
 @external
+def announce_exit(shares: uint256):
+    """
+    @notice Announces that the caller's shares are to leave: in three days, for two days
+    @param shares At most what the caller has now; 0 takes the announcement back
+    """
+    assert shares <= erc4626._max_redeem(msg.sender), e.SHARES
+    opens_at: uint256 = block.timestamp + EXIT_DELAY_S
+    self.exits[msg.sender] = Exit(shares=shares, opens_at=opens_at)
+    log IInsuranceFund.ExitAnnounced(owner=msg.sender, shares=shares, opens_at=opens_at)
+
+
+@external
+def withdraw(assets: uint256, receiver: address, owner: address) -> uint256:
+    """
+    @notice As in ERC-4626, of shares whose announced exit is open; returns the shares that were burned
+    """
+    # up: favours the fund
+    shares: uint256 = erc4626._preview_withdraw(assets)
+    self._leave(receiver, owner, assets, shares)
+    return shares
+
+
+@external
+def redeem(shares: uint256, receiver: address, owner: address) -> uint256:
+    """
+    @notice As in ERC-4626, of shares whose announced exit is open; returns the assets that were sent
+    """
+    # down: favours the fund
+    assets: uint256 = erc4626._preview_redeem(shares)
+    self._leave(receiver, owner, assets, shares)
+    return assets
+
+
+@external
+@view
+def maxWithdraw(owner: address) -> uint256:
+    """
+    @notice Assets that the owner could withdraw now, raw units
+    """
+    return erc4626._preview_redeem(self._free_shares(owner))
+
+
+@external
+@view
+def maxRedeem(owner: address) -> uint256:
+    """
+    @notice Shares that the owner could redeem now
+    """
+    return self._free_shares(owner)
+
+
+@external
 def cover(amount_raw: uint256) -> uint256:
     """
     @notice Sends cash tokens to MarginAccounts for a loss, as far as the fund reaches
@@ -130,3 +198,36 @@ def cover(amount_raw: uint256) -> uint256:
         amount_raw=arrived_raw, receiver=ACCOUNTS, assets_left_raw=staticcall token.balanceOf(self)
     )
     return arrived_raw
+
+
+@internal
+def _leave(receiver: address, owner: address, assets: uint256, shares: uint256):
+    assert not self._is_loss_known(), e.LOSS_KNOWN
+    leaving: Exit = self.exits[owner]
+    assert shares <= leaving.shares and self._is_open(leaving), e.NOT_ANNOUNCED
+    self.exits[owner].shares = leaving.shares - shares
+    erc4626._withdraw(msg.sender, receiver, owner, assets, shares)
+
+
+@internal
+@view
+def _free_shares(owner: address) -> uint256:
+    leaving: Exit = self.exits[owner]
+    if not self._is_open(leaving) or self._is_loss_known():
+        return 0
+    return min(leaving.shares, erc4626._max_redeem(owner))
+
+
+@internal
+@view
+def _is_open(leaving: Exit) -> bool:
+    return block.timestamp >= leaving.opens_at and block.timestamp <= leaving.opens_at + EXIT_WINDOW_S
+
+
+@internal
+@view
+def _is_loss_known() -> bool:
+    """
+    @dev Anybody may take such a loss, paid by this fund, so nobody can keep the shareholders in.
+    """
+    return self.auction != empty(address) and staticcall Auction(self.auction).shortfall_wad() != 0

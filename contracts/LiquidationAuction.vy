@@ -13,7 +13,7 @@
 
      Old data: an auction starts only when the account is below MM however the dead prices and pages turn out (`doubt` of
      the margin rule). While that is open, or the chain's sequencer is down, a running auction's clock stands still; bids
-     are never blocked. A clock counts only watched time: see auction_states, and tick().
+     are never blocked, but nobody is paid to make one while it is open. A clock counts only watched time: see auction_states, and tick().
 
      An account's clock starts again only after the account has been above MM by the end buffer, so that hovering around
      MM, or topping up by one unit, resets nothing. Anybody may bid, the owner's other accounts included: they hold
@@ -217,7 +217,7 @@ def bid_legs(
     """
     @notice Takes chosen positions of an account with equity at their marks, for a reward that is for each unit of
             relief what a bid for everything would earn. At most what makes the account healthy.
-    @dev Only with data that nobody doubts: marks are prices here. A leg that worsens the rest earns nothing, as relief is
+    @dev Only with fresh prices and living pages: marks are prices here. A leg that worsens the rest earns nothing, as relief is
          measured over all legs together.
     @param account Account that is relieved
     @param bidder_account Account that takes over; the caller is its owner or an operator with the right MANAGE
@@ -231,8 +231,9 @@ def bid_legs(
     case: auction_case.Case = auction_case._case(account)
     assert not auction_case._is_cured(case.health), e.HEALTHY
     assert case.state.phase == auction_states.SOLVENT, e.INSOLVENT
-    assert case.health.doubt == 0, e.DOUBT
-    extcall IMarginAccounts(auction_case.ACCOUNTS).seize_legs(account, bidder_account, auction_case._priced(legs), 0)
+    extcall IMarginAccounts(auction_case.ACCOUNTS).seize_legs(
+        account, bidder_account, auction_case._priced(case, legs), 0
+    )
     relieved: IMarginEngine.Assessment = auction_case._assess(account)
     size_wad: uint256 = auction_math._size(relieved.equity_mark, relieved.equity_mm, relieved.mm)
     assert size_wad < case.size_wad, e.NO_RELIEF

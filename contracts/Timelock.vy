@@ -42,7 +42,6 @@ exports: (
     timelock_controller.cancel,
     timelock_controller.execute,
     timelock_controller.execute_batch,
-    timelock_controller.update_delay,
 )
 
 # 30 days: longer, and nothing could ever be mended in time
@@ -60,3 +59,17 @@ def __init__(delay_s: uint256, proposers: DynArray[address, 255], executors: Dyn
     assert len(proposers) != 0 and len(executors) != 0, "timelock: nobody"
     access_control.__init__()
     timelock_controller.__init__(delay_s, proposers, executors, empty(address))
+
+
+@external
+def update_delay(new_delay: uint256):
+    """
+    @notice Changes the delay of operations scheduled from now on (s), at most 30 days; through the timelock itself only
+    @dev The controller's own function has no bound. Abuse: a delay of zero, which itself had to wait for the delay.
+    """
+    assert msg.sender == self, "timelock: not itself"
+    assert new_delay <= MAX_DELAY_S, "timelock: delay"
+    log timelock_controller.MinimumDelayChange(
+        old_duration=timelock_controller.get_minimum_delay, new_duration=new_delay
+    )
+    timelock_controller.get_minimum_delay = new_delay

@@ -24,10 +24,11 @@ uses: auction_terms
 uses: auction_reward
 
 
-# what one call knows about the account that it is about
+# what one call knows about the account that it is about; is_doubtful: it may be above MM for all that old data says
 struct Case:
     state: auction_states.State
     health: IMarginEngine.Assessment
+    is_doubtful: bool
     size_wad: uint256
     discount_wad: uint256
 
@@ -36,6 +37,8 @@ struct Case:
 ANY_NONCE: constant(uint256) = max_value(uint256)
 # the right that bidding needs: it may bring debt and positions into the bidder's account
 RIGHT_MANAGE: constant(uint256) = 4
+# a mark of single legs is a price: none from dead data, nor from a page that says nothing about the present price
+_MARK_FLAGS: constant(uint256) = c.FLAG_PRICE_DEAD | c.FLAG_TABLE_EXPIRED | c.FLAG_ROW_MISSING | c.FLAG_OFF_GRID
 
 
 ACCOUNTS: public(immutable(address))
@@ -79,15 +82,18 @@ def _case(account: uint256) -> Case:
     state: auction_states.State = auction_states._load(account)
     assert state.phase != auction_states.NO_PHASE, e.NO_AUCTION
     health: IMarginEngine.Assessment = self._assess(account)
+    is_doubtful: bool = health.doubt != 0 and (
+        health.equity_mm + convert(health.doubt, int256) >= convert(health.mm, int256)
+    )
     passed_s: uint256 = 0
     # time runs while the account is short whatever old data says, or nothing about it is old
-    if health.doubt == 0 or health.equity_mm + convert(health.doubt, int256) < convert(health.mm, int256):
-        if staticcall IPriceOracle(auction_reward.ORACLE).is_live():
-            passed_s = min(block.timestamp - state.seen_at, auction_terms._settings.tick_s)
+    if not is_doubtful and staticcall IPriceOracle(auction_reward.ORACLE).is_live():
+        passed_s = min(block.timestamp - state.seen_at, auction_terms._settings.tick_s)
     state = auction_states._advanced(state, health.equity_mark, passed_s, auction_terms._solvent_s())
     return Case(
         state=state,
         health=health,
+        is_doubtful=is_doubtful,
         size_wad=auction_math._size(health.equity_mark, health.equity_mm, health.mm),
         discount_wad=auction_terms._discount_wad(state.solvent_s),
     )
@@ -127,16 +133,20 @@ def _quote(account: uint256, case: Case, wanted_wad: uint256) -> ILiquidationAuc
         quote.fraction_wad, amount_wad = auction_terms._rescue(
             wanted_wad, case.health.equity_mark, case.size_wad, case.state.insolvent_s
         )
+        # a loss that old data may have made up is nobody's to pay: who believes otherwise takes the account for nothing
+        if case.is_doubtful:
+            amount_wad = 0
         quote.price_wad = -convert(amount_wad, int256)
     return quote
 
 
 @internal
 @view
-def _priced(legs: DynArray[ILiquidationAuction.Leg, 16]) -> DynArray[IMarginAccounts.Leg, 16]:
+def _priced(case: Case, legs: DynArray[ILiquidationAuction.Leg, 16]) -> DynArray[IMarginAccounts.Leg, 16]:
     """
-    @notice The legs with their marks
+    @notice The legs with their marks, which must be fresh: a bidder who may choose takes what an old mark misprices
     """
+    assert case.health.doubt == 0 and case.health.flags & _MARK_FLAGS == 0, e.DOUBT
     priced: DynArray[IMarginAccounts.Leg, 16] = []
     for leg: ILiquidationAuction.Leg in legs:
         mark_wad: uint256 = 0
@@ -145,6 +155,13 @@ def _priced(legs: DynArray[ILiquidationAuction.Leg, 16]) -> DynArray[IMarginAcco
         mark_wad, low_wad, high_wad = staticcall IMarginEngine(ENGINE).price_band(leg.instrument)
         # no price, no row, or settled
         assert high_wad != 0, e.NO_MARK
+        price_wad: uint256 = 0
+        state: uint256 = 0
+        updated_at: uint256 = 0
+        price_wad, state, updated_at = staticcall IPriceOracle(auction_reward.ORACLE).price(
+            auction_reward._UNDERLYING, leg.instrument >> 8
+        )
+        assert state == c.PRICE_FRESH, e.DOUBT
         priced.append(IMarginAccounts.Leg(instrument=leg.instrument, lots=leg.lots, price_wad=mark_wad))
     return priced
 

@@ -76,19 +76,17 @@ def _store(account: uint256, state: State, equity_mark: int256):
 def _advanced(state: State, equity_mark: int256, passed_s: uint256, solvent_limit_s: uint256) -> State:
     """
     @notice The state as of now: `passed_s` counted in the recorded phase, then the phase by the equity of this moment
-    @dev An account that has equity again before its solvent clock ran out is for sale again where that clock stopped,
-         and what a taker of its losses is paid starts from nothing if they come back.
+    @dev An account that has equity again before its solvent clock ran out is for sale again where that clock stopped.
+         The payout then falls as it rose. Were it set to nothing, an owner could hold it there by topping up one unit
+         more than is lacking at the right moments; were it kept, the first to see losses come back would get all of it.
     """
     current: State = state
     current.seen_at = block.timestamp
     if state.phase == SOLVENT:
         current.solvent_s = min(state.solvent_s + passed_s, solvent_limit_s)
-    if equity_mark > 0 and current.solvent_s < solvent_limit_s:
-        current.phase = SOLVENT
-        current.insolvent_s = 0
-    elif state.phase == INSOLVENT:
+        current.insolvent_s = state.insolvent_s - min(state.insolvent_s, passed_s)
+    else:
         # the payout stops rising long before the clock could leave its field
         current.insolvent_s = min(state.insolvent_s + passed_s, _MASK_40)
-    else:
-        current.phase = INSOLVENT
+    current.phase = SOLVENT if equity_mark > 0 and current.solvent_s < solvent_limit_s else INSOLVENT
     return current
