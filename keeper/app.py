@@ -29,6 +29,7 @@ from keeper.outbox import SenderOutbox
 from keeper.ports import Chain
 from keeper.publish.calibration import PriceBook, collateral_specs, recalibrate
 from keeper.publish.parameters import PushPolicy
+from keeper.publish.signing import Publisher
 from keeper.publish.triggers import PagePolicy
 from keeper.recorder import Recorder
 from keeper.settings import Settings
@@ -260,6 +261,9 @@ def build_keeper(connection: Connection, execute: bool) -> Keeper:
         quotes=NativePrice(settings.liquidator.native_symbol, settings.liquidator.native_usd),
         policy=policy_of(settings),
         sender=None if signer is None else signer.address,
+        publisher=None
+        if signer is None
+        else Publisher(signer, chain.chain_id, connection.manifest.addresses["RiskTable"]),
         proposals=partial(queued_proposals, store, chain.chain_id),
     )
     if execute and signer is not None:

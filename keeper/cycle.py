@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 import structlog
 
 from keeper.act import Outbox, Outcome, Result, execute, rehearse
-from keeper.actions import Action, PublishJoint, PublishPage, PushParameters, RecordPrice
+from keeper.actions import Action, ProposeParameters, PublishJoint, PublishPage, PushParameters, RecordPrice
 from keeper.assess import Assessments, Parity, ParityPolicy, assess_all, check_parity, choose_for_parity, liquidatable
 from keeper.decide import LIQUIDATION, PARAMETERS, PUBLICATION, Decision, Policy, Situation, decide
 from keeper.domain import Block, Snapshot, Unknown
@@ -20,12 +20,14 @@ from keeper.observe.alerts import Alerts
 from keeper.observe.board import Instruments
 from keeper.ports import Chain, Clock
 from keeper.publish.readback import verify
+from keeper.publish.signing import Publisher
 from keeper.recorder import Recorder
 from keeper.situation import Quotes, observe
 from risk.types import ParameterSet
 
 WAD = 10**18
-PUBLICATIONS = (PublishPage, PublishJoint, PushParameters)
+BATCHES = (PushParameters, ProposeParameters)
+PUBLICATIONS = (PublishPage, PublishJoint, *BATCHES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,8 @@ class Cycle:
         The parameters and surfaces to publish from; None until there is a calibration.
     proposals
         Gives the announced parameter changes that events tell of.
+    publisher
+        Signs what goes into the risk table; without one a publication has no signature.
     """
 
     chain: Chain
@@ -96,6 +100,7 @@ class Cycle:
     collateral_names: Mapping[int, str] = field(default_factory=dict)
     recorded: dict[tuple[int, int], int] = field(default_factory=dict)
     proposals: Callable[[], Sequence[QueuedProposal]] = tuple
+    publisher: Publisher | None = None
 
     def run(self) -> CycleReport:
         """Do one turn.
@@ -191,7 +196,8 @@ class Cycle:
 
     def _act(self, snapshot: Snapshot, decision: Decision) -> tuple[Outcome, ...]:
         outcomes = []
-        for action in decision.actions:
+        for wanted in decision.actions:
+            action = wanted if self.publisher is None else self.publisher.endorse(wanted)
             if self.outbox is None:
                 outcome = rehearse(self.chain, action, snapshot.block, self.sender)
             else:
@@ -228,4 +234,4 @@ class Cycle:
             try:
                 verify(after, action)
             except Halt as error:
-                self.halt(PARAMETERS if isinstance(action, PushParameters) else PUBLICATION, str(error))
+                self.halt(PARAMETERS if isinstance(action, BATCHES) else PUBLICATION, str(error))

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from keeper.actions import Action, ExecuteProposal, RecordPrice, SettleExpiry, SyncPeg
+from keeper.actions import Action, ExecuteProposal, PushParameters, RecordPrice, SettleExpiry, SyncPeg
 from keeper.assess import Assessments, in_doubt
 from keeper.domain import AuctionSettings, Price, Snapshot, Unknown
 from keeper.liquidate.actions import NO_REWARD, Bid
@@ -19,6 +19,7 @@ from keeper.liquidate.candidates import starts
 from keeper.liquidate.clock import ends, running, ticks
 from keeper.liquidate.sizing import BidPolicy, Preview, best, bid, offers
 from keeper.publish.parameters import IDLE, PushPlan, PushPolicy, plan_push
+from keeper.publish.queue import ParameterQueue
 from keeper.publish.tables import plan_joint, plan_pages
 from keeper.publish.triggers import PagePolicy
 from keeper.settlement import Rounds, retirements, settlements
@@ -58,7 +59,8 @@ class Situation:
     ``previews`` are the bids possible on each running auction; ``auction`` the settings of auctions and ``live``
     whether their clocks may run (the sequencer is up); ``mega_gas_wad`` the cost of a million units of gas in USD wad;
     ``vol_steps_bps`` the largest steps of a page's volatility up and down; ``rounds`` the two oracle rounds that settle
-    each open (underlying, expiry); ``proposals`` the announced batches that may be executed now; ``recorded`` the time
+    each open (underlying, expiry); ``proposals`` the announced batches that may be executed now and
+    ``queue`` all that are open, with the limits in time; ``recorded`` the time
     of each price last recorded.
     """
 
@@ -71,6 +73,7 @@ class Situation:
     vol_steps_bps: tuple[int, int] | Unknown = NOT_READ
     rounds: Mapping[tuple[int, int], Rounds | Unknown] = field(default_factory=dict)
     proposals: Sequence[ExecuteProposal] = ()
+    queue: ParameterQueue | Unknown = NOT_READ
     recorded: Mapping[tuple[int, int], int] = field(default_factory=dict)
     target: ParameterSet | None = None
     collateral_names: Mapping[int, str] = field(default_factory=dict)
@@ -105,12 +108,8 @@ def decide(situation: Situation, policy: Policy) -> Decision:
         actions += _liquidations(situation, policy, notes)
     if policy.pages is not None and situation.target is not None and PUBLICATION not in policy.halted:
         actions += _publications(situation, situation.target, policy.pages, notes)
-    if policy.push is not None and situation.target is not None and PARAMETERS not in policy.halted:
-        plan = push_plan(situation, situation.target, policy.push, policy.push_approved)
-        actions += [plan.action] if plan.action is not None else []
-        notes += _push_notes(plan)
     if policy.push is not None and PARAMETERS not in policy.halted:
-        actions += situation.proposals
+        actions += _parameters(situation, policy.push, policy.push_approved, notes)
     if policy.settle:
         actions += _expiries(situation, policy.settle_alarm_s, notes)
         actions += settlements(situation.snapshot)
@@ -186,10 +185,31 @@ def _publications(situation: Situation, target: ParameterSet, policy: PagePolicy
     return actions
 
 
+def _parameters(situation: Situation, policy: PushPolicy, approved: bool, notes: list[Note]) -> list[Action]:
+    """The push or proposal that is due, and announced batches whose time has come, unless a word changed since."""
+    queue = situation.queue
+    void = frozenset[int]() if isinstance(queue, Unknown) else {item.id for item in queue.proposals if item.stale}
+    if situation.target is None:
+        return [item for item in situation.proposals if item.id not in void]
+    plan = push_plan(situation, situation.target, policy, approved)
+    notes += _push_notes(plan)
+    for number in plan.unwanted:
+        text = f"proposal {number} would leave parameters looser than the calibration wants; the guardian can veto it"
+        notes.append(Note("proposal_unwanted", text, True, str(number)))
+    executable = [item for item in situation.proposals if item.id not in {*void, *plan.unwanted}]
+    return [*([plan.action] if plan.action is not None else []), *executable]
+
+
 def push_plan(situation: Situation, target: ParameterSet, policy: PushPolicy, approved: bool) -> PushPlan:
     """Plan of a parameter push in this situation."""
     return plan_push(
-        situation.snapshot, situation.assessments, target, situation.collateral_names, policy, approved=approved
+        situation.snapshot,
+        situation.assessments,
+        target,
+        situation.collateral_names,
+        policy,
+        situation.queue,
+        approved=approved,
     )
 
 
@@ -198,8 +218,9 @@ def _push_notes(plan: PushPlan) -> list[Note]:
         return [Note("push_refused", plan.refused, True, plan.refusal)]
     if plan.action is not None and plan.impact is not None:
         part = f" at 1/{2**plan.halvings} of the step" if plan.halvings else ""
+        what = "push" if isinstance(plan.action, PushParameters) else "proposal"
         text = (
-            f"push {plan.action.nonce}: {len(plan.changes)} words{part}, "
+            f"{what} {plan.action.nonce}: {len(plan.changes)} words{part}, "
             f"{len(plan.impact.newly_liquidatable)} accounts newly liquidatable"
         )
         return [Note("push_due", text)]

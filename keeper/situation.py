@@ -20,6 +20,7 @@ from keeper.index.proposals import QueuedProposal
 from keeper.liquidate.clock import running
 from keeper.liquidate.sizing import BidPolicy, Preview, fractions
 from keeper.ports import Chain
+from keeper.publish.queue import ParameterQueue, read_queue
 from keeper.settlement import find_rounds
 from risk.types import ParameterSet
 
@@ -102,6 +103,7 @@ def observe(
         vol_steps_bps=vol_steps,
         rounds=find_rounds(chain, snapshot) if policy.settle else {},
         proposals=_executable(chain, snapshot.block, queued) if policy.push is not None else (),
+        queue=_queue(chain, snapshot, queued) if policy.push is not None else NOT_READ,
         recorded=recorded,
         target=target,
         collateral_names=collateral_names,
@@ -127,6 +129,12 @@ def _executable(chain: Chain, block: Block, queued: Sequence[QueuedProposal]) ->
         if not isinstance(answer, KeeperError) and answer[1] <= block.timestamp <= answer[2]:
             found.append(ExecuteProposal(item.id, item.changes))
     return tuple(found)
+
+
+def _queue(chain: Chain, snapshot: Snapshot, queued: Sequence[QueuedProposal]) -> ParameterQueue | Unknown:
+    """Limits in time, last changes and open proposals of the parameters."""
+    words = snapshot.parameter_words
+    return words if isinstance(words, Unknown) else read_queue(chain, snapshot.block, words, queued)
 
 
 def _vol_steps(chain: Chain, block: Block) -> tuple[int, int] | Unknown:

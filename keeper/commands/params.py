@@ -28,9 +28,11 @@ from keeper.commands.common import (
 )
 from keeper.domain import Snapshot, Unknown
 from keeper.errors import ConfigError, Halt, Permanent, Transient
+from keeper.index.proposals import QueuedProposal, queued_proposals
 from keeper.outbox import SenderOutbox
 from keeper.publish.calibration import PriceBook, collateral_specs, recalibrate
 from keeper.publish.parameters import PushPlan, plan_push, target_words
+from keeper.publish.queue import read_queue
 from keeper.publish.readback import verify
 from keeper.publish.words import KIND_NAMES, LANE_NAMES, describe
 from keeper.store import open_store
@@ -180,7 +182,22 @@ def make_plan(connection: Connection, snapshot: Snapshot, target: ParameterSet, 
     """Plan on an operator's word: neither deadband nor heartbeat holds it back."""
     policy = replace(push_policy(connection.settings), deadband_bps=0, heartbeat_s=0)
     names = connection.collateral_names(snapshot)
-    return plan_push(snapshot, assess_all(snapshot), target, names, policy, approved)
+    words = snapshot.parameter_words
+    queue = (
+        words
+        if isinstance(words, Unknown)
+        else read_queue(connection.chain, snapshot.block, words, _queued(connection))
+    )
+    return plan_push(snapshot, assess_all(snapshot), target, names, policy, queue, approved)
+
+
+def _queued(connection: Connection) -> tuple[QueuedProposal, ...]:
+    """Announced changes that the keeper's index knows of."""
+    store = open_store(connection.settings.database_url.get_secret_value())
+    try:
+        return queued_proposals(store, connection.chain.chain_id)
+    finally:
+        store.close()
 
 
 def print_plan(connection: Connection, snapshot: Snapshot, target: ParameterSet, plan: PushPlan, as_json: bool) -> None:

@@ -9,7 +9,6 @@ from typing import Any, Protocol
 from eth_abi.abi import encode
 from eth_utils.crypto import keccak
 
-from keeper.act import Outbox, Outcome
 from keeper.actions import Action, PublishJoint, PublishPage
 from keeper.publish.rebuild import content_hash
 
@@ -73,19 +72,3 @@ class Publisher:
         mine = (self.signer.address, self.signer.sign_typed(domain, types, message))
         others = [item for item in there if item[0] != self.signer.address]
         return tuple(sorted([*others, mine], key=lambda item: int(item[0], 16)))
-
-
-@dataclass(frozen=True, slots=True)
-class EndorsingOutbox:
-    """Implements `keeper.act.Outbox`: every publication leaves with this publisher's signature."""
-
-    inner: Outbox
-    publisher: Publisher
-
-    def perform(self, action: Action) -> Outcome:
-        """Sign what needs it and send it."""
-        return self.inner.perform(self.publisher.endorse(action))
-
-    def reconcile(self) -> tuple[Outcome, ...]:
-        """Follow up what earlier cycles sent."""
-        return self.inner.reconcile()
