@@ -41,14 +41,12 @@ TABLE: public(immutable(address))
 LANE: constant(uint256) = 2**16 - 1
 PAGE: constant(uint256) = 2**160 - 1
 ALL_COLUMNS: constant(uint256) = 2**9 - 1
-# the price points one quarter of the scan range below and above the live price, which give the net delta
-DELTA_COLUMNS: constant(uint256) = 2**3 + 2**5
 # bits of one underlying among those of its perpetual and futures
 DELTA_ONES: constant(uint256) = 1 + 2**16 + 2**32
 # asks the table for pages only
 WITHOUT_JOINT: constant(uint256) = 2**16
 # scenarios of assess_at from here on are points of the scan
-FIRST_POINT: constant(uint256) = 64
+FIRST_POINT: constant(uint256) = joint_point.FIRST_POINT
 POINTS: constant(uint256) = 27
 EVERY: constant(uint256) = FIRST_POINT + POINTS
 # no joint scenario, but the sum of the scans, which none of them can exceed
@@ -296,18 +294,11 @@ def _run(account: uint256, given: DynArray[uint256, c.MAX_WORDS], scenario: uint
             has_down: bool = True
             has_up: bool = True
             place: joint_point.Place = empty(joint_point.Place)
-            if scenario < EVERY and not underlying_risk._is_stale(holding):
-                if scenario < FIRST_POINT:
-                    place = joint_point._place(chosen, u)
-                    holding.columns = DELTA_COLUMNS | (3 << place.cell)
-                    has_down = place.outer == 0
-                    has_up = not has_down
-                else:
-                    holding.columns = DELTA_COLUMNS | (1 << ((scenario - FIRST_POINT) % 9))
-                    has_down = (scenario - FIRST_POINT) < 9
-                    has_up = (scenario - FIRST_POINT) >= 18
-            elif scenario < FIRST_POINT:
+            if scenario < FIRST_POINT:
                 place = joint_point._place(chosen, u)
+            # what only one scenario needs, unless it takes the whole live grid to tell that there is no doubt
+            if scenario < EVERY and not underlying_risk._is_stale(holding):
+                holding.columns, has_down, has_up = joint_point._needs(scenario, place)
             part, points = underlying_risk._optioned(
                 holding,
                 row_sum._sum_rows(
@@ -390,7 +381,7 @@ def _run(account: uint256, given: DynArray[uint256, c.MAX_WORDS], scenario: uint
             sums.loss_im_wad = max(sums.loss_wad, requirement._scaled(sums.scan_wad, parameters[0] >> 80))
 
     # section 7; requirements up, against the account
-    sums.equity_wad += delta_one._signed(words[1])
+    sums.equity_wad += convert(convert(words[1], bytes32), int256)
     reserve_wad: uint256 = 0
     if words[0] & state_words.POSITIONS != 0 or words[1] >> 255 == 1:
         reserve_wad = ((parameters[0] >> 64) & LANE) * c.WAD

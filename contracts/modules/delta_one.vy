@@ -24,15 +24,6 @@ STEPS_FLOOR: constant(uint256) = 2**230
 
 @internal
 @pure
-def _signed(word: uint256) -> int256:
-    """
-    @notice The word as two's complement.
-    """
-    return convert(convert(word, bytes32), int256)
-
-
-@internal
-@pure
 def _mark(mark_word: uint256, price_wad: uint256, is_future: bool) -> int256:
     """
     @notice Mark of an instrument in wad per unit: settlement price, or the price of the underlying, plus the basis for a
@@ -46,7 +37,7 @@ def _mark(mark_word: uint256, price_wad: uint256, is_future: bool) -> int256:
         return convert(price_wad, int256)
     # floor, for either sign of the basis
     lifted: int256 = unsafe_add(
-        unsafe_mul(convert(price_wad, int256), self._signed(mark_word) >> 128), convert(CARRY_FLOOR, int256) * E9
+        unsafe_mul(convert(price_wad, int256), convert(convert(mark_word, bytes32), int256) >> 128), convert(CARRY_FLOOR, int256) * E9
     )
     return unsafe_add(
         convert(price_wad, int256), unsafe_sub(unsafe_div(lifted, E9), convert(CARRY_FLOOR, int256))
@@ -60,11 +51,11 @@ def _position(word: uint256, mark_word: uint256, price_wad: uint256, is_future: 
     @notice One position: its value and what of it moves with the price, both in lot x wad.
     @param word lots (0..63) | base (64..255)
     """
-    lots: int256 = self._signed(word << 192) >> 192
+    lots: int256 = convert(convert(word << 192, bytes32), int256) >> 192
     moving: int256 = unsafe_mul(lots, self._mark(mark_word, price_wad, is_future))
-    value: int256 = unsafe_add(moving, self._signed(word) >> 64)
+    value: int256 = unsafe_add(moving, convert(convert(word, bytes32), int256) >> 64)
     if not is_future:
-        value = unsafe_sub(value, unsafe_mul(lots, self._signed(mark_word) >> 128))
+        value = unsafe_sub(value, unsafe_mul(lots, convert(convert(mark_word, bytes32), int256) >> 128))
     if mark_word & (2**128 - 1) != 0:
         moving = 0
     return value, moving
@@ -77,7 +68,7 @@ def _floor_lots(amount: int256) -> int256:
     @notice floor(lot x wad / 1e6) in wad.
     """
     lifted: uint256 = unsafe_add(convert(convert(amount, bytes32), uint256), LOTS_FLOOR * c.LOTS_PER_UNIT)
-    return self._signed(unsafe_sub(unsafe_div(lifted, c.LOTS_PER_UNIT), LOTS_FLOOR))
+    return convert(convert(unsafe_sub(unsafe_div(lifted, c.LOTS_PER_UNIT), LOTS_FLOOR), bytes32), int256)
 
 
 @internal
@@ -90,4 +81,4 @@ def _move(sloped: int256, steps: int256) -> int256:
     lifted: uint256 = unsafe_add(
         convert(convert(unsafe_mul(sloped, steps), bytes32), uint256), STEPS_FLOOR * STEPS
     )
-    return self._signed(unsafe_sub(unsafe_div(lifted, STEPS), STEPS_FLOOR))
+    return convert(convert(unsafe_sub(unsafe_div(lifted, STEPS), STEPS_FLOOR), bytes32), int256)

@@ -12,6 +12,7 @@ from contracts.modules import row_sum
 
 LANE: constant(uint256) = 2**16 - 1
 PAGE: constant(uint256) = 2**160 - 1
+LANE_UNIT: constant(uint256) = 2**96 - 1
 EVERY_COLUMN: constant(uint256) = 2**9 - 1
 # the option word of one unit, long, in slot 0
 ONE_UNIT: constant(uint256) = c.LOTS_PER_UNIT << 9
@@ -75,6 +76,10 @@ def _of_option(
         for point: int256 in column:
             low = min(low, point)
             high = max(high, point)
+    # a lane unit to either side: what rounds to nothing can still be closed
+    unit_wad: int256 = convert((page_2 >> 112) & LANE_UNIT, int256)
     return (
-        convert(max(live.option_value_wad, 0), uint256), convert(max(low, 0), uint256), convert(high, uint256)
+        convert(max(live.option_value_wad, 0), uint256),
+        convert(max(low - unit_wad, 0), uint256),
+        convert(high + unit_wad, uint256),
     )

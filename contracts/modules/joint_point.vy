@@ -1,12 +1,17 @@
 # pragma version 0.4.3
 # SPDX-License-Identifier: AGPL-3.0-only
 """
-@title One joint scenario
-@notice docs/margin-rule.md, section 5, for an account judged by a single scenario. Bounds: those of joint_scan.
+@title One scenario
+@notice docs/margin-rule.md, sections 5 and 7, for an account judged by a single scenario. Bounds: those of joint_scan.
 """
 
 # flips the top bit of every byte: two's complement to a count from -128
 SIGN_BITS: constant(uint256) = max_value(uint256) // 255 * 128
+
+# scenarios from here on are points of the scan
+FIRST_POINT: constant(uint256) = 64
+# the price points one quarter of the scan range below and above the live price, which give the net delta
+DELTA_COLUMNS: constant(uint256) = 2**3 + 2**5
 
 
 struct Place:
@@ -67,3 +72,17 @@ def _flat_at(scenario: uint256, underlying: uint256, low_sloped: int256, high_sl
     p: int256 = convert(convert(scenario << unsafe_sub(248, unsafe_mul(underlying, 16)), bytes32), int256) >> 248
     p = max(p, -127)
     return convert(convert(unsafe_mul(low_sloped if p >= 0 else high_sloped, p), bytes32), uint256)
+
+
+@internal
+@pure
+def _needs(scenario: uint256, place: Place) -> (uint256, bool, bool):
+    """
+    @notice What one scenario takes of a live grid: price points (one bit each), volatility down, volatility up.
+    @param scenario Joint scenario, or 64 + point of the scan
+    @param place Of the joint scenario
+    """
+    if scenario < FIRST_POINT:
+        return DELTA_COLUMNS | (3 << place.cell), place.outer == 0, place.outer != 0
+    point: uint256 = unsafe_sub(scenario, FIRST_POINT)
+    return DELTA_COLUMNS | (1 << (point % 9)), point < 9, point >= 18

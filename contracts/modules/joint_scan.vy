@@ -15,8 +15,6 @@
 from contracts.modules import constants as c
 from contracts.modules import joint_point
 
-# 127 x 127, what the two interpolations multiply a value with
-SCALE: constant(int256) = 16129
 # 127 x 10,000, what a byte and a scan range multiply a value with
 FLAT_SCALE: constant(uint256) = 1_270_000
 SIGN_BITS: constant(uint256) = joint_point.SIGN_BITS
@@ -26,7 +24,6 @@ BLOB_BYTES: constant(uint256) = 32 * c.MAX_JOINT
 SUM_FLOOR: constant(uint256) = 2**234
 LIFT: constant(uint256) = SUM_FLOOR * 16129
 FLAT_LIFT: constant(uint256) = SUM_FLOOR * FLAT_SCALE
-HALF_CELLS: constant(uint256) = 10
 
 
 @internal
@@ -66,33 +63,37 @@ def _cells(points: int256[3][9]) -> uint256[4][20]:
     """
     cells: uint256[4][20] = empty(uint256[4][20])
     i: uint256 = 0
-    # b*4 - 4 counts 127ths of the cells from the first point; of the cell i from here on
-    start: int256 = 4
-    last: int256[3] = points[0]
+    # 4*b - start counts 127ths of the way through a cell
+    start: uint256 = 4
+    # at the point before and its rise from there: the base, and the outer state's distance from it
+    base: uint256 = convert(convert(points[0][1], bytes32), uint256)
+    down: uint256 = unsafe_sub(base, convert(convert(points[0][0], bytes32), uint256))
+    up: uint256 = unsafe_sub(convert(convert(points[0][2], bytes32), uint256), base)
     for point: int256[3] in points:
-        slope: int256 = unsafe_sub(point[1], last[1])
-        level: int256 = unsafe_sub(unsafe_mul(last[1], 127), unsafe_mul(slope, start))
+        here: uint256 = convert(convert(point[1], bytes32), uint256)
+        rise: uint256 = unsafe_sub(here, base)
+        # 127 x 127 times the base at b = 0, and what a step of b adds to it
+        level: uint256 = unsafe_mul(unsafe_sub(unsafe_mul(base, 127), unsafe_mul(rise, start)), 127)
+        rise = unsafe_mul(rise, 508)
+        base = here
         # down: from the base away as w falls
-        both: int256 = unsafe_sub(slope, unsafe_sub(point[0], last[0]))
-        vol: int256 = unsafe_sub(unsafe_mul(unsafe_sub(last[1], last[0]), 127), unsafe_mul(both, start))
+        here = unsafe_sub(base, convert(convert(point[0], bytes32), uint256))
+        both: uint256 = unsafe_sub(here, down)
+        vol: uint256 = unsafe_sub(unsafe_mul(down, 127), unsafe_mul(both, start))
+        down = here
         cells[i] = [
-            self._bits(unsafe_sub(unsafe_mul(level, 127), unsafe_mul(vol, 128))),
-            self._bits(unsafe_sub(unsafe_mul(slope, 508), unsafe_mul(both, 512))),
-            self._bits(vol),
-            self._bits(unsafe_mul(both, 4)),
+            unsafe_sub(level, unsafe_mul(vol, 128)), unsafe_sub(rise, unsafe_mul(both, 512)), vol, unsafe_mul(both, 4)
         ]
-        both = unsafe_sub(unsafe_sub(point[2], last[2]), slope)
-        vol = unsafe_sub(unsafe_mul(unsafe_sub(last[2], last[1]), 127), unsafe_mul(both, start))
-        cells[unsafe_add(i, HALF_CELLS)] = [
-            self._bits(unsafe_sub(unsafe_mul(level, 127), unsafe_mul(vol, 128))),
-            self._bits(unsafe_sub(unsafe_mul(slope, 508), unsafe_mul(both, 512))),
-            self._bits(vol),
-            self._bits(unsafe_mul(both, 4)),
+        here = unsafe_sub(convert(convert(point[2], bytes32), uint256), base)
+        both = unsafe_sub(here, up)
+        vol = unsafe_sub(unsafe_mul(up, 127), unsafe_mul(both, start))
+        up = here
+        cells[unsafe_add(i, 10)] = [
+            unsafe_sub(level, unsafe_mul(vol, 128)), unsafe_sub(rise, unsafe_mul(both, 512)), vol, unsafe_mul(both, 4)
         ]
         if i != 0:
             start = unsafe_add(start, 127)
         i = unsafe_add(i, 1)
-        last = point
     # the last point itself: on the line of the cell before it
     cells[9] = cells[8]
     cells[19] = cells[18]
@@ -113,7 +114,7 @@ def _add_flat(
     p: int256 = 0
     i: uint256 = 0
     if low_sloped == high_sloped:
-        slope: uint256 = self._bits(low_sloped)
+        slope: uint256 = convert(convert(low_sloped, bytes32), uint256)
         for s: uint256[4] in scenarios:
             t: uint256[4] = totals[i]
             p = convert(convert(s[0] << position, bytes32), int256) >> 248
@@ -159,19 +160,27 @@ def _worst(optioned: uint256[4][16], flat: uint256[4][16], count: uint256) -> (u
             for k: uint256 in range(count & 3, 4, bound=4):
                 t[k] = 0
                 f[k] = 0
-        total = unsafe_add(unsafe_div(unsafe_add(t[0], LIFT), 16129), unsafe_div(unsafe_add(f[0], FLAT_LIFT), FLAT_SCALE))
+        total = unsafe_add(
+            unsafe_div(unsafe_add(t[0], LIFT), 16129), unsafe_div(unsafe_add(f[0], FLAT_LIFT), FLAT_SCALE)
+        )
         if total < lowest:
             lowest = total
             worst = j
-        total = unsafe_add(unsafe_div(unsafe_add(t[1], LIFT), 16129), unsafe_div(unsafe_add(f[1], FLAT_LIFT), FLAT_SCALE))
+        total = unsafe_add(
+            unsafe_div(unsafe_add(t[1], LIFT), 16129), unsafe_div(unsafe_add(f[1], FLAT_LIFT), FLAT_SCALE)
+        )
         if total < lowest:
             lowest = total
             worst = unsafe_add(j, 1)
-        total = unsafe_add(unsafe_div(unsafe_add(t[2], LIFT), 16129), unsafe_div(unsafe_add(f[2], FLAT_LIFT), FLAT_SCALE))
+        total = unsafe_add(
+            unsafe_div(unsafe_add(t[2], LIFT), 16129), unsafe_div(unsafe_add(f[2], FLAT_LIFT), FLAT_SCALE)
+        )
         if total < lowest:
             lowest = total
             worst = unsafe_add(j, 2)
-        total = unsafe_add(unsafe_div(unsafe_add(t[3], LIFT), 16129), unsafe_div(unsafe_add(f[3], FLAT_LIFT), FLAT_SCALE))
+        total = unsafe_add(
+            unsafe_div(unsafe_add(t[3], LIFT), 16129), unsafe_div(unsafe_add(f[3], FLAT_LIFT), FLAT_SCALE)
+        )
         if total < lowest:
             lowest = total
             worst = unsafe_add(j, 3)
@@ -198,15 +207,6 @@ def _profit(optioned: uint256, flat: uint256) -> int256:
         ),
         int256,
     )
-
-
-@internal
-@pure
-def _bits(number: int256) -> uint256:
-    """
-    @notice Two's complement of a number.
-    """
-    return convert(convert(number, bytes32), uint256)
 
 
 @internal

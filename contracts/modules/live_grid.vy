@@ -188,9 +188,7 @@ def _evaluate(nodes: uint256[3][15], terms: Terms) -> Live:
         )
         moved: uint256 = unsafe_sub(0, sunk)
         if k == 0:
-            live.option_value_wad = delta_one._signed(
-                unsafe_sub(unsafe_div(unsafe_add(t, lift), NUM_SCALE), sunk)
-            )
+            live.option_value_wad = convert(convert(unsafe_sub(unsafe_div(unsafe_add(t, lift), NUM_SCALE), sunk), bytes32), int256)
             live.away_e9 = away
             if not terms.is_absolute:
                 # from here on, values are counted from the present one
@@ -202,15 +200,15 @@ def _evaluate(nodes: uint256[3][15], terms: Terms) -> Live:
                 moved = self._moved(terms.high_sloped, unsafe_sub(convert(n, int256), 4), sunk)
         elif terms.low_sloped != 0:
             moved = self._moved(terms.low_sloped, unsafe_sub(convert(n, int256), 4), sunk)
-        base: int256 = delta_one._signed(unsafe_add(unsafe_div(unsafe_add(t, lift), NUM_SCALE), moved))
+        base: int256 = convert(convert(unsafe_add(unsafe_div(unsafe_add(t, lift), NUM_SCALE), moved), bytes32), int256)
         t = unsafe_sub(
             unsafe_add(unsafe_add(unsafe_mul(a, at_a[0]), unsafe_mul(b, at_b[0])), unsafe_mul(d, at_d[0])), bend
         )
-        down: int256 = delta_one._signed(unsafe_add(unsafe_div(unsafe_add(t, lift), NUM_SCALE), moved))
+        down: int256 = convert(convert(unsafe_add(unsafe_div(unsafe_add(t, lift), NUM_SCALE), moved), bytes32), int256)
         t = unsafe_sub(
             unsafe_add(unsafe_add(unsafe_mul(a, at_a[2]), unsafe_mul(b, at_b[2])), unsafe_mul(d, at_d[2])), bend
         )
-        up: int256 = delta_one._signed(unsafe_add(unsafe_div(unsafe_add(t, lift), NUM_SCALE), moved))
+        up: int256 = convert(convert(unsafe_add(unsafe_div(unsafe_add(t, lift), NUM_SCALE), moved), bytes32), int256)
         live.points[n] = [down, base, up]
         if down < live.lowest_wad:
             live.lowest_wad = down

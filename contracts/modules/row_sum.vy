@@ -77,11 +77,11 @@ def _sum_rows(
             word = words[unsafe_add(first, i >> 2)]
         slot: uint256 = word & 255
         lots: uint256 = (word >> 9) & c.MAX_LOTS
-        short: bool = word & 256 != 0
+        is_short: uint256 = word & 256
         word = word >> 64
         if slot >= rows:
             total.missing = True
-            if short:
+            if is_short != 0:
                 # up, against the account
                 total.missing_charge_wad = unsafe_add(
                     total.missing_charge_wad,
@@ -93,7 +93,7 @@ def _sum_rows(
         )
         total.gross_lots = unsafe_add(total.gross_lots, lots)
         total.gross_delta = unsafe_add(total.gross_delta, unsafe_mul(lots, base >> 240))
-        if short:
+        if is_short != 0:
             total.short_minimum = unsafe_add(total.short_minimum, unsafe_mul(lots, down >> 240))
             total.short_tail = unsafe_add(total.short_tail, unsafe_mul(lots, up >> 240))
             lots = unsafe_sub(0, lots)
