@@ -168,29 +168,35 @@ def test_no_band_without_a_price_or_after_settlement(world: EngineWorld) -> None
 
 
 def test_band_of_an_option_is_what_its_grid_spans(world: EngineWorld) -> None:
-    # 10 USD and 10 cents a step of 2 USD: 12 steps either way, and 50 cents less or 2 USD more with the volatility
+    # 10 USD and 10 cents a step of 2 USD: 12 steps either way, and 50 cents less or 2 USD more with volatility; a lane
+    # unit further out, 0.1 cents
     line = row(lambda v, k: 10_000 + 100 * k + (-500, 0, 2_000)[v])
     world.page(0, [row(lambda _, __: 7), line])
-    assert world.band(1) == (10 * WAD, 83 * 10**17, 132 * 10**17)
+    assert world.band(1) == (10 * WAD, 8_299 * 10**15, 13_201 * 10**15)
     world.price(0, 0, 103 * WAD)
     # 1.5 steps up; 24.72 USD either way are 12.36 steps
-    assert world.band(1) == (1_015 * 10**16, 8_414 * 10**15, 13_386 * 10**15)
+    assert world.band(1) == (1_015 * 10**16, 8_413 * 10**15, 13_387 * 10**15)
 
 
 def test_band_of_an_option_ends_at_nothing(world: EngineWorld) -> None:
     world.page(0, [row(lambda _, k: 100 * max(0, k))], unit=10**12)
     mark, low, high = world.band(0)
     assert (mark, low) == (0, 0)
-    assert high == 12 * 10**14
+    assert high == 1_201 * 10**12
 
 
-def test_band_lies_inside_what_one_unit_may_lose_and_gain(world: EngineWorld) -> None:
+def test_band_is_what_one_unit_may_lose_and_gain(world: EngineWorld) -> None:
     world.page(0, [row(lambda v, k: 5_000 + 90 * k + 7 * k * k + 400 * v)], observed_at=NOW)
     mark, low, high = world.band(0)
     got = world.assess(words(options={0: [(0, UNIT)]}))
     grid = world.engine.call("grid", ACCOUNT, 0, static=True)
-    # the account's grid is one slack lower at every point
-    slack = 625 * 10**12
-    assert low - mark == min(grid) + slack
-    assert high - mark == max(grid) + slack
+    # the account's grid is one slack lower at every point; the band a lane unit wider
+    slack, unit = 625 * 10**12, 10**15
+    assert low - mark == min(grid) + slack - unit
+    assert high - mark == max(grid) + slack + unit
     assert mark == got.equity_mark + slack
+
+
+def test_what_is_worth_nothing_can_still_be_closed(world: EngineWorld) -> None:
+    world.page(0, [row(lambda _, __: 0)])
+    assert world.band(0) == (0, 0, 10**15)
