@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from keeper.deploy.config import load_config, parse_config
+from keeper.deploy.config_market import Feed
 from keeper.errors import ConfigError
 from tests.support.deployment import ROOT, local_data
 
@@ -60,6 +61,27 @@ CASES: list[tuple[Change, str]] = [
     (set_in("collateral", 1, "rate", "low", value=2), r"rate bounds are 2\.\.1\.6; low must not exceed high"),
     (set_in("parameters", "initial", "im_scale_bps", value=9_000), "im_scale_bps 9000 is below mm_scale_bps 10000"),
     (set_in("fund", "seed", value=-1), r"fund\.seed = '-1'"),
+    (set_in("roles", "governance", value=None), "nobody would own the contracts; name roles.governance or give a"),
+    (set_in("timelock", value={"delay_s": 1, "proposers": [TOKEN]}), "leave roles.governance out and name proposers"),
+    (set_in("timelock", value={"delay_s": 2_592_001, "proposers": [TOKEN]}), r"timelock\.delay_s = '2592001'"),
+    (set_in("timelock", value={"delay_s": 1, "proposers": []}), r"timelock\.proposers = '\[\]'"),
+    (
+        set_in("timelock", value={"delay_s": 1, "proposers": [TOKEN], "executors": ["all"]}),
+        r"timelock\.executors\.0.* = 'all': 'all' is not an address",
+    ),
+    (set_in("roles", "quorum", value=2), "quorum 2 is above the number of publishers, 1"),
+    (set_in("network", "gas_underlying", value="SOL"), "network.gas_underlying is SOL, which is not an underlying"),
+    (set_in("underlyings", 0, "feed", "dead_s", value=172_799), "dead_s 172799 is below heartbeat_s 172800"),
+    (set_in("underlyings", 0, "feed", "dead_s", value=604_801), r"feed\.dead_s = '604801'"),
+    (set_in("underlyings", 0, "feed", "secondary", value={"address": TOKEN}), "secondary and max_deviation_bps belong"),
+    (set_in("underlyings", 0, "feed", "max_deviation_bps", value=100), "secondary and max_deviation_bps belong"),
+    (set_in("underlyings", 0, "futures", value=[7, 7]), "two futures of one expiry are one instrument"),
+    (set_in("underlyings", 0, "futures", value=[7, 14, 30]), r"underlyings\.0\.futures"),
+    (set_in("underlyings", 0, "parameters", "band_bps", value=0), r"underlyings\.0\.parameters\.band_bps = '0'"),
+    (set_in("collateral", 0, "hard_cap", value=99_999), "hard_cap 99999 of WETH is below its cap 100000"),
+    (set_in("cash", "symbol", value="ETH"), "feeds name ETH twice; every symbol once"),
+    (set_in("sequencer", value={"address": "0x12"}), r"sequencer\.address = '0x12': '0x12' is not an address"),
+    (set_in("parameters", "initial", "reserve_usd", value=1_001), r"parameters\.initial\.reserve_usd = '1001'"),
 ]  # fmt: skip
 
 
@@ -73,6 +95,26 @@ def test_each_mistake_is_one_sentence(change: Change, message: str) -> None:
     assert text.startswith("mine.toml: ")
     assert "\n" not in text
     assert text.endswith("; correct it and run again")
+
+
+def test_publishers_are_the_keepers_unless_named_and_count_once() -> None:
+    data = local_data()
+    del data["roles"]["publishers"]
+    assert parse_config(data, "x").roles.signers == ("deployer",)
+    data["roles"]["publishers"] = [TOKEN, TOKEN]
+    assert parse_config(data, "x").roles.signers == (TOKEN,)
+    data["roles"]["quorum"] = 2
+    with pytest.raises(ConfigError, match="quorum 2 is above the number of publishers, 1"):
+        parse_config(data, "x")
+
+
+@pytest.mark.parametrize(
+    ("heartbeat_s", "dead_s"), [(60, 86_400), (43_200, 86_400), (43_201, 86_402), (172_800, 345_600)]
+)
+def test_a_price_is_dead_after_two_heartbeats_and_a_day_at_least(heartbeat_s: int, dead_s: int) -> None:
+    feed = Feed.model_validate({"address": TOKEN, "heartbeat_s": heartbeat_s})
+    assert feed.dead_after_s == dead_s
+    assert Feed.model_validate({"address": TOKEN, "dead_s": 7_200}).dead_after_s == 7_200
 
 
 def test_missing_section_names_the_key() -> None:

@@ -16,7 +16,7 @@ from keeper.deploy.config import parse_config
 from keeper.deploy.config_market import Options
 from keeper.deploy.plan import make_plan, plan_json, plan_table
 from keeper.deploy.steps import AtLeast, Call, Deploy, Ref, different, references, resolve
-from keeper.deploy.wire import OWNED, Wiring
+from keeper.deploy.wire import Wiring
 from keeper.deploy.wire_listing import Anchors
 from keeper.errors import ConfigError, Permanent, Transient
 from tests.support.deployment import Place, embedded_place, local_config, local_data
