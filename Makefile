@@ -7,9 +7,12 @@ READY := $(VENV)/.ready
 JOBS ?= 2
 DATA ?=
 REPORT ?= out/demo.html
+STEPS ?= 1000000
+SEED ?= 1
+SAMPLE ?= 120
 
 .DEFAULT_GOAL := help
-.PHONY: help setup node demo test check format abi bench-gas clean
+.PHONY: help setup node demo test check format abi bench-gas fuzz mutate clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -51,6 +54,12 @@ abi: $(READY) ## compile the contracts and rewrite abi/
 
 bench-gas: $(READY) ## gas of the calls in the cost table
 	@$(BIN)/python scripts/bench_gas.py
+
+fuzz: $(READY) ## the whole protocol at random, STEPS=1000000 SEED=1; prints steps, seeds, violations
+	@$(BIN)/python scripts/fuzz.py --steps $(STEPS) --seed $(SEED) --jobs $(JOBS)
+
+mutate: $(READY) ## slips of the hand in the contracts: how many the tests notice; SAMPLE=120 SEED=1
+	@$(BIN)/python scripts/mutate.py --sample $(SAMPLE) --seed $(SEED) --jobs $(JOBS)
 
 clean: ## remove what can be made again
 	@rm -rf $(VENV) node_modules out .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist

@@ -290,4 +290,5 @@ def price_band(market: ChainMarket, instrument: int) -> Band:
     if found is None:
         return NO_BAND
     # beyond the grid the straight line may fall below zero; what is returned are unsigned prices
-    return Band(*(max(0, value) for value in (found[0], min(found[1]), max(found[1]))))
+    unit = market.pages[u].lane_unit
+    return Band(max(0, found[0]), max(0, min(found[1]) - unit), max(0, max(found[1])) + unit)

@@ -49,7 +49,8 @@ _HIGHEST = (
 )
 _LOWEST = ((10_000, 10_000, 10_000, 500, 0), (500, 500, 500, 0, 1, 0, 0, 0, 1, 0, 50, 50), (50, 0, 0, 1, 0))
 ASSESSMENT = (
-    "equity_mark", "equity_im", "equity_mm", "im", "mm", "market_risk", "charges", "worst_joint", "flags", "doubt", "scans",
+    "equity_mark", "equity_im", "equity_mm", "im", "mm", "market_risk", "charges", "worst_joint", "flags", "doubt",
+    "scans",
 )  # fmt: skip
 
 

@@ -302,13 +302,13 @@ def test_band_of_options_is_what_the_grid_gives() -> None:
     found = price_band(market(pages={0: bent}), instrument_id(0, 0))
     assert found.mark == 5 * WAD
     # 12 steps down in volatility down, node 1; 12 steps up in volatility up, node 13
-    assert (found.low, found.high) == (WAD, 12 * WAD)
+    assert (found.low, found.high) == (WAD - 10**15, 12 * WAD + 10**15)
     # 24 % off a price of 90 is 15.8 steps down, where the outer line (1 USD at 12, 0.5 at 15) has 0.3667 left
     assert (
-        price_band(market(pages={0: bent}, prices={0: price(90)}), instrument_id(0, 0)).low == 366_666_667_000_000_000
+        price_band(market(pages={0: bent}, prices={0: price(90)}), instrument_id(0, 0)).low == 365_666_667_000_000_000
     )
     assert price_band(market(pages={0: bent}, prices={0: price(80)}), instrument_id(0, 0)).low == 0
-    assert price_band(market(), instrument_id(0, 0)) == (10 * WAD, 10 * WAD, 10 * WAD)
+    assert price_band(market(), instrument_id(0, 0)) == (10 * WAD, 10 * WAD - 10**15, 10 * WAD + 10**15)
     assert price_band(market(), instrument_id(0, 1)) == (0, 0, 0)
     assert price_band(market(pages={}), instrument_id(0, 0)) == (0, 0, 0)
     assert price_band(market(prices={0: price(0)}), instrument_id(0, 0)) == (0, 0, 0)
