@@ -23,6 +23,7 @@ from keeper.publish.words import (
     Stuck,
     halfway,
     loosening_part,
+    loosens_too_far,
     looser_than,
     only_tightens,
     outside_deadband,
@@ -91,6 +92,11 @@ class _Place:
         multiple = self.queue.min_scan_multiple_bps
         return step_towards(key[0], self.words[key], goal, self.bounds[key[0]], multiple, pushing=pushing)
 
+    def past(self, key: Key, word: int, by_bps: int) -> bool:
+        """Whether a word would loosen the stored one past what the model wants."""
+        wanted = self.wanted.get(key)
+        return wanted is not None and loosens_too_far(key[0], self.words[key], word, wanted, by_bps)
+
 
 def target_words(target: ParameterSet, snapshot: Snapshot, collateral_names: Mapping[int, str]) -> dict[Key, int]:
     """Words the model wants, by (kind, id); underlyings and collaterals that it does not know are left alone."""
@@ -147,12 +153,8 @@ def plan_push(
 
 
 def _unwanted(item: Proposal, place: _Place) -> bool:
-    """Whether a proposal would leave a word looser than the model now wants it, by more than the deadband."""
-    return any(
-        looser_than(key[0], word, place.wanted[key], place.policy.deadband_bps)
-        for key, word in item.words.items()
-        if key in place.wanted
-    )
+    """Whether a proposal would loosen a word past what the model now wants, by more than the deadband."""
+    return any(place.past(key, word, place.policy.deadband_bps) for key, word in item.words.items())
 
 
 # ------------------------------------------------------------------ what tightens
@@ -209,7 +211,7 @@ def _urgent(key: Key, word: int, place: _Place, living: Sequence[Proposal]) -> b
     by = place.policy.urgent_bps
     if looser_than(key[0], place.words[key], word, by):
         return True
-    return any(looser_than(key[0], item.words[key], place.wanted[key], by) for item in living if key in item.words)
+    return any(place.past(key, item.words[key], by) for item in living if key in item.words)
 
 
 # ------------------------------------------------------------------ what loosens

@@ -164,9 +164,18 @@ def outside_deadband(current: int, new: int, deadband_bps: int) -> bool:
 
 
 def looser_than(kind: int, word: int, wanted: int, by_bps: int) -> bool:
-    """Whether some lane of ``word`` is looser than that of ``wanted`` by more than ``by_bps`` of it."""
-    pairs = enumerate(zip(unpack_lanes(wanted), unpack_lanes(word), strict=True))
-    return any(tighter(kind, k, want, there) and _beyond(want, there, by_bps) for k, (want, there) in pairs)
+    """Whether some lane of ``word`` is looser than that of ``wanted`` by more than ``by_bps`` of what it is."""
+    pairs = enumerate(zip(unpack_lanes(word), unpack_lanes(wanted), strict=True))
+    return any(tighter(kind, k, want, there) and _beyond(there, want, by_bps) for k, (there, want) in pairs)
+
+
+def loosens_too_far(kind: int, current: int, word: int, wanted: int, by_bps: int) -> bool:
+    """Whether ``word`` in place of ``current`` loosens some lane past ``wanted`` by more than ``by_bps`` of it."""
+    lanes = zip(*map(unpack_lanes, (current, word, wanted)), strict=True)
+    return any(
+        tighter(kind, k, now, then) and tighter(kind, k, want, then) and _beyond(then, want, by_bps)
+        for k, (now, then, want) in enumerate(lanes)
+    )
 
 
 def _beyond(before: int, after: int, by_bps: int) -> bool:

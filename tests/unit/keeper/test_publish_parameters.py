@@ -4,13 +4,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
+from keeper.actions import ProposeParameters, PushParameters
 from keeper.assess import assess_all
-from keeper.domain import ParameterBounds, ParameterStatus, Snapshot, Unknown
-from keeper.publish.parameters import PushPlan, PushPolicy, _halves, plan_push
-from keeper.publish.words import COLLATERAL, GLOBAL, UNDERLYING, Stuck, outside_deadband, step_towards
+from keeper.domain import ParameterStatus, Snapshot, Unknown
+from keeper.publish.parameters import PushPlan, PushPolicy, _halves, _Place, plan_push
+from keeper.publish.queue import ParameterQueue, Proposal
+from keeper.publish.words import COLLATERAL, GLOBAL, UNDERLYING, outside_deadband
 from risk.types import CollateralParameters, ParameterSet
 from risk.units import pack_collateral, pack_global, pack_lanes, pack_underlying, unpack_lanes
 from tests.support.keeper_world import (
@@ -27,72 +27,22 @@ from tests.support.keeper_world import (
 
 NAMES = {0: "WETH"}
 POLICY = PushPolicy(deadband_bps=100, heartbeat_s=7 * 86_400, max_newly_liquidatable=0, max_newly_liquidatable_wad=0)
+LONG_AGO = dict.fromkeys(WORDS, NOW - 86_400)
+QUEUE = ParameterQueue(3_600, 43_200, 30_000, LONG_AGO, ())
 
 
-def plan(view: Snapshot, wanted: ParameterSet, policy: PushPolicy = POLICY, approved: bool = False) -> PushPlan:
-    return plan_push(view, assess_all(view), wanted, NAMES, policy, approved)
+def plan(
+    view: Snapshot,
+    wanted: ParameterSet,
+    policy: PushPolicy = POLICY,
+    approved: bool = False,
+    queue: ParameterQueue | Unknown = QUEUE,
+) -> PushPlan:
+    return plan_push(view, assess_all(view), wanted, NAMES, policy, queue, approved)
 
 
 def wider_scan(scan_bps: int) -> ParameterSet:
     return target(underlyings={"ETH": replace(ETH_LANES, scan_bps=scan_bps)})
-
-
-def test_a_lane_moves_to_its_target_when_one_step_reaches_it() -> None:
-    new = step_towards(UNDERLYING, WORDS[1, 0], pack_underlying(replace(ETH_LANES, scan_bps=2_400)), BOUNDS[1])
-    assert new == pack_underlying(replace(ETH_LANES, scan_bps=2_400))
-
-
-def test_a_lane_stops_after_one_step_up_or_down() -> None:
-    up = step_towards(UNDERLYING, WORDS[1, 0], pack_underlying(replace(ETH_LANES, scan_bps=9_000)), BOUNDS[1])
-    down = step_towards(UNDERLYING, WORDS[1, 0], pack_underlying(replace(ETH_LANES, scan_bps=100)), BOUNDS[1])
-    assert isinstance(up, int) and unpack_lanes(up)[0] == 2_500  # step up 500
-    assert isinstance(down, int) and unpack_lanes(down)[0] == 1_800  # step down 200
-
-
-def test_a_lane_stops_at_its_bound() -> None:
-    bounds = replace(BOUNDS[1], high=pack_lanes([2_100, *unpack_lanes(BOUNDS[1].high)[1:]]))
-    new = step_towards(UNDERLYING, WORDS[1, 0], pack_underlying(replace(ETH_LANES, scan_bps=9_000)), bounds)
-    assert isinstance(new, int) and unpack_lanes(new)[0] == 2_100
-
-
-def test_maintenance_waits_for_initial_where_a_step_would_cross_them() -> None:
-    """The order IM >= MM is kept by letting the slower lane lead, not by clipping at random."""
-    bounds = ParameterBounds(0, pack_lanes([10_000] * 5), pack_lanes([50, 400, 0, 0, 0]), pack_lanes([0] * 5))
-    current = pack_collateral(CollateralParameters(1_000, 1_000, 0, 1, 0))
-    wanted = pack_collateral(CollateralParameters(1_500, 1_400, 0, 1, 0))
-    new = step_towards(COLLATERAL, current, wanted, bounds)
-    assert isinstance(new, int)
-    assert unpack_lanes(new)[:2] == (1_050, 1_050)
-
-
-def test_a_word_far_outside_new_bounds_is_reported_not_guessed() -> None:
-    bounds = replace(BOUNDS[1], high=pack_lanes([1_000, *unpack_lanes(BOUNDS[1].high)[1:]]))
-    stuck = step_towards(UNDERLYING, WORDS[1, 0], WORDS[1, 0], bounds)
-    assert isinstance(stuck, Stuck)
-    assert str(stuck).startswith("underlying scan_bps = 2000 lies more than one step outside its bounds 100..1000")
-
-
-lane = st.integers(0, 0xFFFF)
-pairs = st.tuples(lane, lane)
-
-
-@given(st.lists(pairs, min_size=5, max_size=5), st.lists(lane, min_size=5, max_size=5),
-       st.lists(lane, min_size=5, max_size=5), st.lists(lane, min_size=5, max_size=5), st.randoms())  # fmt: skip
-def test_whatever_the_target_the_new_word_is_legal(spans, wanted, up, down, random) -> None:  # type: ignore[no-untyped-def]
-    low, high = [min(p) for p in spans], [max(p) for p in spans]
-    current = [random.randint(a, b) for a, b in zip(low, high, strict=True)]
-    current[0], current[1] = max(current[:2]), min(current[:2])
-    bounds = ParameterBounds(pack_lanes(low), pack_lanes(high), pack_lanes(up), pack_lanes(down))
-    new = step_towards(COLLATERAL, pack_lanes(current), pack_lanes(wanted), bounds)
-    if isinstance(new, Stuck):
-        # the swap above may have left a lane outside its own bounds; never otherwise
-        assert any(not a <= v <= b for a, v, b in zip(low, current, high, strict=True))
-        return
-    after = unpack_lanes(new)
-    for k in range(5):
-        assert low[k] <= after[k] <= high[k]
-        assert -down[k] <= after[k] - current[k] <= up[k]
-    assert after[0] >= after[1]
 
 
 def test_the_deadband_is_a_share_of_the_present_value() -> None:
@@ -155,7 +105,8 @@ def test_every_smaller_step_is_legal_too() -> None:
     # quarter 10.75 %, an eighth 10.37 %, below the floor
     narrowed = {**BOUNDS, COLLATERAL: replace(BOUNDS[COLLATERAL], low=pack_lanes([1_060, 0, 0, 1]))}
     lanes = CollateralParameters(1_300, 500, 0, 1_000, 0)
-    halves = list(_halves(((COLLATERAL, 0, pack_collateral(lanes)),), WORDS, narrowed, 100))
+    place = _Place(WORDS, narrowed, {}, QUEUE, POLICY, NOW)
+    halves = list(_halves(((COLLATERAL, 0, pack_collateral(lanes)),), place, pushing=True))
     found = [unpack_lanes(word)[0] for ((_, _, word),) in halves]
     assert found == [1_150, 1_075, 1_060]
 
@@ -184,14 +135,16 @@ def test_require_approval_holds_every_push() -> None:
     assert found.action is None and found.refused is not None and "wait for approval" in found.refused
 
 
-def test_a_push_waits_for_the_interval_and_for_newer_data() -> None:
-    early = snapshot(parameters=ParameterStatus(5, NOW - 3_599, NOW - 3_600, NOW + 86_400, 3_600, 3_600))
-    found = plan(early, wider_scan(2_300))
-    assert found.action is None and found.refused is None
-    assert found.waiting == "the last push is 3599 s old, the interval is 3600 s"
+def test_a_word_waits_for_its_interval_and_a_push_for_newer_data() -> None:
+    recent = replace(QUEUE, changed_at={**LONG_AGO, (UNDERLYING, 0): NOW - 3_599})
+    wanted = replace(wider_scan(2_300), global_parameters=replace(GLOBAL_LANES, offset_floor_bps=2_500))
+    found = plan(snapshot({1: account(9_000, 1)}), wanted, queue=recent)
+    assert [change[:2] for change in found.changes] == [(GLOBAL, 0)]  # the other word goes on its own
+    at_last = replace(QUEUE, changed_at={**LONG_AGO, (UNDERLYING, 0): NOW - 3_600})
+    assert len(plan(snapshot({1: account(9_000, 1)}), wanted, queue=at_last).changes) == 2
     stale = snapshot(parameters=ParameterStatus(5, NOW - 7_200, NOW - 10, NOW + 86_400, 3_600, 3_600))
     found = plan(stale, wider_scan(2_300))
-    assert found.waiting is not None and "not newer" in found.waiting
+    assert found.action is None and found.waiting is not None and "not newer" in found.waiting
 
 
 def test_data_older_than_the_contract_takes_wait_for_the_next_calibration() -> None:
@@ -206,3 +159,107 @@ def test_data_older_than_the_contract_takes_wait_for_the_next_calibration() -> N
 def test_nothing_is_pushed_on_what_was_not_read(field: str) -> None:
     found = plan(snapshot(**{field: Unknown("lost", 1)}), wider_scan(2_300))
     assert found.action is None and found.waiting is not None
+
+
+def test_nothing_is_pushed_while_the_queue_was_not_read() -> None:
+    found = plan(snapshot(), wider_scan(2_300), queue=Unknown("lost", 1))
+    assert found.action is None and found.waiting is not None and "could not be read" in found.waiting
+
+
+# ------------------------------------------------------------------ what loosens
+
+
+LOOSER = wider_scan(1_900)
+LOOSER_CHANGE = (UNDERLYING, 0, pack_underlying(replace(ETH_LANES, scan_bps=1_900)))
+
+
+def queued(
+    word: int, key: tuple[int, int] = (UNDERLYING, 0), until: int = NOW + 86_400, stale: bool = False
+) -> ParameterQueue:
+    return replace(QUEUE, proposals=(Proposal(3, ((*key, word),), NOW + 3_600, until, stale),))
+
+
+def test_what_loosens_is_proposed_one_step() -> None:
+    found = plan(snapshot({1: account(9_000, 1)}), LOOSER)
+    assert isinstance(found.action, ProposeParameters)
+    assert found.action.changes == (LOOSER_CHANGE,)
+    assert found.action.nonce == 6 and found.action.observed_at == NOW - 10
+    far = plan(snapshot(), wider_scan(1_000))
+    assert far.changes == ((UNDERLYING, 0, pack_underlying(replace(ETH_LANES, scan_bps=1_800))),)  # step down 200
+
+
+def test_what_loosens_within_the_deadband_is_left() -> None:
+    found = plan(snapshot(), wider_scan(1_980))
+    assert found.action is None and found.changes == ()
+
+
+def test_tightening_goes_first_and_alone() -> None:
+    """One lane of the word tightens, another loosens: the push has the one, the proposal after it the other."""
+    lanes = replace(ETH_LANES, scan_bps=2_200, vol_up_bps=2_900)
+    wanted = target(underlyings={"ETH": lanes})
+    first = plan(snapshot(), wanted)
+    assert isinstance(first.action, PushParameters)
+    pushed = pack_underlying(replace(ETH_LANES, scan_bps=2_200))
+    assert first.changes == ((UNDERLYING, 0, pushed),)
+    status = ParameterStatus(6, NOW - 60, NOW - 10, NOW + 86_400, 3_600, 3_600)  # the push carried this observation
+    after = snapshot(parameter_words={**WORDS, (UNDERLYING, 0): pushed}, parameters=status)
+    just_now = replace(QUEUE, changed_at={**LONG_AGO, (UNDERLYING, 0): NOW - 60})
+    second = plan(after, wanted, queue=just_now)
+    assert isinstance(second.action, ProposeParameters) and second.action.nonce == 7
+    assert second.changes == ((UNDERLYING, 0, pack_underlying(lanes)),)
+
+
+def test_the_power_of_the_shock_is_only_ever_proposed() -> None:
+    for power in (2_900, 3_100):
+        found = plan(snapshot(), target(underlyings={"ETH": replace(ETH_LANES, vol_power_bps=power)}))
+        assert isinstance(found.action, ProposeParameters)
+
+
+def test_the_daily_volatility_is_pushed_both_ways_and_never_proposed_for_itself() -> None:
+    for vol in (250, 350):
+        found = plan(snapshot(), target(underlyings={"ETH": replace(ETH_LANES, vol_day_bps=vol)}))
+        assert isinstance(found.action, PushParameters)
+    held = plan(
+        snapshot(), target(underlyings={"ETH": replace(ETH_LANES, vol_day_bps=250)}), queue=queued(LOOSER_CHANGE[2])
+    )
+    assert held.action is None and held.waiting is not None
+
+
+def test_an_open_proposal_is_not_made_twice_nor_made_void_for_a_trifle() -> None:
+    assert plan(snapshot(), LOOSER, queue=queued(LOOSER_CHANGE[2])).action is None
+    little = target(underlyings={"ETH": replace(ETH_LANES, scan_bps=1_900, vol_up_bps=3_300)})
+    assert plan(snapshot(), little, queue=queued(LOOSER_CHANGE[2])).action is None  # a tenth more: not urgent
+    much = target(underlyings={"ETH": replace(ETH_LANES, scan_bps=1_900, vol_up_bps=3_301)})
+    found = plan(snapshot(), much, queue=queued(LOOSER_CHANGE[2]))
+    assert isinstance(found.action, PushParameters)
+    assert found.changes == ((UNDERLYING, 0, pack_underlying(replace(ETH_LANES, vol_up_bps=3_301))),)
+
+
+@pytest.mark.parametrize("case", [{"stale": True}, {"until": NOW - 1}])
+def test_a_dead_proposal_holds_nothing(case: dict[str, int]) -> None:
+    found = plan(snapshot(), LOOSER, queue=queued(LOOSER_CHANGE[2], **case))  # type: ignore[arg-type]
+    assert isinstance(found.action, ProposeParameters)
+
+
+def test_a_proposal_that_the_model_no_longer_wants_is_named_and_broken() -> None:
+    word = pack_underlying(replace(ETH_LANES, scan_bps=1_800))
+    kept = plan(snapshot(), wider_scan(1_810), queue=queued(word))
+    assert kept.unwanted == () and kept.action is None  # inside the deadband
+    found = plan(snapshot(), wider_scan(2_010), queue=queued(word))
+    assert found.unwanted == (3,)
+    # 1,800 against 2,010 is more than a tenth: the push goes out and makes the proposal void
+    assert plan(snapshot(), wider_scan(2_030), queue=queued(word)).action is not None
+
+
+def test_eight_open_proposals_are_left_alone() -> None:
+    other = tuple(Proposal(k, ((COLLATERAL, 0, 1),), NOW, NOW + 1, k == 0) for k in range(8))
+    assert plan(snapshot(), LOOSER, queue=replace(QUEUE, proposals=other)).action is None
+    assert plan(snapshot(), LOOSER, queue=replace(QUEUE, proposals=other[1:])).action is not None
+
+
+def test_the_lanes_that_the_contract_computes_are_never_sent() -> None:
+    wanted = target(
+        global_parameters=replace(GLOBAL_LANES, im_offset_floor_bps=2_000),
+        underlyings={"ETH": replace(ETH_LANES, widen_bps=700)},
+    )
+    assert plan(snapshot(), wanted).action is None

@@ -24,15 +24,26 @@ from risk.onchain_words import JointSet, Page
 from risk.pricing import black76
 from risk.pricing.svi import slices_from_smile
 from risk.types import SmileModel
-from tests.support.keeper_world import ETH, NOW, PRICE, WAD, joint, market, page_status, snapshot, target
+from tests.support.keeper_world import (
+    ETH,
+    NOW,
+    PRICE,
+    WAD,
+    joint,
+    listed_option,
+    market,
+    page_status,
+    snapshot,
+    target,
+)
 
 POLICY = PagePolicy(drift_bps=500, vol_bps=1_000, heartbeat_s=6 * 3600, validity_s=86_400)
 STEPS = (5_000, 3_500)
-FRESH = Price(PRICE, 0, NOW - 60)
+FRESH = Price(PRICE, 0, NOW - 60, 0)
 
 
 def trigger(price_usd: float = 2_000, vol: int = 6_000, now: int = NOW, **page: object) -> str | None:
-    return page_trigger(page_status(**page), Price(int(price_usd * WAD), 0, now), vol, now, POLICY)
+    return page_trigger(page_status(**page), Price(int(price_usd * WAD), 0, now, 0), vol, now, POLICY)
 
 
 def test_a_fresh_page_is_left_alone() -> None:
@@ -65,10 +76,10 @@ def test_the_price_triggers_at_two_grid_steps() -> None:
 
 def test_the_price_triggers_at_a_share_of_the_reference_when_that_is_nearer() -> None:
     near = replace(POLICY, drift_bps=100)
-    assert page_trigger(page_status(), Price(2_021 * WAD, 0, NOW), 6_000, NOW, near) == (
+    assert page_trigger(page_status(), Price(2_021 * WAD, 0, NOW, 0), 6_000, NOW, near) == (
         "the price moved 105 bps from the reference"
     )
-    assert page_trigger(page_status(), Price(2_020 * WAD, 0, NOW), 6_000, NOW, near) is None
+    assert page_trigger(page_status(), Price(2_020 * WAD, 0, NOW, 0), 6_000, NOW, near) is None
 
 
 def test_the_volatility_triggers_beyond_its_share() -> None:
@@ -122,12 +133,83 @@ def test_the_row_of_an_option_holds_its_black_scholes_value() -> None:
     assert value == pytest.approx(float(black76.price(2_000.0, 2_000.0, 0.6, 30 / 365, 1.0, True)), abs=0.05)
 
 
-def test_a_dead_price_publishes_nothing() -> None:
-    view = snapshot(
-        table=TableStatus(JointStatus(None, 0, 0, 0), {ETH: page_status(rows=1)}), prices={(0, ETH): Price(PRICE, 2, 1)}
-    )
-    (plan,) = plan_pages(view, target(), POLICY, STEPS)
+@pytest.mark.parametrize("price", [Price(PRICE, 2, 1, 10_000), Price(PRICE, 1, NOW - 7_200, 500)])
+def test_a_price_that_is_not_fresh_publishes_nothing(price: Price) -> None:
+    short = TableStatus(JointStatus(None, 0, 0, 0), {ETH: page_status(rows=1)})
+    (plan,) = plan_pages(snapshot(table=short, prices={(0, ETH): price}), target(), POLICY, STEPS)
     assert plan.action is None and plan.refused is None
+
+
+def test_a_page_says_the_stored_shocks_it_was_made_with() -> None:
+    header = build().header
+    shocks = (header.vol_up_bps, header.vol_down_bps, header.vol_power_bps, header.short_min_bps)
+    assert shocks == (3_000, 2_000, 3_000, 0)
+
+
+def test_a_page_ends_at_the_first_expiry_ahead() -> None:
+    options = {
+        0: listed_option(0, 0.25, 2_000, True),
+        1: listed_option(1, 30, 1_800, False),
+        2: listed_option(2, -0.5, 1_500, True),
+    }
+    view = snapshot(options=options, table=TableStatus(JointStatus(None, 0, 0, 0), {ETH: page_status(rows_wanted=3)}))
+    (plan,) = plan_pages(view, target(), POLICY, STEPS)
+    assert plan.action is not None
+    assert plan.action.header.expires_at == NOW + 21_600
+    assert [surface[0] for surface in plan.action.surfaces] == [NOW + 21_600, NOW + 30 * 86_400]
+    # the last has expired and nobody has settled it: intrinsic value, 500 at the reference price
+    row = Page("", 1, 0, 1, 1, 1, 1, plan.action.rows).row(2)
+    assert row is not None
+    assert row.lanes[1][7] * plan.action.header.lane_unit_wad == pytest.approx(500 * WAD, rel=1e-4)
+    assert row.lanes[0][0] < row.lanes[0][14]
+
+
+def test_a_page_that_ends_at_an_expiry_is_not_replaced_by_one_that_lives_no_longer() -> None:
+    short = page_status(observed_at=NOW - 3_500, expires_at=NOW + 100)
+    assert page_trigger(short, FRESH, 6_000, NOW, POLICY) == "the page expires in 100 s"
+    assert page_trigger(short, FRESH, 6_000, NOW, POLICY, until=NOW + 100) is None
+    assert page_trigger(short, FRESH, 6_000, NOW, POLICY, until=NOW + 101) == "the page expires in 100 s"
+    # past it, the next expiry is the one ahead
+    late = NOW + 100
+    assert page_trigger(short, FRESH, 6_000, late, POLICY, until=NOW + 9_000) == "the page expires in 0 s"
+
+
+def test_more_expiries_than_surfaces_are_refused() -> None:
+    for count, refused in ((16, False), (17, True)):
+        options = {k: listed_option(k, k + 1, 2_000, True) for k in range(count)}
+        table = TableStatus(JointStatus(None, 0, 0, 0), {ETH: page_status(rows_wanted=count)})
+        (plan,) = plan_pages(snapshot(options=options, table=table), target(), POLICY, STEPS)
+        assert (plan.refused is not None and "17 expiries" in plan.refused) == refused
+
+
+def test_an_option_newer_than_the_page_makes_a_new_one() -> None:
+    """It has a number below the row count, since its slot is used again, but no row of its own."""
+    for listed_at, words in ((NOW - 61, None), (NOW - 60, "1 options were listed since the page was made (slots [1])")):
+        options = {
+            0: listed_option(0, 30, 2_000, True),
+            1: replace(listed_option(1, 30, 1_800, False), listed_at=listed_at),
+        }
+        (plan,) = plan_pages(snapshot(options=options), target(), POLICY, STEPS)
+        assert plan.trigger == words
+
+
+def test_a_settlement_makes_a_page_with_its_payoff() -> None:
+    options = {0: listed_option(0, -1, 1_500, True), 1: listed_option(1, 30, 1_800, False)}
+    table = TableStatus(JointStatus(None, 0, 0, 0), {ETH: page_status()})
+    first = plan_pages(snapshot(options=options, table=TableStatus(table.joint, {})), target(), POLICY, STEPS)[0].action
+    assert first is not None
+    open_page = snapshot(options=options, table=table, market=market(pages={ETH: living_page(first, first.rows)}))
+    assert (
+        plan_pages(open_page, target(), POLICY, STEPS)[0].trigger is None
+    )  # not settled: intrinsic value at each node
+    settled = {**options, 0: listed_option(0, -1, 1_500, True, settled_usd=1_950)}
+    (plan,) = plan_pages(replace(open_page, options=settled), target(), POLICY, STEPS)
+    assert plan.trigger == "1 options were settled since the page was made (slots [0])"
+    assert plan.action is not None
+    after = replace(open_page, options=settled, market=market(pages={ETH: living_page(plan.action, plan.action.rows)}))
+    assert plan_pages(after, target(), POLICY, STEPS)[0].trigger is None
+    row = Page("", 1, 0, 1, 1, 1, 1, plan.action.rows).row(0)
+    assert row is not None and row.lanes[2][14] * plan.action.header.lane_unit_wad == pytest.approx(450 * WAD, rel=1e-4)
 
 
 def test_a_missing_surface_is_refused_by_name() -> None:
