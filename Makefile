@@ -56,10 +56,10 @@ bench-gas: $(READY) ## gas of the calls in the cost table
 	@$(BIN)/python scripts/bench_gas.py
 
 fuzz: $(READY) ## the whole protocol at random, STEPS=1000000 SEED=1; prints steps, seeds, violations
-	@$(BIN)/python scripts/fuzz.py --steps $(STEPS) --seed $(SEED) --jobs $(JOBS)
+	@$(BIN)/python -m tests.fuzz --steps $(STEPS) --seed $(SEED) --jobs $(JOBS)
 
 mutate: $(READY) ## slips of the hand in the contracts: how many the tests notice; SAMPLE=120 SEED=1
-	@$(BIN)/python scripts/mutate.py --sample $(SAMPLE) --seed $(SEED) --jobs $(JOBS)
+	@$(BIN)/python -m tests.mutation --sample $(SAMPLE) --seed $(SEED) --jobs $(JOBS)
 
 clean: ## remove what can be made again
 	@rm -rf $(VENV) node_modules out .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Changes the contracts one slip at a time and counts how many the tests notice.
 
-    python scripts/mutate.py --sample 120 --seed 1        a sample over all margin and ledger sources
-    python scripts/mutate.py --sample 0 --only haircut    every mutant of one module
-    python scripts/mutate.py --list --only haircut        what would be tried
+    python -m tests.mutation --sample 120 --seed 1        a sample over all margin and ledger sources
+    python -m tests.mutation --sample 0 --only haircut    every mutant of one module
+    python -m tests.mutation --list --only haircut        what would be tried
 
 Exit code 1 when fewer than --at-least percent of the valid mutants are killed. Survivors that
 tests/mutation/survivors.toml explains are listed with why and still count as survivors.
@@ -15,12 +15,9 @@ import argparse
 import json
 import sys
 from dataclasses import asdict
-from pathlib import Path
 
 from rich.console import Console
 from rich.progress import Progress
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from tests.mutation.campaign import Outcome, run, sample
 

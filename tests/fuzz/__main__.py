@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Plays the whole protocol at random and audits its books after every step; prints steps, seeds and violations.
 
-    python scripts/fuzz.py --steps 1000000 --seed 1 --jobs 2
+    python -m tests.fuzz --steps 1000000 --seed 1 --jobs 2
 
 Exit code 1 when anything was violated. A violation names seed and step: `--seed S --steps N` plays it again.
 """
@@ -13,13 +13,10 @@ import json
 import multiprocessing
 import sys
 from collections import Counter
-from pathlib import Path
 
 from rich.console import Console
 from rich.progress import Progress, TimeRemainingColumn
 from rich.table import Table
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from tests.fuzz.campaign import EPISODE_STEPS, Tally, campaign
 
