@@ -25,6 +25,7 @@ uses: rights
 uses: margin_checks
 uses: custody
 
+PERMIT: constant(Bytes[4]) = method_id("permit(address,address,uint256,uint256,uint8,bytes32,bytes32)")
 MAX_AMOUNT_RAW: constant(uint256) = 2**112 - 1
 
 
@@ -114,9 +115,7 @@ def deposit_with_permit(
         collateral._asset_of(token_)
     is_permitted: bool = raw_call(
         token_,
-        abi_encode(
-            msg.sender, self, amount_raw, deadline, v, r, s, method_id=method_id("permit(address,address,uint256,uint256,uint8,bytes32,bytes32)")
-        ),
+        abi_encode(msg.sender, self, amount_raw, deadline, v, r, s, method_id=PERMIT),
         revert_on_failure=False,
     )
     custody._deposit(account, token_, amount_raw)
