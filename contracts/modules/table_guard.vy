@@ -42,6 +42,8 @@ MAX_SURFACES: constant(uint256) = 16
 _MINUTE: constant(uint256) = 60
 _HOUR: constant(uint256) = 3_600
 _DAY: constant(uint256) = 86_400
+# strikes lie within 20 times the price at their listing; a lane counts to 65,535
+_MAX_UNITS_PER_PRICE: constant(uint256) = 256
 _MAX_TOLERANCE_BPS: constant(uint256) = 1_000
 # 1,000 % a year
 _MAX_VOL_BPS: constant(uint256) = 100_000
@@ -156,7 +158,10 @@ def _check_page(
     price: uint256 = (staticcall IPriceOracle(ORACLE).read(1 << underlying, 0))[0]
     assert (price >> 128) & 255 == c.PRICE_FRESH, e.PRICE_NOT_FRESH
     self._check_price(header.reference_price_wad, price & (2**128 - 1))
-    assert header.lane_unit_wad != 0 and header.lane_unit_wad < 2**96, e.LANE_UNIT
+    # a unit far too large passes every check of a row, as all lanes are 0 or 1, and what packing can hide, charged to
+    # each lot, would make every holder of an option liquidatable
+    assert header.lane_unit_wad != 0, e.LANE_UNIT
+    assert header.lane_unit_wad <= max(header.reference_price_wad // _MAX_UNITS_PER_PRICE, 1), e.LANE_UNIT
     self._check_shocks(header, staticcall IRiskParameters(PARAMETERS).word(1, underlying))
     # not more either: rows for slots not yet used would make a later listing tradable at a margin of zero
     assert row_count == staticcall IInstrumentRegistry(REGISTRY).row_count(underlying), e.ROW_COUNT

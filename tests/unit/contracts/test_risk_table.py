@@ -94,7 +94,7 @@ def test_underlyings_have_their_own_epochs(world: TableWorld) -> None:
         (FIRST.but(reference=102 * WAD + 1), "reference price"),
         (FIRST.but(reference=98 * WAD - 1), "reference price"),
         (FIRST.but(unit=0), "lane unit"),
-        (FIRST.but(unit=2**96), "lane unit"),
+        (FIRST.but(unit=100 * WAD // 256 + 1), "lane unit"),
         (FIRST.but(step=0), "grid step"),
         (FIRST.but(step=20 * 10**6 + 1), "grid step"),
         (FIRST.but(vol_up=5_001), "shocks"),
@@ -122,7 +122,7 @@ def test_headers_that_are_refused(world: TableWorld, header: Header, reason: str
         FIRST.but(reference=102 * WAD),
         FIRST.but(reference=98 * WAD),
         FIRST.but(unit=1),
-        FIRST.but(unit=2**96 - 1),
+        FIRST.but(unit=100 * WAD // 256),
         FIRST.but(vol=100_000),
     ],
 )
