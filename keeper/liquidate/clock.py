@@ -41,11 +41,11 @@ def advanced(
     solvent_s, insolvent_s = auction.solvent_s, auction.insolvent_s
     if auction.phase == Phase.SOLVENT:
         solvent_s = min(solvent_s + passed_s, limit_s)
-    if result.equity_mark > 0 and solvent_s < limit_s:
-        return replace(auction, phase=Phase.SOLVENT, seen_at=now, solvent_s=solvent_s, insolvent_s=0)
-    if auction.phase == Phase.INSOLVENT:
+        insolvent_s = max(0, insolvent_s - passed_s)
+    else:
         insolvent_s += passed_s
-    return replace(auction, phase=Phase.INSOLVENT, seen_at=now, solvent_s=solvent_s, insolvent_s=insolvent_s)
+    phase = Phase.SOLVENT if result.equity_mark > 0 and solvent_s < limit_s else Phase.INSOLVENT
+    return replace(auction, phase=phase, seen_at=now, solvent_s=solvent_s, insolvent_s=insolvent_s)
 
 
 def ticks(
