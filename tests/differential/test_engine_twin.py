@@ -7,6 +7,7 @@ account (tests/differential/engine_cases.py).
 
 from __future__ import annotations
 
+import os
 import random
 
 import pytest
@@ -28,7 +29,7 @@ from risk.onchain_words import DELTA_ONE_SLOTS, build_words, instrument_id, pars
 from tests.differential.engine_cases import ACCOUNT, World, make_case
 from tests.support.revm import Reverted
 
-CASES = 2_000
+CASES = int(os.environ.get("BALLAST_CASES", "2000"))
 
 
 @pytest.fixture(scope="module")

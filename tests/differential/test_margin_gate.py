@@ -8,6 +8,7 @@ some on either one to the wei, as random cash alone never would.
 
 from __future__ import annotations
 
+import os
 import random
 from dataclasses import replace
 
@@ -19,7 +20,7 @@ from risk.onchain import Assessment, ChainMarket, assess_words, holds_initial_ma
 from risk.onchain_words import AccountState, build_words
 from tests.differential.engine_cases import ACCOUNT, World, make_case
 
-CASES = 700
+CASES = int(os.environ.get("BALLAST_CASES", "700"))
 
 
 @pytest.fixture(scope="module")
