@@ -61,8 +61,8 @@ def unless_refused() -> Iterator[None]:
     try:
         yield
     except boa.BoaError as error:
-        # not str(error): boa fails to print a trace with a call that returns an array
-        if error.stack_trace.last_frame.pretty_vm_reason not in REFUSED:
+        # not str(error): boa fails to print a trace with a call that returns an array. The first frame is the innermost
+        if getattr(error.stack_trace[0], "pretty_vm_reason", None) not in REFUSED:
             raise
 
 
