@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,18 +12,21 @@ import pytest
 from eth_abi import encode
 from eth_account import Account
 from web3 import Web3
+from web3.types import RPCEndpoint
 
 from keeper.artifacts import load
 from keeper.chain.client import ChainClient
 from keeper.chain.contracts import Contracts, Deployed
 from keeper.chain.embedded import make_web3
-from keeper.chain.rounds import MAX_CALLS, MAX_HOLE, OF_NUMBER, Feed, NoRoundYet, round_at
+from keeper.chain.rounds import MAX_CALLS, MAX_HOLE, OF_NUMBER, Feed, NoRoundYet, Proof, round_at
 from keeper.chain.rpc import Rpc
 from keeper.domain import Block, ContractCall
 from keeper.errors import Permanent, Reverted, Transient
 
 PHASE = 1 << 64
 START = 1_700_000_000
+END = START + 10**9  # after every round that `Wide` has
+ZERO = "0x" + "00" * 20
 OWNER = Account.from_key((1).to_bytes(32, "big")).address
 
 
@@ -45,8 +49,17 @@ class Bench:
     index: int = 1
 
     @property
+    def head(self) -> Block:
+        """The head, after every round that was written: rounds of the future are none."""
+        behind_s = max(self.times.values()) - self.chain.block().timestamp
+        if behind_s > 0:
+            for method, params in (("evm_increaseTime", [behind_s]), ("evm_mine", [])):
+                self.web3.manager.request_blocking(RPCEndpoint(method), params)
+        return self.chain.block()
+
+    @property
     def search(self) -> Feed:
-        return Feed(self.chain, self.feed.address, self.chain.block())
+        return Feed(self.chain, self.feed.address, self.head)
 
     def write(self, at: int, complete: bool = True) -> int:
         self.feed.functions.set_answer(2_000 * 10**8 if complete else 0, at if complete else 0).transact(
@@ -61,11 +74,21 @@ class Bench:
         self.feed.functions.start_phase().transact({"from": OWNER})
         self.phase, self.index = self.phase + 1, 0
 
-    def accepted(self, at: int) -> list[int]:
-        """Every round that the contract takes as proof, tried one by one."""
-        calls = [ContractCall("PriceOracle", "price_at", (0, number, at)) for number in self.times]
-        answers = self.chain.call_many(calls, self.chain.block())
-        return [n for n, answer in zip(self.times, answers, strict=True) if not isinstance(answer, Reverted)]
+    def accepted(self, at: int, numbers: Iterable[int] = ()) -> list[tuple[int, int]]:
+        """Every pair of rounds that the contract takes as proof; ``numbers`` are all that is tried, by default all."""
+        tried = list(numbers) or list(self.times)
+        pairs = [(first, second) for first in tried for second in tried if second > first]
+        calls = [ContractCall("PriceOracle", "price_at", (0, *pair, at)) for pair in pairs]
+        answers = self.chain.call_many(calls, self.head)
+        return [pair for pair, answer in zip(pairs, answers, strict=True) if not isinstance(answer, Reverted)]
+
+    def near(self, proof: Proof) -> list[int]:
+        """Rounds around the two of a proof, and the first ones of every phase."""
+        listed = sorted(self.times)
+        at = {listed.index(item.number) for item in (proof.current, proof.following)}
+        around = {listed[k] for i in at for k in range(max(0, i - 3), min(len(listed), i + 4))}
+        firsts = {number for number in listed if number % PHASE <= 2}
+        return sorted(around | firsts)
 
 
 @pytest.fixture
@@ -73,8 +96,9 @@ def bench() -> Bench:
     web3 = make_web3("revm", accounts=1, genesis_timestamp=START)
     feed = deploy(web3, "MockAggregator", 8, 2_000 * 10**8)
     first = int(web3.eth.get_block("latest")["timestamp"])
-    oracle = deploy(web3, "PriceOracle", OWNER)
-    oracle.functions.set_feed(0, 0, feed.address, 3_600).transact({"from": OWNER})
+    oracle = deploy(web3, "PriceOracle", OWNER, ZERO, 0)
+    config = (feed.address, 3_600, 86_400, ZERO, 0, ZERO, 0, 0, 0)
+    oracle.functions.set_feed(0, 0, config).transact({"from": OWNER})
     rpc = Rpc.in_process(web3.provider)  # type: ignore[arg-type]
     chain = ChainClient(rpc, Contracts([Deployed("PriceOracle", oracle.address, load("PriceOracle").abi)]), 1337)
     return Bench(web3, feed, chain, {PHASE + 1: first})
@@ -84,8 +108,9 @@ def test_the_round_is_the_last_one_at_or_before_the_moment(bench: Bench) -> None
     for at in (1_000, 2_000, 3_000):
         bench.write(START + at)
     for moment, index in ((999, 1), (1_000, 2), (1_999, 2), (2_000, 3), (2_999, 3)):
-        assert round_at(bench.search, START + moment).index == index
-        assert bench.accepted(START + moment) == [PHASE + index]
+        found = round_at(bench.search, START + moment)
+        assert (found.current.index, found.following.index) == (index, index + 1)
+        assert bench.accepted(START + moment) == [(PHASE + index, PHASE + index + 1)]
 
 
 def test_before_the_next_update_there_is_no_proof_yet(bench: Bench) -> None:
@@ -95,7 +120,7 @@ def test_before_the_next_update_there_is_no_proof_yet(bench: Bench) -> None:
     with pytest.raises(NoRoundYet, match=r"has no round after \d+ yet \(the last is of \d+\); wait for one"):
         round_at(bench.search, last)
     bench.write(last + 1)
-    assert round_at(bench.search, last).index == 2
+    assert round_at(bench.search, last).current.index == 2
 
 
 def test_a_moment_before_the_feed_began_has_no_round(bench: Bench) -> None:
@@ -120,12 +145,9 @@ def test_it_is_the_very_round_that_the_contract_takes(bench: Bench, seed: int) -
     whole = sorted(t for t in bench.times.values() if t)
     for moment in draw.sample(range(whole[0], at + 1), 25) + draw.sample(whole[:-1], min(5, len(whole) - 1)):
         found = round_at(bench.search, moment)
-        assert found.updated_at == max(t for t in whole if t <= moment)
-        # the contract cannot be shown that an incomplete round follows, so the round before one may have no proof
-        accepted = bench.accepted(moment)
-        assert found.number in accepted or bench.times.get(found.number + 1) == 0
-        if all(bench.times.values()):
-            assert accepted == [found.number]
+        assert found.current.updated_at == max(t for t in whole if t <= moment)
+        assert found.following.updated_at == min(t for t in whole if t > moment)
+        assert bench.accepted(moment, bench.near(found)) == [(found.current.number, found.following.number)]
 
 
 def test_where_phases_overlap_the_newest_that_had_begun_counts(bench: Bench) -> None:
@@ -135,9 +157,59 @@ def test_where_phases_overlap_the_newest_that_had_begun_counts(bench: Bench) -> 
     for at in (2_500, 5_000, 10_000):
         bench.write(START + at)
     found = round_at(bench.search, START + 6_000)
-    assert (found.phase, found.index) == (2, 2)
-    assert found.number in bench.accepted(START + 6_000)
-    assert round_at(bench.search, START + 2_400).number == PHASE + 3
+    assert (found.current.number, found.following.number) == (2 * PHASE + 2, 2 * PHASE + 3)
+    assert bench.accepted(START + 6_000) == [(2 * PHASE + 2, 2 * PHASE + 3)]
+    # the phase before goes on to the moment: its own next round follows, not the new phase
+    assert bench.accepted(START + 2_400) == [(PHASE + 3, PHASE + 4)]
+    assert round_at(bench.search, START + 2_400).following.number == PHASE + 4
+
+
+def test_a_round_of_the_future_is_none(bench: Bench) -> None:
+    bench.write(START + 1_000)
+    search = bench.search
+    bench.write(START + 9_000)
+    early = Feed(bench.chain, bench.feed.address, bench.chain.block())
+    with pytest.raises(NoRoundYet):
+        round_at(early, START + 1_000)
+    assert round_at(bench.search, START + 1_000).following.updated_at == START + 9_000
+    assert search.latest().updated_at == START + 1_000
+
+
+def test_after_the_last_round_of_a_phase_the_first_of_a_later_one_follows(bench: Bench) -> None:
+    bench.write(START + 1_000)
+    bench.new_phase()
+    bench.write(0, complete=False)
+    bench.write(START + 2_000)
+    bench.write(START + 3_000)
+    found = round_at(bench.search, START + 1_500)
+    assert (found.current.number, found.following.number) == (PHASE + 2, 2 * PHASE + 2)
+    assert bench.accepted(START + 1_500) == [(PHASE + 2, 2 * PHASE + 2)]
+
+
+def test_the_newest_round_may_be_incomplete(bench: Bench) -> None:
+    for at in (1_000, 2_000, 3_000):
+        bench.write(START + at)
+    bench.write(0, complete=False)
+    found = round_at(bench.search, START + 2_500)
+    assert (found.current.index, found.following.index) == (3, 4)
+    assert bench.accepted(START + 2_500) == [(PHASE + 3, PHASE + 4)]
+
+
+@pytest.mark.parametrize("missing", [MAX_HOLE, MAX_HOLE + 1])
+def test_rounds_left_out(bench: Bench, missing: int) -> None:
+    """Eight in a row are stepped over; after nine nothing is proven, by either."""
+    bench.write(START + 1_000)
+    for _ in range(missing):
+        bench.write(0, complete=False)
+    bench.write(START + 2_000)
+    pair = (PHASE + 2, PHASE + 3 + missing)
+    assert bench.accepted(START + 1_500, pair) == ([pair] if missing == MAX_HOLE else [])
+    if missing == MAX_HOLE:
+        found = round_at(bench.search, START + 1_500)
+        assert (found.current.number, found.following.number) == pair
+    else:
+        with pytest.raises(Permanent, match="leaves more than 8 rounds out"):
+            round_at(bench.search, START + 1_500)
 
 
 def test_a_long_run_of_incomplete_rounds_is_bounded(bench: Bench) -> None:
@@ -145,7 +217,8 @@ def test_a_long_run_of_incomplete_rounds_is_bounded(bench: Bench) -> None:
         bench.write(START + 100 + k, complete=False)
     bench.write(START + 5_000)
     search = bench.search
-    assert round_at(search, START + 4_000).index == 1
+    with pytest.raises(Permanent, match="leaves more than 8 rounds out"):
+        round_at(search, START + 4_000)
     assert search.calls < MAX_CALLS
 
 
@@ -177,23 +250,23 @@ class Wide:
 @pytest.mark.parametrize("phases", [1, 2, 5])
 @pytest.mark.parametrize("back", [1, 61, 3_000, 40_000_000])
 def test_a_million_rounds_take_a_few_dozen_requests(phases: int, back: int) -> None:
-    feed = Feed(Wide(phases), "0x" + "11" * 20, Block(1, b"", b"", START))  # type: ignore[arg-type]
+    feed = Feed(Wide(phases), "0x" + "11" * 20, Block(1, b"", b"", END))  # type: ignore[arg-type]
     moment = START + 60 * phases * Wide.rounds - back
     found = round_at(feed, moment)
-    assert found.updated_at <= moment < found.updated_at + 60
+    assert found.current.updated_at <= moment < found.following.updated_at == found.current.updated_at + 60
     assert feed.calls <= 60
-    assert round_at(feed, START + 61).number == PHASE + 1
+    assert round_at(feed, START + 61).current.number == PHASE + 1
     assert feed.calls <= 160
 
 
 def test_a_node_that_does_not_answer_is_not_a_missing_round() -> None:
-    feed = Feed(Wide(1, broken=True), "0x" + "11" * 20, Block(1, b"", b"", START))  # type: ignore[arg-type]
+    feed = Feed(Wide(1, broken=True), "0x" + "11" * 20, Block(1, b"", b"", END))  # type: ignore[arg-type]
     with pytest.raises(Transient, match="timed out"):
         round_at(feed, START)
 
 
 def test_the_limit_of_requests_holds() -> None:
-    feed = Feed(Wide(3), "0x" + "11" * 20, Block(1, b"", b"", START), max_calls=3)  # type: ignore[arg-type]
+    feed = Feed(Wide(3), "0x" + "11" * 20, Block(1, b"", b"", END), max_calls=3)  # type: ignore[arg-type]
     with pytest.raises(Permanent, match="was not found within 3 requests; settle by hand"):
         round_at(feed, START + 61)
     assert feed.calls == 3
