@@ -150,7 +150,7 @@ def grid(account: uint256, underlying: uint256) -> int256[27]:
 def price_band(instrument: uint256) -> (uint256, uint256, uint256):
     """
     @notice Prices at which an instrument may be traded (section 8), wad per unit; all 0 when there is no price, no row,
-            or the instrument is settled. The low end is rounded down, the high end of a perpetual or future up.
+            or the perpetual or future is settled. The low end is rounded down, the high end of those two up.
     @param instrument underlying << 8 | slot
     @return Mark, lowest and highest price
     """

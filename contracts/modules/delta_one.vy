@@ -36,8 +36,9 @@ def _mark(mark_word: uint256, price_wad: uint256, is_future: bool) -> int256:
     if not is_future:
         return convert(price_wad, int256)
     # floor, for either sign of the basis
+    basis_e9: int256 = convert(convert(mark_word, bytes32), int256) >> 128
     lifted: int256 = unsafe_add(
-        unsafe_mul(convert(price_wad, int256), convert(convert(mark_word, bytes32), int256) >> 128), convert(CARRY_FLOOR, int256) * E9
+        unsafe_mul(convert(price_wad, int256), basis_e9), convert(CARRY_FLOOR, int256) * E9
     )
     return unsafe_add(
         convert(price_wad, int256), unsafe_sub(unsafe_div(lifted, E9), convert(CARRY_FLOOR, int256))

@@ -46,7 +46,7 @@ def _of_option(
     slot: uint256, price_wad: uint256, parameters: uint256, page_1: uint256, page_2: uint256
 ) -> (uint256, uint256, uint256):
     """
-    @notice (mark, low, high) of an option: what its own live grid spans.
+    @notice (mark, low, high) of an option: what its own live grid spans, and a lane unit to either side.
     @param page_1 First page word of the table
     @param page_2 Second page word of the table
     """

@@ -118,13 +118,21 @@ def _add_flat(
         for s: uint256[4] in scenarios:
             t: uint256[4] = totals[i]
             p = convert(convert(s[0] << position, bytes32), int256) >> 248
-            t[0] = unsafe_add(t[0], unsafe_mul(slope, convert(convert(unsafe_add(p, convert(p == -128, int256)), bytes32), uint256)))
+            t[0] = unsafe_add(
+                t[0], unsafe_mul(slope, convert(convert(unsafe_add(p, convert(p == -128, int256)), bytes32), uint256))
+            )
             p = convert(convert(s[1] << position, bytes32), int256) >> 248
-            t[1] = unsafe_add(t[1], unsafe_mul(slope, convert(convert(unsafe_add(p, convert(p == -128, int256)), bytes32), uint256)))
+            t[1] = unsafe_add(
+                t[1], unsafe_mul(slope, convert(convert(unsafe_add(p, convert(p == -128, int256)), bytes32), uint256))
+            )
             p = convert(convert(s[2] << position, bytes32), int256) >> 248
-            t[2] = unsafe_add(t[2], unsafe_mul(slope, convert(convert(unsafe_add(p, convert(p == -128, int256)), bytes32), uint256)))
+            t[2] = unsafe_add(
+                t[2], unsafe_mul(slope, convert(convert(unsafe_add(p, convert(p == -128, int256)), bytes32), uint256))
+            )
             p = convert(convert(s[3] << position, bytes32), int256) >> 248
-            t[3] = unsafe_add(t[3], unsafe_mul(slope, convert(convert(unsafe_add(p, convert(p == -128, int256)), bytes32), uint256)))
+            t[3] = unsafe_add(
+                t[3], unsafe_mul(slope, convert(convert(unsafe_add(p, convert(p == -128, int256)), bytes32), uint256))
+            )
             totals[i] = t
             i = unsafe_add(i, 1)
         return totals

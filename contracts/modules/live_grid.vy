@@ -188,7 +188,9 @@ def _evaluate(nodes: uint256[3][15], terms: Terms) -> Live:
         )
         moved: uint256 = unsafe_sub(0, sunk)
         if k == 0:
-            live.option_value_wad = convert(convert(unsafe_sub(unsafe_div(unsafe_add(t, lift), NUM_SCALE), sunk), bytes32), int256)
+            live.option_value_wad = convert(
+                convert(unsafe_sub(unsafe_div(unsafe_add(t, lift), NUM_SCALE), sunk), bytes32), int256
+            )
             live.away_e9 = away
             if not terms.is_absolute:
                 # from here on, values are counted from the present one
