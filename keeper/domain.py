@@ -139,7 +139,10 @@ class ParameterStatus:
 
 @dataclass(frozen=True, slots=True)
 class PageStatus:
-    """``RiskTable.page_info`` of one underlying, unpacked, and the rows its page has and should have."""
+    """``RiskTable.page_info`` of one underlying, unpacked, and the rows its page has and should have.
+
+    ``last_epoch`` is the last number used: above ``epoch`` after a revocation.
+    """
 
     underlying: int
     address: str | None
@@ -153,6 +156,7 @@ class PageStatus:
     atm_vol_bps: int
     rows: int
     rows_wanted: int
+    last_epoch: int
 
 
 @dataclass(frozen=True, slots=True)

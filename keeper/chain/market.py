@@ -114,7 +114,7 @@ def listing(instrument: int, info: Sequence[Any]) -> Listing | None:
     return OptionInfo(**common, strike_wad=strike_wad, is_call=is_call) if kind == OPTION else Listing(**common)
 
 
-def page_status(underlying: int, info: Sequence[Any], rows: int, rows_wanted: int) -> PageStatus:
+def page_status(underlying: int, info: Sequence[Any], rows: int, rows_wanted: int, last_epoch: int) -> PageStatus:
     """Unpack ``RiskTable.page_info``."""
     first, second, content_hash, atm_vol_bps = info
     return PageStatus(
@@ -130,6 +130,7 @@ def page_status(underlying: int, info: Sequence[Any], rows: int, rows_wanted: in
         atm_vol_bps=atm_vol_bps,
         rows=rows,
         rows_wanted=rows_wanted,
+        last_epoch=last_epoch,
     )
 
 

@@ -121,6 +121,7 @@ class SnapshotReader:
         for u in u_ids:
             reads.add(f"underlying {u}", ContractCall("InstrumentRegistry", "underlying_info", (u,)))
             reads.add(f"page {u}", ContractCall("RiskTable", "page_info", (u,)))
+            reads.add(f"last epoch {u}", ContractCall("RiskTable", "last_epoch", (u,)))
             reads.add(f"rows {u}", ContractCall("RiskTable", "rows_of", (u,)))
             reads.add(f"rows wanted {u}", ContractCall("InstrumentRegistry", "row_count", (u,)))
         for c in c_ids:
@@ -203,11 +204,14 @@ class SnapshotReader:
         for u in u_ids:
             rows: int | Unknown = reads.get(f"rows {u}", int)
             wanted: int | Unknown = reads.get(f"rows wanted {u}", int)
+            last: int | Unknown = reads.get(f"last epoch {u}", int)
             if isinstance(rows, Unknown):
                 return rows
             if isinstance(wanted, Unknown):
                 return wanted
-            page = reads.get(f"page {u}", _page(u, rows, wanted))
+            if isinstance(last, Unknown):
+                return last
+            page = reads.get(f"page {u}", _page(u, rows, wanted, last))
             if isinstance(page, Unknown):
                 return page
             pages[u] = page
@@ -321,5 +325,5 @@ def _collateral(c: int) -> Callable[[Any], CollateralInfo]:
     return lambda v: CollateralInfo(c, v[0], v[1], v[2] - 1 if v[2] else None, v[3], v[4])
 
 
-def _page(u: int, rows: int, wanted: int) -> Callable[[Any], PageStatus]:
-    return lambda v: page_status(u, v, rows, wanted)
+def _page(u: int, rows: int, wanted: int, last: int) -> Callable[[Any], PageStatus]:
+    return lambda v: page_status(u, v, rows, wanted, last)

@@ -225,7 +225,7 @@ def build(
     slices = [surface_slice(item) for item in surfaces]
     packed = build_page(specs, price.price_wad, slices, now, parameters, rows)
     header = PageHeader(
-        epoch=1 if page is None else page.epoch + 1,
+        epoch=1 if page is None else page.last_epoch + 1,
         observed_at=now,
         expires_at=min([now + validity_s, *expiries[:1]]),
         reference_price_wad=packed.reference_price_wad,

@@ -131,6 +131,7 @@ def page_status(**changes: Any) -> PageStatus:
         atm_vol_bps=6_000,
         rows=2,
         rows_wanted=2,
+        last_epoch=3,
     )
     return replace(base, **changes)
 

@@ -124,6 +124,12 @@ def test_a_page_is_built_at_the_oracle_price_with_the_chains_parameters() -> Non
     assert [surface[0] for surface in page.surfaces] == [NOW + 30 * 86_400]
 
 
+def test_the_number_of_a_revoked_epoch_is_not_used_again() -> None:
+    back = TableStatus(JointStatus(None, 0, 0, 0), {ETH: page_status(epoch=2, last_epoch=3, expires_at=NOW - 1)})
+    (plan,) = plan_pages(snapshot(table=back), target(), POLICY, STEPS)
+    assert plan.action is not None and plan.action.header.epoch == 4
+
+
 def test_the_row_of_an_option_holds_its_black_scholes_value() -> None:
     page = build()
     lane = int.from_bytes(page.rows[32:64], "big") >> (16 * 7) & 0xFFFF
