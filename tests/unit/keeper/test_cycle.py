@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 
 from keeper.act import Outcome, Result, classify, guard
-from keeper.actions import Action, PublishPage, PushParameters, StartAuction
+from keeper.actions import Action, ExecuteProposal, ProposeParameters, PublishPage, PushParameters
 from keeper.cycle import Cycle
 from keeper.decide import Policy
 from keeper.domain import Block, ContractCall, JointStatus, Snapshot, TableStatus, Unknown
 from keeper.errors import Halt, Permanent, Reverted, Transient
+from keeper.liquidate.actions import StartAuction
 from keeper.observe.alerts import Alerts
 from keeper.observe.board import Instruments, standing_limits
 from keeper.observe.health import HealthBoard
@@ -28,6 +29,7 @@ from risk.onchain import assess_words
 from risk.onchain_words import Page
 from tests.support.keeper_world import BLOCK, ETH, ETH_LANES, NOW, account, market, page_status, snapshot, target
 
+PARAMETERS_ANSWERS = {"guards": (3_600, 3_600, 172_800, 500, 21_600, 21_600, 43_200, 259_200, 30_000), "changed_at": 0}
 LIQUIDATE = Policy(liquidate=True, settle=False)
 
 
@@ -56,8 +58,11 @@ class FakeChain:
 
     def call_many(self, calls: list[ContractCall], block: Block) -> list[Any]:
         assert block == BLOCK
-        found = []
+        found: list[Any] = []
         for call in calls:
+            if call.contract == "RiskParameters":
+                found.append(PARAMETERS_ANSWERS[call.function])
+                continue
             words = self.view.accounts[call.args[0]]
             result = assess_words(words, self.view.market)  # type: ignore[arg-type]
             wrong = result._replace(mm=result.mm + 1) if call.args[0] in self.lies else result
@@ -119,9 +124,9 @@ def test_a_dry_run_rehearses_at_the_block_and_sends_nothing(tmp_path: Path) -> N
 
 def test_a_dry_run_names_the_reason_of_a_refusal(tmp_path: Path) -> None:
     chain = FakeChain(snapshot(SICK))
-    chain.refuses["start_with"] = "auction: price dead"
+    chain.refuses["start_with"] = "auction: data too old"
     report = make(chain, tmp_path, sender="0x" + "11" * 20).run()
-    assert (report.outcomes[0].result, report.outcomes[0].detail) == (Result.WOULD_REVERT, "auction: price dead")
+    assert (report.outcomes[0].result, report.outcomes[0].detail) == (Result.WOULD_REVERT, "auction: data too old")
 
 
 def test_every_cycle_is_recorded(tmp_path: Path) -> None:
@@ -265,4 +270,9 @@ def test_an_unknown_account_is_counted_and_not_acted_on(tmp_path: Path) -> None:
 
 def test_guards_exist_for_publications_alone() -> None:
     assert guard(StartAuction(1, 0)) is None
+    assert guard(ExecuteProposal(1, ())) is None
+    batch = (9, 1, 2, b"m" * 32, b"d" * 32, ((1, 0, 5),))
+    checks = [guard(PushParameters(*batch)), guard(ProposeParameters(*batch))]
+    assert [check.function for check in checks if check is not None] == ["check_push", "check_propose"]
+    assert [check.args for check in checks if check is not None] == [(9, 1, 2, ((1, 0, 5),))] * 2
     assert classify(StartAuction(1, 0), Permanent("no")).result is Result.FAILED

@@ -17,7 +17,8 @@ from keeper.chain.contracts import Contracts, Deployed
 from keeper.domain import Block, ContractCall, Event
 from keeper.errors import RangeTooLarge, Transient
 from keeper.index.indexer import Indexer
-from keeper.index.projection import rebuild, storable
+from keeper.index.projection import rebuild, storable, store_events
+from keeper.index.proposals import QueuedProposal, queued_proposals
 from keeper.store.models import AccountRow, CursorRow, EventRow
 from tests.support.counter_world import CHAIN_ID, World, make_world
 
@@ -300,3 +301,37 @@ def test_head_given_from_outside_is_the_last_block_read(world: World) -> None:
     open_account(world, 1)
     assert indexer(world).sync(early).events == 1
     assert indexer(world).accounts() == [1]
+
+
+def event(number: int, contract: str, name: str, **args: Any) -> Event:
+    return Event(number, b"b" * 32, 0, b"t" * 32, contract, name, args)
+
+
+def test_announced_changes_until_they_are_closed(world: World) -> None:
+    word = 2**255 + 1
+    queued = [
+        event(n, "RiskParameters", "ProposalQueued", id=n, eta=1_000 + n, changes=((1, 0, word), (2, 3, 7)))
+        for n in range(1, 11)
+    ]
+    closing = [
+        event(20, "RiskParameters", "ProposalExecuted", id=4, sender=OWNERS[0]),
+        event(21, "RiskParameters", "ProposalVetoed", id=6, sender=OWNERS[0]),
+        event(22, "RiskTable", "ProposalExecuted", id=5, sender=OWNERS[0]),
+    ]
+    with world.store.session() as session:
+        store_events(session, CHAIN_ID, [*queued, *closing])
+    found = queued_proposals(world.store, CHAIN_ID)
+    # of ten the contract keeps the last eight
+    assert [item.id for item in found] == [3, 5, 7, 8, 9, 10]
+    assert found[0] == QueuedProposal(3, 1_003, ((1, 0, word), (2, 3, 7)))
+    assert queued_proposals(world.store, CHAIN_ID + 1) == ()
+
+
+def test_every_event_of_an_account_marks_it_and_a_closed_one_has_no_owner(world: World) -> None:
+    opened = [event(k, "MarginAccounts", "AccountOpened", account=k, owner=OWNERS[k]) for k in (1, 2)]
+    two = event(3, "MarginAccounts", "Transferred", from_account=1, to_account=2, token=OWNERS[5])
+    closed = event(4, "MarginAccounts", "AccountClosed", account=2, dust_wad=0)
+    with world.store.session() as session:
+        store_events(session, CHAIN_ID, [*opened, two, closed])
+    _, accounts = contents(world)
+    assert accounts == [(1, OWNERS[1], 1, 3), (2, "0x" + "00" * 20, 2, 4)]

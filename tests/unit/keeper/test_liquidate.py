@@ -8,19 +8,39 @@ import pytest
 
 from keeper.assess import assess_all
 from keeper.decide import Policy, Situation, decide
-from keeper.domain import AuctionState, ContractCall, Phase, Snapshot, Unknown
+from keeper.domain import ContractCall, Phase, Snapshot, Unknown
 from keeper.errors import Reverted
 from keeper.liquidate.candidates import starts, witness
 from keeper.liquidate.inventory import assess_merged, merge
 from keeper.liquidate.sizing import BidPolicy, Offer, Preview, best, bid, fractions, offers
 from keeper.situation import read_previews
 from risk.onchain import assess_at, assess_words
-from risk.onchain_words import AccountState, CollateralPosition, OptionPosition, PerpPosition, build_words, parse_words
-from tests.support.keeper_world import BLOCK, NOW, PRICE, WAD, account, market, snapshot
+from risk.onchain_words import (
+    AccountState,
+    CollateralPosition,
+    DeltaOnePosition,
+    MarkWord,
+    OptionPosition,
+    build_words,
+    parse_words,
+)
+from tests.support.keeper_world import (
+    BLOCK,
+    FUTURE,
+    NOW,
+    PERP,
+    PRICE,
+    SETTINGS,
+    WAD,
+    account,
+    auction,
+    market,
+    snapshot,
+)
 
 BIDDER, SOLD = 1, 2
 POLICY = BidPolicy(bidder_account=BIDDER, min_profit_wad=5 * WAD, warehouse_bps=100)
-SOLVENT = AuctionState(Phase.SOLVENT, NOW - 600, 1)
+SOLVENT = auction(Phase.SOLVENT)
 
 
 def preview(fraction: float, price_usd: float, equity_usd: int = 300, nonce: int = 1) -> Preview:
@@ -57,20 +77,30 @@ def test_the_protocols_own_account_is_never_started() -> None:
 
 
 def test_a_merged_perpetual_keeps_the_sum_of_profits() -> None:
-    mine = AccountState(cash=0, perps={0: PerpPosition(2_000_000, -2_000_000 * 1_900 * WAD, 0)})
-    theirs = AccountState(cash=0, perps={0: PerpPosition(-1_000_000, 1_000_000 * 2_100 * WAD, 0)})
-    both = merge(mine, theirs, WAD, 0, market())
+    mine = AccountState(cash=0, delta_ones={PERP: DeltaOnePosition(2_000_000, -2_000_000 * 1_900 * WAD)})
+    theirs = AccountState(cash=0, delta_ones={PERP: DeltaOnePosition(-1_000_000, 1_000_000 * 2_100 * WAD)})
+    both = merge(mine, theirs, WAD, 0)
     # 2 bought at 1,900 and 1 sold at 2,100, now 2,000: 200 + 100
     assert assess_words(build_words(both), market()).equity_mark == 300 * WAD
-    assert both.perps[0].lots == 1_000_000
+    assert both.delta_ones[PERP].lots == 1_000_000
 
 
 def test_funding_owed_is_kept_when_entries_differ() -> None:
-    now = market(funding={0: 30 * WAD})
-    mine = AccountState(cash=0, perps={0: PerpPosition(1_000_000, -1_000_000 * 2_000 * WAD, 10 * WAD)})
-    theirs = AccountState(cash=0, perps={0: PerpPosition(1_000_000, -1_000_000 * 2_000 * WAD, 25 * WAD)})
-    both = assess_words(build_words(merge(mine, theirs, WAD, 0, now)), now)
+    now = market(marks={k: MarkWord(0, 30 * WAD if k == PERP else 0) for k in (PERP, FUTURE, 253)})
+    mine, theirs = (
+        AccountState(cash=0, delta_ones={PERP: DeltaOnePosition(1_000_000, 1_000_000 * (entry - 2_000) * WAD)})
+        for entry in (10, 25)
+    )
+    both = assess_words(build_words(merge(mine, theirs, WAD, 0)), now)
     assert both.equity_mark == -25 * WAD  # 20 and 5 owed
+
+
+def test_what_closes_becomes_cash_rounded_against_the_bidder() -> None:
+    mine = AccountState(cash=5, delta_ones={PERP: DeltaOnePosition(1, -7), FUTURE: DeltaOnePosition(3, 9)})
+    theirs = AccountState(cash=0, delta_ones={PERP: DeltaOnePosition(-1, -1_999_994)})
+    both = merge(mine, theirs, WAD, 0)
+    assert both.delta_ones == {FUTURE: DeltaOnePosition(3, 9)}
+    assert both.cash == 5 - 3  # floor(-2,000,001 / 1e6)
 
 
 def test_half_of_everything_moves_and_the_price_is_paid() -> None:
@@ -80,7 +110,7 @@ def test_half_of_everything_moves_and_the_price_is_paid() -> None:
         collaterals=(CollateralPosition(0, 3 * 10**18, 50, 18, 1),),
         options={0: (OptionPosition(3, -7), OptionPosition(5, 10))},
     )
-    both = merge(mine, theirs, WAD // 2, 40 * WAD, market())
+    both = merge(mine, theirs, WAD // 2, 40 * WAD)
     assert both.cash == (1_000 - 50 - 40) * WAD
     assert both.collaterals == (CollateralPosition(0, 15 * 10**17, 50, 18, 1),)
     assert both.options == {0: (OptionPosition(3, -3), OptionPosition(5, 5))}
@@ -148,7 +178,7 @@ def test_the_highest_price_never_gives_away_the_minimum_profit() -> None:
 
 
 def situation(view: Snapshot, previews: dict[int, Any], gas: Any = WAD) -> Situation:
-    return Situation(view, assess_all(view), previews=previews, end_buffer_bps=1_000, solvent_s=3_600, mega_gas_wad=gas)
+    return Situation(view, assess_all(view), previews=previews, auction=SETTINGS, live=True, mega_gas_wad=gas)
 
 
 def decided(previews: dict[int, Any], gas: Any = WAD, book: dict[int, Any] | None = None) -> Any:
@@ -213,7 +243,7 @@ def test_merging_never_creates_equity(fraction_wad: int) -> None:
     mine = parse_words(account(10_000, -0.7654321))
     before = assess_words(build_words(mine), market()).equity_mark
     gone = assess_words(build_words(sold), market()).equity_mark * fraction_wad // WAD
-    after = assess_words(build_words(merge(mine, sold, fraction_wad, 0, market())), market()).equity_mark
+    after = assess_words(build_words(merge(mine, sold, fraction_wad, 0)), market()).equity_mark
     assert abs(after - before - gone) <= PRICE // 10**6 + 10
 
 
