@@ -115,22 +115,20 @@ def _sum_rows(
             lanes[13] = unsafe_add(lanes[13], unsafe_mul((up >> 48) & LANES, lots))
             lanes[14] = unsafe_add(lanes[14], unsafe_mul((up >> 64) & LANES, lots))
 
-    n: uint256 = 0
-    for offset: uint256 in [0, 80, 160]:
-        total.nodes[n] = [
-            (lanes[0] >> offset) & LANE_MASK, (lanes[5] >> offset) & LANE_MASK, (lanes[10] >> offset) & LANE_MASK
-        ]
-        total.nodes[unsafe_add(n, 1)] = [
-            (lanes[1] >> offset) & LANE_MASK, (lanes[6] >> offset) & LANE_MASK, (lanes[11] >> offset) & LANE_MASK
-        ]
-        total.nodes[unsafe_add(n, 2)] = [
-            (lanes[2] >> offset) & LANE_MASK, (lanes[7] >> offset) & LANE_MASK, (lanes[12] >> offset) & LANE_MASK
-        ]
-        total.nodes[unsafe_add(n, 3)] = [
-            (lanes[3] >> offset) & LANE_MASK, (lanes[8] >> offset) & LANE_MASK, (lanes[13] >> offset) & LANE_MASK
-        ]
-        total.nodes[unsafe_add(n, 4)] = [
-            (lanes[4] >> offset) & LANE_MASK, (lanes[9] >> offset) & LANE_MASK, (lanes[14] >> offset) & LANE_MASK
-        ]
-        n = unsafe_add(n, 5)
+    # the highest of three lanes has nothing above it
+    total.nodes[0] = [lanes[0] & LANE_MASK, lanes[5] & LANE_MASK, lanes[10] & LANE_MASK]
+    total.nodes[1] = [lanes[1] & LANE_MASK, lanes[6] & LANE_MASK, lanes[11] & LANE_MASK]
+    total.nodes[2] = [lanes[2] & LANE_MASK, lanes[7] & LANE_MASK, lanes[12] & LANE_MASK]
+    total.nodes[3] = [lanes[3] & LANE_MASK, lanes[8] & LANE_MASK, lanes[13] & LANE_MASK]
+    total.nodes[4] = [lanes[4] & LANE_MASK, lanes[9] & LANE_MASK, lanes[14] & LANE_MASK]
+    total.nodes[5] = [(lanes[0] >> 80) & LANE_MASK, (lanes[5] >> 80) & LANE_MASK, (lanes[10] >> 80) & LANE_MASK]
+    total.nodes[6] = [(lanes[1] >> 80) & LANE_MASK, (lanes[6] >> 80) & LANE_MASK, (lanes[11] >> 80) & LANE_MASK]
+    total.nodes[7] = [(lanes[2] >> 80) & LANE_MASK, (lanes[7] >> 80) & LANE_MASK, (lanes[12] >> 80) & LANE_MASK]
+    total.nodes[8] = [(lanes[3] >> 80) & LANE_MASK, (lanes[8] >> 80) & LANE_MASK, (lanes[13] >> 80) & LANE_MASK]
+    total.nodes[9] = [(lanes[4] >> 80) & LANE_MASK, (lanes[9] >> 80) & LANE_MASK, (lanes[14] >> 80) & LANE_MASK]
+    total.nodes[10] = [lanes[0] >> 160, lanes[5] >> 160, lanes[10] >> 160]
+    total.nodes[11] = [lanes[1] >> 160, lanes[6] >> 160, lanes[11] >> 160]
+    total.nodes[12] = [lanes[2] >> 160, lanes[7] >> 160, lanes[12] >> 160]
+    total.nodes[13] = [lanes[3] >> 160, lanes[8] >> 160, lanes[13] >> 160]
+    total.nodes[14] = [lanes[4] >> 160, lanes[9] >> 160, lanes[14] >> 160]
     return total

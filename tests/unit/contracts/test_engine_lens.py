@@ -138,3 +138,9 @@ def test_health_is_what_the_engine_says(world: EngineWorld) -> None:
     whole = Assessed(*world.engine.call("assess", ACCOUNT, static=True))
     (got,) = world.lens.call("health", [ACCOUNT], static=True)
     assert got == (True, whole.equity_im, whole.im, whole.equity_mm, whole.mm, whole.flags, whole.doubt)
+
+
+@pytest.mark.parametrize("state", [[], [0]])
+def test_words_that_are_no_state(world: EngineWorld, state: list[int]) -> None:
+    with pytest.raises(Reverted, match=r"^engine: no state$"):
+        stated(world, state)
