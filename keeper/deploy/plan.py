@@ -18,9 +18,10 @@ from keeper.chain.rpc import Rpc
 from keeper.deploy.config import LOCAL_CHAINS, DeployConfig, described
 from keeper.deploy.handover import OWNED
 from keeper.deploy.manifest import Manifest, encode_value
+from keeper.deploy.slots import REGISTRY, read_taken
 from keeper.deploy.steps import Deploy, Step, references
 from keeper.deploy.wire import Wiring
-from keeper.deploy.wire_listing import Anchors
+from keeper.deploy.wire_listing import Anchors, Progress
 from keeper.errors import ConfigError, KeeperError
 
 WEI_PER_ETHER = 10**18
@@ -128,7 +129,7 @@ def make_plan(config: DeployConfig, rpc: Rpc, deployer: str, manifest: Manifest 
     else:
         anchors = read_anchors(config, rpc)
         multicall = config.multicall == "deploy" or (config.multicall == "auto" and not rpc.code(MULTICALL3))
-    wiring = Wiring(config, deployer, anchors, multicall)
+    wiring = Wiring(config, deployer, anchors, multicall, progress_of(config, rpc, manifest))
     plan = Plan(
         config=config,
         deployer=deployer,
@@ -141,6 +142,15 @@ def make_plan(config: DeployConfig, rpc: Rpc, deployer: str, manifest: Manifest 
     )
     check_order(plan)
     return plan
+
+
+def progress_of(config: DeployConfig, rpc: Rpc, manifest: Manifest | None) -> Progress:
+    """What an earlier run has done, and where the instruments that it or anybody has listed are."""
+    registry = None if manifest is None else manifest.contracts.get(REGISTRY)
+    if manifest is None or registry is None or not rpc.code(registry.address):
+        return Progress()
+    done = frozenset(step.id for step in manifest.steps if step.done)
+    return Progress(done, read_taken(rpc, registry.address, len(config.underlyings)))
 
 
 def check_chain(config: DeployConfig, rpc: Rpc) -> None:
@@ -265,6 +275,8 @@ def plan_json(plan: Plan, done: Sequence[str] = ()) -> str:
 def _show(value: Any) -> str:
     if isinstance(value, tuple):
         return ", ".join(_show(item) for item in value)
+    if isinstance(value, bytes):
+        return "0x" + (value.hex() if any(value) else "0")
     if isinstance(value, int) and not isinstance(value, bool) and value >= 2**53:
         return hex(value) if value % 10**9 else f"{value:.6g}"
     name = getattr(value, "name", None)

@@ -80,7 +80,7 @@ class Verifier:
             return findings  # views of other code would mean nothing
         findings += [self._external(name, address) for name, address in self.manifest.external.items()]
         findings += [self._step(step) for step in self.manifest.steps if step.checks or not step.done]
-        findings += self._wires() + self._ledger() + self._timelock()
+        findings += self._wires() + self._fixed() + self._timelock()
         return findings + [self._owner(name) for name in OWNED if name in self.manifest.contracts]
 
     def _code(self, name: str) -> Finding:
@@ -131,16 +131,25 @@ class Verifier:
             if name in known and LEDGER in known:
                 cash = self._answer(Check(LEDGER, "cash_token", (), ()))
                 found.append(self._equal(f"{name}.{view}", (name, view), cash or ()))
+        if "PriceOracle" in known:
+            _, *sequencer = known["PriceOracle"].constructor_args
+            found.append(self._equal("PriceOracle.sequencer", ("PriceOracle", "sequencer"), tuple(sequencer)))
         return found
 
-    def _ledger(self) -> list[Finding]:
-        """The ledger and its extension share storage, so what is fixed in the code of both must be the same."""
-        if LEDGER not in self.manifest.contracts:
-            return []
-        both = [_immutables(load(name), self._code_of(name)) for name in (LEDGER, EXTENSION)]
-        differing = [key for key, value in both[1].items() if both[0].get(key) != value]
-        detail = f"{', '.join(differing)} differ between {LEDGER} and {EXTENSION}"
-        return [Finding(f"immutables of {EXTENSION}", "wrong" if differing else "ok", detail if differing else "")]
+    def _fixed(self) -> list[Finding]:
+        """What has no view, or must be the same in two codes: read from behind the code."""
+        known, found = self.manifest.contracts, []
+        if "InstrumentRegistry" in known and "PriceOracle" in known:
+            oracle = "0x" + self._immutables("InstrumentRegistry")["ORACLE"][-20:].hex()
+            wrong = oracle != known["PriceOracle"].address.lower()
+            found.append(Finding("oracle of InstrumentRegistry", "wrong" if wrong else "ok", oracle if wrong else ""))
+        if LEDGER in known:
+            # the ledger and its extension share storage
+            own, other = self._immutables(LEDGER), self._immutables(EXTENSION)
+            differing = [key for key, value in other.items() if own.get(key) != value]
+            detail = f"{', '.join(differing)} differ between {LEDGER} and {EXTENSION}" if differing else ""
+            found.append(Finding(f"immutables of {EXTENSION}", "wrong" if differing else "ok", detail))
+        return found
 
     def _timelock(self) -> list[Finding]:
         if TIMELOCK not in self.manifest.contracts:
@@ -172,8 +181,9 @@ class Verifier:
             return Finding(subject, "pending", f"{by} must accept it: ballast deploy --accept")
         return Finding(subject, "wrong", f"{owner}, the configuration says {governance}")
 
-    def _code_of(self, name: str) -> bytes:
-        return self.rpc.code(self.manifest.contracts[name].address, self.block)
+    def _immutables(self, name: str) -> dict[str, bytes]:
+        code = self.rpc.code(self.manifest.contracts[name].address, self.block)
+        return immutables(load(self.manifest.contracts[name].artifact), code)
 
     def _address_of(self, name: str, view: str) -> str:
         answer = self._answer(Check(name, view, (), (None,)))
@@ -182,8 +192,8 @@ class Verifier:
         return str(answer[0]).lower()
 
 
-def _immutables(artifact: Artifact, code: bytes) -> dict[str, bytes]:
-    """What the constructor fixed, by name, read from behind the deployed code."""
+def immutables(artifact: Artifact, code: bytes) -> dict[str, bytes]:
+    """What a constructor fixed, by name, read from behind the deployed code."""
     start, found = int(artifact.entry["runtime_size"]), {}
 
     def walk(layout: Mapping[str, Any], path: str) -> None:

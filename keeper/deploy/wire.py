@@ -12,7 +12,7 @@ from keeper.deploy.config import DeployConfig
 from keeper.deploy.config_base import DEPLOYER, ZERO
 from keeper.deploy.handover import OWNED, TIMELOCK, accept_batch, batch_id
 from keeper.deploy.steps import AtLeast, Call, Check, Deploy, Kind, Ref, Step
-from keeper.deploy.wire_listing import WAD, Anchors, Listing, scaled
+from keeper.deploy.wire_listing import WAD, Anchors, Listing, Progress, scaled
 
 # In order of creation; constructor arguments are found by their names.
 CONTRACTS = (
@@ -36,14 +36,18 @@ class Wiring:
         Time, prices and decimals of the first run.
     multicall
         Whether the chain needs a multicall contract of its own.
+    progress
+        What an earlier run has done.
     """
 
-    def __init__(self, config: DeployConfig, deployer: str, anchors: Anchors, multicall: bool) -> None:
+    def __init__(
+        self, config: DeployConfig, deployer: str, anchors: Anchors, multicall: bool, progress: Progress | None = None
+    ) -> None:
         self.config = config
         self.deployer = deployer
         self.anchors = anchors
         self.multicall = multicall
-        self.listing = Listing(config, anchors)
+        self.listing = Listing(config, anchors, progress)
 
     def steps(self) -> tuple[Step, ...]:
         """All steps in the order in which they must be sent."""

@@ -6,7 +6,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
 
@@ -24,6 +24,7 @@ from keeper.deploy.config_market import (
     Underlying,
     UnderlyingWord,
 )
+from keeper.deploy.slots import Slots, Terms
 from keeper.deploy.steps import AtLeast, Call, Check, Kind, Ref, Step
 from keeper.errors import ConfigError
 from risk.units import pack_lanes
@@ -32,7 +33,6 @@ WAD = 10**18
 E9 = 10**9
 EXPIRY_HOUR_S = 8 * 3_600
 UNDERLYING, COLLATERAL, CASH = 0, 1, 2
-FUTURE_SLOTS = (254, 253)
 KIND_FUTURE = 2
 RATE_KINDS = {"steth": 1, "erc4626": 2}
 NO_RATE = (ZERO, 0, 0, 0)
@@ -58,6 +58,22 @@ class Anchors:
     decimals: Mapping[str, int]
 
 
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far an earlier run came.
+
+    Attributes
+    ----------
+    done
+        Steps that are complete.
+    taken
+        Instruments that are listed now, with their slots, by underlying.
+    """
+
+    done: frozenset[str] = frozenset()
+    taken: Mapping[int, Mapping[Terms, int]] = field(default_factory=dict)
+
+
 class Listing:
     """Builds the steps that list what the configuration names.
 
@@ -67,11 +83,14 @@ class Listing:
         What is wanted.
     anchors
         Time, prices and decimals of the first run.
+    progress
+        What an earlier run has done.
     """
 
-    def __init__(self, config: DeployConfig, anchors: Anchors) -> None:
+    def __init__(self, config: DeployConfig, anchors: Anchors, progress: Progress | None = None) -> None:
         self.config = config
         self.anchors = anchors
+        self.progress = progress or Progress()
         self.symbols = [item.symbol for item in config.underlyings]
 
     def steps(self) -> Iterator[Step]:
@@ -149,24 +168,32 @@ class Listing:
             yield Call("InstrumentRegistry", "list_underlying", (item.symbol, item.has_perp), (listed,), item.symbol)
             yield self._set_feed(UNDERLYING, i, self._wired(item.symbol, item.feed), item.symbol)
             yield self._record(UNDERLYING, i, item.symbol)
-            yield from self._options(i, item)
-            yield from self._futures(i, item)
+            slots = Slots(self.progress.taken.get(i))
+            yield from self._options(i, item, slots)
+            yield from self._futures(i, item, slots)
 
-    def _options(self, number: int, item: Underlying) -> Iterator[Step]:
+    def _options(self, number: int, item: Underlying, slots: Slots) -> Iterator[Step]:
         options = item.options
-        series = itertools.product(self.expiries(options), self.strikes(item), options.kinds)
-        for slot, (expiry, strike, kind) in enumerate(series):
-            args = (number, expiry, strike, kind == "call")
-            done = Check("InstrumentRegistry", "option_info", (number << 8 | slot,), args[1:])
+        for expiry, strike, kind in itertools.product(self.expiries(options), self.strikes(item), options.kinds):
+            terms = (expiry, strike, kind == "call")
             subject = f"{item.symbol} {expiry} {_plain(Decimal(strike) / WAD)} {kind}"
-            # INITIAL: once settled and retired, the slot belongs to another
-            yield Call("InstrumentRegistry", "list_option", args, (done,), subject, Kind.INITIAL)
+            yield self._listed("list_option", number, terms, subject, slots)
 
-    def _futures(self, number: int, item: Underlying) -> Iterator[Step]:
-        for slot, expiry in zip(FUTURE_SLOTS, self._days(item.futures), strict=False):
-            done = Check("InstrumentRegistry", "instrument_info", (number << 8 | slot,), ((KIND_FUTURE, expiry),))
-            subject = f"{item.symbol} {expiry}"
-            yield Call("InstrumentRegistry", "list_future", (number, expiry), (done,), subject, Kind.INITIAL)
+    def _futures(self, number: int, item: Underlying, slots: Slots) -> Iterator[Step]:
+        for expiry in self._days(item.futures):
+            yield self._listed("list_future", number, (expiry,), f"{item.symbol} {expiry}", slots)
+
+    def _listed(self, function: str, number: int, terms: Terms, subject: str, slots: Slots) -> Step:
+        # INITIAL: once settled and retired, the slot belongs to another
+        step = Call("InstrumentRegistry", function, (number, *terms), (), subject, Kind.INITIAL)
+        if step.id in self.progress.done and terms not in self.progress.taken.get(number, {}):
+            return step  # retired since: it must not be given a slot again
+        instrument = number << 8 | slots.of(terms)
+        if function == "list_option":
+            return replace(step, checks=(Check("InstrumentRegistry", "option_info", (instrument,), terms),))
+        return replace(
+            step, checks=(Check("InstrumentRegistry", "instrument_info", (instrument,), ((KIND_FUTURE, *terms),)),)
+        )
 
     def _days(self, days: tuple[int, ...]) -> list[int]:
         start = self.anchors.time // DAY_S * DAY_S + EXPIRY_HOUR_S
@@ -243,10 +270,10 @@ def _plain(value: Decimal) -> str:
 def _bound_words(kind: int, bounds: Bounds) -> tuple[int, int, int, int]:
     lanes = list(WORDS[kind].model_fields)
     words = []
-    for field in ("low", "high", "step_up", "step_down"):
-        given: Mapping[str, int] = getattr(bounds, field)
+    for limit in ("low", "high", "step_up", "step_down"):
+        given: Mapping[str, int] = getattr(bounds, limit)
         for name in given:
             if name not in lanes:
-                raise ConfigError(f"bounds {field} name lane {name!r}; the lanes are {', '.join(lanes)}")
+                raise ConfigError(f"bounds {limit} name lane {name!r}; the lanes are {', '.join(lanes)}")
         words.append(pack_lanes([given.get(name, 0) for name in lanes]))
     return words[0], words[1], words[2], words[3]

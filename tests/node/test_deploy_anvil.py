@@ -8,15 +8,19 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
-from keeper.deploy.config import DeployConfig, Options, load_config
+from keeper.cli import app
+from keeper.deploy.config import DeployConfig, load_config
+from keeper.deploy.config_market import Options
 from keeper.deploy.execute import Stage, Waiting, execute
-from keeper.deploy.manifest import Manifest, ManifestFile
+from keeper.deploy.handover import Handover
+from keeper.deploy.manifest import Manifest, ManifestFile, load_manifest
 from keeper.deploy.plan import Plan, make_plan
 from keeper.deploy.steps import Deploy, Step
 from keeper.deploy.verify import problems, verify
 from keeper.tx.signer import LocalSigner
-from tests.node.conftest import Anvil
+from tests.node.conftest import FIRST_KEY, Anvil
 
 pytestmark = pytest.mark.node
 
@@ -145,20 +149,42 @@ def test_governance_accepts_and_the_deployer_is_locked_out(
     waiting = [item for item in verify(manifest, anvil.rpc) if item.state == "pending"]
     assert [item.subject.removeprefix("owner of ") for item in waiting] == list(plan.acceptances)
     web3 = anvil.web3
-    for name in plan.acceptances:
-        record = manifest.contracts[name]
-        accept = web3.eth.contract(record.address, abi=_ownable()).functions.accept_ownership()  # type: ignore[call-overload]
-        accept.transact({"from": GOVERNANCE})
+    for call in Handover(manifest, anvil.rpc).state().calls:
+        web3.eth.send_transaction({"from": GOVERNANCE, "to": call.to, "data": call.data})  # type: ignore[typeddict-item]
     assert all(item.state == "ok" for item in verify(manifest, anvil.rpc))
     # the deployment is still recognised as complete, although its key may do nothing any more
     again = make_plan(config, anvil.rpc, deployer.address, file.load())
     assert execute(again, anvil.rpc, deployer, file, waiting=QUICK).complete
 
 
-def _ownable() -> list[dict[str, object]]:
-    return [
-        {"type": "function", "name": "accept_ownership", "inputs": [], "outputs": [], "stateMutability": "nonpayable"}
-    ]
+def test_a_timelock_takes_over_by_the_same_command(
+    anvil: Anvil, deployer: LocalSigner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As an operator does it: deploy, look, wait, accept, look again."""
+    text = (ROOT / "config" / "local.toml").read_text()
+    timelock = '[timelock]\ndelay_s = 86400\nproposers = ["deployer"]\n'
+    path = tmp_path / "mine.toml"
+    path.write_text(text.replace('governance = "deployer"\n', "").replace("[7, 30]", "[7]") + timelock)
+    monkeypatch.chdir(tmp_path)
+    env = {"PRIVATE_KEY": FIRST_KEY, "COLUMNS": "200"}
+
+    def ballast(*args: str) -> str:
+        command = ["deploy", "--config", str(path), "--rpc-url", anvil.url, *args]
+        result = CliRunner().invoke(app, command, env=env)
+        assert result.exit_code == 0, result.output
+        return result.output
+
+    assert "--accept, until Timelock owns everything" in ballast("--yes")
+    manifest = load_manifest(tmp_path / "deployments" / "31337" / "local.json")
+    assert "the timelock can accept from" in ballast("--accept")
+    web3 = anvil.web3
+    web3.provider.make_request("evm_increaseTime", [86_401])  # type: ignore[arg-type]
+    web3.provider.make_request("evm_mine", [])  # type: ignore[arg-type]
+    nonce = web3.eth.get_transaction_count(deployer.address)  # type: ignore[arg-type]
+    assert "Timelock.execute_batch" in ballast("--accept", "--yes")
+    assert web3.eth.get_transaction_count(deployer.address) == nonce + 1  # type: ignore[arg-type]
+    assert f"{manifest.owner} owns every contract" in ballast("--accept")
+    assert all(item.state == "ok" for item in verify(manifest, anvil.rpc))
 
 
 def test_every_creation_is_at_the_address_that_was_recorded_before_it(

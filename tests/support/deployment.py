@@ -10,13 +10,15 @@ from typing import Any
 
 from web3 import Web3
 
+from keeper.artifacts import load
 from keeper.chain.embedded import BackendName, make_web3
 from keeper.chain.rpc import Rpc
 from keeper.deploy.config import DeployConfig, parse_config
-from keeper.deploy.execute import execute
+from keeper.deploy.execute import Progress, Stage, execute
 from keeper.deploy.manifest import Manifest, ManifestFile
 from keeper.deploy.outbox import Waiting
 from keeper.deploy.plan import Plan, make_plan
+from keeper.deploy.steps import Step
 from keeper.tx.signer import LocalSigner
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -65,3 +67,25 @@ def embedded_place(folder: Path, backend: BackendName = "revm") -> Place:
     signer = LocalSigner.from_key((1).to_bytes(32, "big"), "test key")
     file = ManifestFile(folder / "deployments" / "1337" / "local.json")
     return Place(web3, Rpc.in_process(web3.provider), signer, file)  # type: ignore[arg-type]
+
+
+def create(place: Place, name: str, *args: object) -> str:
+    """Create a contract outside the deployment."""
+    artifact = load(name)
+    factory = place.web3.eth.contract(abi=artifact.abi, bytecode=artifact.bytecode)
+    sent = factory.constructor(*args).transact({"from": place.signer.address})
+    return str(place.web3.eth.get_transaction_receipt(sent)["contractAddress"])
+
+
+class KilledError(Exception):
+    """Stands for the end of the process."""
+
+
+def kill_at(stage: Stage, step_id: str) -> Progress:
+    """End the run when a step reaches a stage."""
+
+    def look(reached: Stage, step: Step) -> None:
+        if (reached, step.id) == (stage, step_id):
+            raise KilledError
+
+    return look

@@ -4,47 +4,38 @@
 from __future__ import annotations
 
 import errno
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from keeper.artifacts import hex_hash, load
+from keeper.artifacts import load
 from keeper.chain.embedded import mine_at
 from keeper.deploy.config import DeployConfig, parse_config
 from keeper.deploy.execute import Stage, execute
 from keeper.deploy.manifest import Manifest, ManifestFile
 from keeper.deploy.outbox import create_address
-from keeper.deploy.plan import estimate
-from keeper.deploy.steps import Deploy, Step
-from keeper.deploy.verify import findings_table, problems, verify
+from keeper.deploy.plan import estimate, progress_of
+from keeper.deploy.steps import Deploy
+from keeper.deploy.verify import problems, verify
+from keeper.deploy.wire import Wiring
 from keeper.errors import ConfigError, Permanent, Transient
 from keeper.tx.signer import LocalSigner
-from tests.support.deployment import QUICK, Place, embedded_place, local_data
-
-
-class KilledError(Exception):
-    """Stands for the end of the process."""
+from tests.support.deployment import (
+    QUICK,
+    KilledError,
+    Place,
+    create,
+    embedded_place,
+    kill_at,
+    local_config,
+    local_data,
+)
 
 
 @pytest.fixture
 def place(tmp_path: Path) -> Place:
     return embedded_place(tmp_path)
-
-
-def kill_at(stage: Stage, step_id: str):  # type: ignore[no-untyped-def]
-    def look(reached: Stage, step: Step) -> None:
-        if reached == stage and step.id == step_id:
-            raise KilledError
-
-    return look
-
-
-def create(place: Place, name: str, *args: object) -> str:
-    """Create a contract outside the deployment."""
-    artifact = load(name)
-    factory = place.web3.eth.contract(abi=artifact.abi, bytecode=artifact.bytecode)
-    sent = factory.constructor(*args).transact({"from": place.signer.address})
-    return str(place.web3.eth.get_transaction_receipt(sent)["contractAddress"])
 
 
 def tiny_config() -> DeployConfig:
@@ -319,78 +310,40 @@ def test_added_options_are_listed_by_running_again(place: Place) -> None:
     assert problems(verify(manifest, place.rpc)) == []
 
 
-class TestVerify:
-    """Differences between the record and the chain."""
+def test_strikes_added_below_take_the_slots_that_are_free(place: Place) -> None:
+    """Whatever the order of the file, also when somebody else has listed in between."""
+    manifest = place.deploy()
+    registry = place.web3.eth.contract(manifest.addresses["InstrumentRegistry"], abi=load("InstrumentRegistry").abi)  # type: ignore[call-overload]
+    (expiry, strike, _) = registry.functions.option_info(0).call()
+    registry.functions.list_option(0, expiry, strike + 10**18, True).transact({"from": place.signer.address})
+    data = local_data()
+    data["underlyings"][0]["options"]["strikes_percent"] = [80, 100]
+    data["underlyings"][0]["futures"] = [7, 30]
+    manifest = place.deploy(parse_config(data, "x"))
+    found = [registry.functions.option_info(slot).call() for slot in range(5)]
+    assert [row[1] // 10**18 for row in found] == [60_000, 60_000, 60_001, 48_000, 48_000]
+    near, far = (registry.functions.instrument_info(slot).call()[1] for slot in (253, 254))
+    assert far - near == 23 * 86_400  # the far one was there first
+    assert [item for item in verify(manifest, place.rpc) if item.state != "ok"] == []
 
-    def test_changed_wiring_is_wrong(self, place: Place) -> None:
-        manifest = place.deploy()
-        self.send(place, manifest, "SignedTradeVenue", "set_fee", 7)
-        (finding,) = problems(verify(manifest, place.rpc))
-        assert finding.subject == "SignedTradeVenue.set_fee"
-        assert "SignedTradeVenue.fee_bps = (7,), expected (2,)" in finding.detail
 
-    def test_other_owner_is_wrong_and_an_offer_is_pending(self, place: Place) -> None:
-        manifest = place.deploy()
-        manifest.governance = place.web3.eth.accounts[1]
-        states = {item.subject: item.state for item in verify(manifest, place.rpc)}
-        assert states["owner of PriceOracle"] == "wrong"
-        self.send(place, manifest, "PriceOracle", "transfer_ownership", manifest.governance)
-        states = {item.subject: item.state for item in verify(manifest, place.rpc)}
-        assert states["owner of PriceOracle"] == "pending"
-
-    def test_other_code_is_wrong_and_stops_there(self, place: Place) -> None:
-        manifest = place.deploy()
-        manifest.contracts["PriceOracle"].address = manifest.contracts["RiskTable"].address
-        found = problems(verify(manifest, place.rpc))
-        assert [item.subject for item in found] == ["code of PriceOracle"]
-        assert findings_table(found).row_count == 1
-
-    def test_another_chain_is_a_config_error(self, place: Place) -> None:
-        manifest = place.deploy().model_copy(update={"chain_id": 5})
-        with pytest.raises(ConfigError, match="the node is on chain 1337, the manifest is of chain 5"):
-            verify(manifest, place.rpc)
-
-    def test_a_ledger_on_another_registry_than_its_extension_is_wrong(self, place: Place) -> None:
-        manifest = place.deploy()
-        other = create(place, "MarginAccountsExtension", *self.of_extension(manifest, "PriceOracle"))
-        code = place.rpc.code(other)
-        manifest.contracts["MarginAccountsExtension"].address = other
-        manifest.contracts["MarginAccountsExtension"].code_hash = hex_hash(code)
-        found = {item.subject: item.detail for item in problems(verify(manifest, place.rpc))}
-        assert set(found) == {
-            "MarginAccounts.EXTENSION", "MarginAccountsExtension.registry", "immutables of MarginAccountsExtension",
-        }  # fmt: skip
-        assert found["immutables of MarginAccountsExtension"].startswith("settlement.REGISTRY differ between")
-
-    def test_a_contract_on_another_parameter_store_is_wrong(self, place: Place) -> None:
-        manifest = place.deploy()
-        record = manifest.contracts["MarginEngine"]
-        args = [place.signer.address if at == 3 else arg for at, arg in enumerate(record.constructor_args)]
-        record.address = create(place, "MarginEngine", *args)
-        record.code_hash = hex_hash(place.rpc.code(record.address))
-        found = [item.subject for item in problems(verify(manifest, place.rpc))]
-        assert "MarginEngine.PARAMETERS" in found
-        assert "MarginLens.ENGINE" in found
-        assert "MarginAccounts.set_engine MarginEngine" in found
-
-    def test_unfinished_steps_are_pending(self, place: Place) -> None:
-        with pytest.raises(KilledError):
-            place.deploy(progress=kill_at("intent", "deploy RiskTable"))
-        manifest = place.file.load()
-        assert manifest is not None
-        pending = [item.subject for item in verify(manifest, place.rpc) if item.state == "pending"]
-        assert pending == ["deploy RiskTable"]
-
-    @staticmethod
-    def of_extension(manifest: Manifest, registry: str) -> list[str]:
-        """Constructor arguments of an extension with another contract as its registry."""
-        cash, _, oracle = manifest.contracts["MarginAccountsExtension"].constructor_args
-        return [cash, manifest.addresses[registry], oracle]
-
-    @staticmethod
-    def send(place: Place, manifest: Manifest, name: str, function: str, *args: object) -> None:
-        target = place.web3.eth.contract(manifest.addresses[name], abi=load(name).abi)  # type: ignore[call-overload]
-        target.functions[function](*args).transact({"from": place.signer.address})
+def test_an_option_that_was_retired_is_neither_listed_again_nor_given_a_slot(place: Place) -> None:
+    place.deploy()
+    progress = progress_of(local_config(), place.rpc, place.file.load())
+    expiry = next(terms[0] for terms in progress.taken[0] if len(terms) > 1)
+    left = {terms: slot for terms, slot in progress.taken[0].items() if slot != 0}
+    data = local_data()
+    data["underlyings"][0]["options"]["strikes_percent"] = [80, 100]
+    plan = place.plan(parse_config(data, "x"))
+    after = replace(progress, taken={**progress.taken, 0: left})
+    steps = Wiring(plan.config, plan.deployer, plan.anchors, plan.multicall, after).steps()
+    slots = {
+        step.id: step.checks[0].args for step in steps if getattr(step, "function", "") == "list_option" and step.checks
+    }
+    assert f"InstrumentRegistry.list_option BTC {expiry} 60000 call" not in slots
+    assert slots[f"InstrumentRegistry.list_option BTC {expiry} 48000 call"] == (0,)
+    assert slots[f"InstrumentRegistry.list_option BTC {expiry} 60000 put"] == (1,)
+    assert slots[f"InstrumentRegistry.list_option BTC {expiry} 48000 put"] == (2,)
 
 
 def test_waiting_too_long_is_transient(place: Place) -> None:

@@ -3,24 +3,27 @@
 
 from __future__ import annotations
 
+import io
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 from web3.exceptions import Web3Exception
 
 from keeper.artifacts import load
 from keeper.chain.embedded import mine_at
 from keeper.deploy.config import DeployConfig, parse_config
 from keeper.deploy.execute import Stage
-from keeper.deploy.handover import OWNED, Handover, batch_id
+from keeper.deploy.handover import ACCEPT_OWNERSHIP, OWNED, Handover, batch_id
 from keeper.deploy.manifest import Manifest
-from keeper.deploy.plan import estimate
-from keeper.deploy.steps import Call, Step, resolve
+from keeper.deploy.plan import estimate, plan_json, plan_table
+from keeper.deploy.steps import Call, resolve
 from keeper.deploy.verify import problems, verify
 from keeper.errors import ConfigError, Permanent
 from keeper.tx.signer import LocalSigner
-from tests.support.deployment import QUICK, Place, embedded_place, local_data
+from tests.support.deployment import QUICK, KilledError, Place, embedded_place, kill_at, local_data
 
 DELAY_S = 7_200
 OTHER = LocalSigner.from_key((2).to_bytes(32, "big"), "test key")
@@ -63,6 +66,18 @@ def test_the_last_steps_offer_everything_and_schedule_the_batch(place: Place) ->
         *(f"{name}.transfer_ownership Timelock" for name in OWNED),
         "Timelock.schedule_batch acceptance",
     ]
+
+
+def test_the_plan_shows_the_batch_to_people_and_programs(place: Place) -> None:
+    plan = place.plan(config())
+    console = Console(width=300, record=True, file=io.StringIO())
+    console.print(plan_table(plan))
+    text = console.export_text()
+    # no predecessor, no salt, the delay
+    assert f"0x{ACCEPT_OWNERSHIP.hex()}, 0x0, 0x0, {DELAY_S}" in text
+    assert "afterwards, by Timelock" in text
+    last = json.loads(plan_json(plan))["steps"][-1]
+    assert last["args"][2] == [{"hex": ACCEPT_OWNERSHIP.hex()}] * len(OWNED)
 
 
 def test_every_contract_with_an_owner_is_handed_over() -> None:
@@ -166,15 +181,8 @@ def test_an_address_accepts_each_and_goes_on_where_it_stopped(place: Place) -> N
 
 
 def test_nothing_is_accepted_of_a_deployment_that_is_not_complete(place: Place) -> None:
-    class KilledError(Exception):
-        """Stands for the end of the process."""
-
-    def kill(stage: Stage, step: Step) -> None:
-        if (stage, step.id) == ("done", "RiskParameters.transfer_ownership Timelock"):
-            raise KilledError
-
     with pytest.raises(KilledError):
-        place.deploy(config(), progress=kill)
+        place.deploy(config(), progress=kill_at("done", "RiskParameters.transfer_ownership Timelock"))
     manifest = place.file.load()
     assert manifest is not None
     with pytest.raises(ConfigError, match=r"RiskTable has not been offered to 0x.*; complete the deployment first"):
@@ -185,15 +193,8 @@ def test_nothing_is_accepted_of_a_deployment_that_is_not_complete(place: Place) 
 @pytest.mark.parametrize("stage", ["intent", "sent", "mined", "done"])
 @pytest.mark.parametrize("step_id", ["deploy Timelock", "Timelock.schedule_batch acceptance"])
 def test_killed_and_resumed_around_the_timelock(place: Place, stage: Stage, step_id: str) -> None:
-    class KilledError(Exception):
-        """Stands for the end of the process."""
-
-    def kill(reached: Stage, step: Step) -> None:
-        if (reached, step.id) == (stage, step_id):
-            raise KilledError
-
     with pytest.raises(KilledError):
-        place.deploy(config(), progress=kill)
+        place.deploy(config(), progress=kill_at(stage, step_id))
     manifest = place.deploy(config())
     assert manifest.complete
     assert place.file.load() == manifest

@@ -20,7 +20,7 @@ from keeper.deploy.manifest import (
     load_manifest,
     manifest_path,
 )
-from keeper.deploy.steps import AtLeast, Check, Ref
+from keeper.deploy.steps import AtLeast, Check, Hashed, Ref
 from keeper.errors import ConfigError, Permanent
 
 
@@ -53,8 +53,16 @@ def test_path_is_by_chain_and_network(file: ManifestFile, tmp_path: Path) -> Non
 
 
 def test_checks_with_references_and_bounds_round_trip() -> None:
-    check = Check("A", "view", (Ref("B"), 1), (Ref("C"), None, AtLeast(5), (1, "x")))
+    hashed = Hashed(("address[]", "bytes"), ((Ref("D"),), b"\x00\xff"))
+    check = Check("A", "view", (Ref("B"), 1, hashed), (Ref("C"), None, AtLeast(5), (1, "x")))
     assert decode_check(encode_checks((check,))[0]) == check
+
+
+def test_the_owner_is_an_address_or_the_contract_of_that_name(manifest: Manifest) -> None:
+    assert manifest.owner == "0xg"
+    manifest.governance = "Timelock"
+    manifest.external["Timelock"] = "0xt"
+    assert manifest.owner == "0xt"
 
 
 def test_missing_file_is_none_or_an_error(file: ManifestFile) -> None:
