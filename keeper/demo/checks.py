@@ -14,7 +14,8 @@ from typing import Protocol
 from keeper.domain import Block, ContractCall, Snapshot, Unknown
 from keeper.errors import Transient
 from keeper.ports import Chain
-from risk.onchain_words import AccountState, parse_words
+from risk.onchain import ChainMarket
+from risk.onchain_words import DELTA_ONE_SLOTS, PERPETUAL, AccountState, instrument_id, parse_words
 
 LOTS_PER_UNIT = 10**6
 # Interest rounds in the protocol's favour: at most the last digit of an index times everything supplied, each accrual.
@@ -56,25 +57,67 @@ def _states(chain: Chain, snapshot: Snapshot) -> dict[int, AccountState]:
     return states
 
 
-def _positions(states: dict[int, AccountState]) -> list[str]:
-    lots: dict[str, int] = defaultdict(int)
-    for state in states.values():
-        for u, perp in state.perps.items():
-            lots[f"perpetual of {u}"] += perp.lots
-        for u, options in state.options.items():
-            for option in options:
-                lots[f"option {u}/{option.slot}"] += option.lots
-    return [f"lots of {name} add up to {total}" for name, total in lots.items() if total != 0]
+@dataclass(frozen=True, slots=True)
+class _Lots:
+    """Signed lots of all accounts together, and the positive ones, by instrument; sum of all bases in lot x wad."""
+
+    total: dict[int, int]
+    long: dict[int, int]
+    bases: int
 
 
-def _claims(states: dict[int, AccountState], funding: dict[int, int]) -> Fraction:
-    """Cash of everybody plus what perpetuals owe each other (exact, in wad; the price cancels as lots add up to 0)."""
-    total = Fraction(0)
+def _lots(states: dict[int, AccountState]) -> _Lots:
+    total: dict[int, int] = defaultdict(int)
+    long: dict[int, int] = defaultdict(int)
+    bases = 0
     for state in states.values():
-        total += state.cash
-        for u, perp in state.perps.items():
-            total += Fraction(perp.quote - perp.lots * (funding[u] - perp.funding_entry), LOTS_PER_UNIT)
-    return total
+        held = [(instrument, position.lots) for instrument, position in state.delta_ones.items()]
+        held += [(instrument_id(u, item.slot), item.lots) for u, items in state.options.items() for item in items]
+        for instrument, lots in held:
+            total[instrument] += lots
+            long[instrument] += max(lots, 0)
+        bases += sum(position.base for position in state.delta_ones.values())
+    return _Lots(total, long, bases)
+
+
+def _worth(snapshot: Snapshot, market: ChainMarket, instrument: int) -> int | None:
+    """What a unit of a settled instrument pays, wad: of a perpetual less its carry; None where it is not settled."""
+    if instrument & 255 in DELTA_ONE_SLOTS:
+        mark = market.marks[instrument]
+        carry = mark.carry if instrument & 255 == PERPETUAL else 0
+        return mark.settled - carry if mark.settled else None
+    options = snapshot.options
+    option = None if isinstance(options, Unknown) else options.get(instrument)
+    if option is None or not option.settlement_wad:
+        return None
+    value = option.settlement_wad - option.strike_wad
+    return max(0, value if option.is_call else -value)
+
+
+def _positions(chain: Chain, snapshot: Snapshot, market: ChainMarket, lots: _Lots) -> tuple[list[str], int]:
+    """Faults in lots, and what one-sided holders of settled instruments will be paid, lot x wad."""
+    faults, pending = [], 0
+    for instrument, total in sorted(lots.total.items()):
+        worth = _worth(snapshot, market, instrument) if total else 0
+        if worth is None:
+            faults.append(f"lots of instrument {instrument} add up to {total}")
+        else:
+            # only of what is being settled may one side have been met and the other not yet
+            pending += total * worth
+    ids = sorted(lots.long)
+    calls = [ContractCall("MarginAccounts", "open_lots", (instrument,)) for instrument in ids]
+    for instrument, said in zip(ids, chain.call_many(calls, snapshot.block) if calls else (), strict=True):
+        if said != lots.long[instrument]:
+            faults.append(f"open lots of instrument {instrument} are {said}, accounts hold {lots.long[instrument]}")
+    return faults, pending
+
+
+def _claims(states: dict[int, AccountState], lots: _Lots, pending: int) -> Fraction:
+    """Cash of everybody, what perpetuals and futures owe each other, what settled ones still pay: exact, in wad.
+
+    Marks and carry cancel where lots add up to nothing, so of a perpetual or future only the bases are left.
+    """
+    return sum((Fraction(state.cash) for state in states.values()), Fraction(lots.bases + pending, LOTS_PER_UNIT))
 
 
 def _collateral(tokens: Tokens, snapshot: Snapshot, states: dict[int, AccountState]) -> list[str]:
@@ -102,13 +145,15 @@ def check_conservation(chain: Chain, tokens: Tokens, snapshot: Snapshot) -> Cons
     if isinstance(snapshot.market, Unknown):
         raise Transient(f"market could not be read ({snapshot.market.reason}); check the node and repeat")
     states = _states(chain, snapshot)
-    faults = _positions(states) + _collateral(tokens, snapshot, states)
+    lots = _lots(states)
+    faults, pending = _positions(chain, snapshot, snapshot.market, lots)
+    faults += _collateral(tokens, snapshot, states)
     book_raw, dust, credit = chain.call(ContractCall("MarginAccounts", "cash_book"), snapshot.block)
     cash_token = chain.call(ContractCall("MarginAccounts", "cash_token"), snapshot.block)
     held_raw = tokens.balance_of(cash_token, snapshot.addresses["MarginAccounts"], snapshot.block)
     if book_raw > held_raw:
         faults.append(f"cash: {book_raw} raw booked, only {held_raw} held")
-    claims = _claims(states, dict(snapshot.market.funding)) + Fraction(dust, LOTS_PER_UNIT) + credit
+    claims = _claims(states, lots, pending) + Fraction(dust, LOTS_PER_UNIT) + credit
     surplus = book_raw * 10 ** (18 - tokens.decimals(cash_token)) - claims
     if not 0 <= surplus <= SURPLUS_BOUND_WAD:
         faults.append(f"cash: tokens booked exceed all claims by {float(surplus):.0f} wad, not within 0..1e12")

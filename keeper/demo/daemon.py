@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from keeper.assess import ParityPolicy
 from keeper.chain.client import ChainClient
@@ -13,6 +14,8 @@ from keeper.chain.rpc import Rpc
 from keeper.cycle import Cycle, CycleReport
 from keeper.decide import Policy
 from keeper.domain import Snapshot
+from keeper.index.indexer import Indexer
+from keeper.index.proposals import queued_proposals
 from keeper.liquidate.sizing import BidPolicy
 from keeper.observe.alerts import Alerts
 from keeper.observe.board import Instruments
@@ -21,6 +24,7 @@ from keeper.observe.metrics import Metrics
 from keeper.outbox import SenderOutbox
 from keeper.publish.calibration import PriceBook, collateral_specs, recalibrate
 from keeper.publish.parameters import PushPolicy
+from keeper.publish.signing import Publisher
 from keeper.publish.triggers import PagePolicy
 from keeper.recorder import Recorder
 from keeper.settings import WEI_PER_ETHER, WEI_PER_GWEI
@@ -54,6 +58,7 @@ def policies(bidder_account: int) -> Policy:
     """What the demonstration's operator allows: everything, with the guards of a careful one."""
     return Policy(
         liquidate=True,
+        reward_account=bidder_account,
         bids=BidPolicy(bidder_account=bidder_account, min_profit_wad=5 * WAD, warehouse_bps=50),
         pages=PagePolicy(drift_bps=400, vol_bps=1_000, heartbeat_s=12 * 3_600, validity_s=24 * 3_600),
         push=PushPolicy(
@@ -103,7 +108,10 @@ class Daemon:
             parity_policy=ParityPolicy(sample=16),
             outbox=SenderOutbox(self.sender, journal, self.clock, None),
             sender=signer.address,
+            proposals=partial(queued_proposals, store, chain_id),
+            publisher=Publisher(signer, chain_id, self.chain.contracts.addresses["RiskTable"]),
         )
+        self.index = Indexer(self.chain, store, start_block=0)
 
     def use(self, target: ParameterSet, collateral_names: Mapping[int, str]) -> None:
         """Publish and push from this parameter set from now on."""
@@ -121,5 +129,6 @@ class Daemon:
         self.cycle.target = recalibrate(self.book.history, specs, self.cycle.target, now, config)
 
     def turn(self) -> CycleReport:
-        """One turn of the keeper's loop."""
+        """One turn of the keeper's loop, with the events up to the head."""
+        self.index.sync()
         return self.cycle.run()

@@ -13,29 +13,36 @@ ORDER_TYPE = {
         {"name": "account", "type": "uint256"},
         {"name": "signer", "type": "address"},
         {"name": "instrument", "type": "uint256"},
+        {"name": "serial", "type": "uint256"},
         {"name": "is_buy", "type": "bool"},
         {"name": "lots", "type": "uint256"},
+        {"name": "min_fill_lots", "type": "uint256"},
         {"name": "limit_price_wad", "type": "uint256"},
         {"name": "max_fee_bps", "type": "uint256"},
         {"name": "expires_at", "type": "uint256"},
-        {"name": "salt", "type": "uint256"},
+        {"name": "nonce", "type": "uint256"},
     ]
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """Field for field the venue's struct: lots of 1e-6 units, price in USD wad per unit, unix seconds."""
+    """Field for field the venue's struct: lots of 1e-6 units, price in USD wad per unit, unix seconds.
+
+    ``serial`` names the listing that the slot had when the order was signed; orders of one ``nonce`` fall together.
+    """
 
     account: int
     signer: str
     instrument: int
+    serial: int
     is_buy: bool
     lots: int
+    min_fill_lots: int
     limit_price_wad: int
     max_fee_bps: int
     expires_at: int
-    salt: int
+    nonce: int
 
     def as_tuple(self) -> tuple[int | str | bool, ...]:
         """Values in ABI order."""

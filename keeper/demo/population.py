@@ -11,8 +11,8 @@ from dataclasses import dataclass, field, replace
 class Leg:
     """One trade. ``usd`` is signed notional at the first price: positive buys.
 
-    ``kind`` is perp, call or put; ``moneyness`` is strike over spot, ``days`` the time to expiry: for an option, from
-    the ladder of `keeper.demo.setup`.
+    ``kind`` is perp, future, call or put; ``moneyness`` is strike over spot, ``days`` the time to expiry: the nearest
+    of the ladders of `keeper.demo.setup` is taken.
     """
 
     symbol: str
@@ -86,6 +86,9 @@ TRADERS = (
     Person("dispersion", "three-coin book", {"USDC": 400 * K, "WETH": 100 * K},
            (Leg("first", "call", -300 * K, 1.0), Leg("second", "call", 250 * K, 1.0), Leg("third", "perp", 100 * K),
             Leg("first", "perp", 120 * K)), 1.3),
+    Person("basis trader", "cash-and-carry", {"USDC": 150 * K},
+           (Leg("second", "future", 300 * K, days=1), Leg("second", "perp", -300 * K)), 1.3),
+    Person("miner", "forward seller", {"WBTC": 200 * K}, (Leg("first", "future", -200 * K, days=1),), 1.4),
     Person("small fish", "leveraged long", {"USDC": 3 * K}, (Leg("second", "perp", 10 * K),), 1.1),
 )  # fmt: skip
 

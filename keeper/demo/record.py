@@ -63,13 +63,17 @@ class AccountInfo:
 class Totals:
     """The object ``ballast demo --json`` prints.
 
-    ``sold_with_equity_left``: auctions whose first bidder paid, that is, liquidated before they were insolvent.
+    ``sold_with_equity_left``: auctions whose first bidder paid, that is, liquidated before they were insolvent;
+    ``futures_settled``: positions in dated futures that were paid out at an expiry.
     """
 
     blocks: int
     accounts: int
     epochs: int
     pushes: int
+    proposals: int
+    proposals_executed: int
+    futures_settled: int
     auctions_started: int
     bids: int
     bad_debt_wad: int

@@ -217,6 +217,8 @@ def _cards(totals: Totals) -> str:
         (f"{totals.blocks:,}", "blocks"),
         (f"{totals.epochs}", "table epochs"),
         (f"{totals.pushes}", "parameter pushes"),
+        (f"{totals.proposals_executed} / {totals.proposals}", "loosening proposals executed / made"),
+        (f"{totals.futures_settled}", "futures paid out"),
         (f"{totals.auctions_started}", "auctions started"),
         (f"{totals.bids}", "bids"),
         (f"${_usd(totals.bad_debt_wad)}", "bad debt"),

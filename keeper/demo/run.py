@@ -7,6 +7,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,10 @@ from keeper.demo.record import Health, Hour, Incident, Journal, Totals
 from keeper.demo.settle_in import Resident, Town
 from keeper.demo.stage import Stage, build_stage
 from keeper.demo.world import WAD
-from keeper.domain import ContractCall, Snapshot, Unknown
+from keeper.domain import ContractCall, Phase, Snapshot, Unknown
 from keeper.errors import Halt
 from risk.errors import GateFailed
+from risk.onchain_words import PERPETUAL
 
 Progress = Callable[[str, float], None]
 SEED = 20_200_312
@@ -129,10 +131,7 @@ def _open_market(play: Play, say: Progress) -> None:
     play.check()
     keeper = Person("keeper's own", "liquidator", {"USDC": KEEPER_CASH_USD})
     resident = town.move_in(keeper)
-    stage.world.sender.send(
-        resident.owner,
-        stage.world.accounts.functions.set_operator(resident.number, stage.keeper.address, True),
-    )
+    stage.world.let_bid(resident.owner, resident.number, stage.keeper.address)
     play.daemon.bid_with(resident.number)
     play.journal.accounts = [item.info for item in (*play.residents, resident)]
     while play.turn():
@@ -218,12 +217,29 @@ def _describe(name: str, args: dict[str, Any], symbols: tuple[str, ...]) -> str:
         return f"{symbols[args['underlying']]}, epoch {args['epoch']}"
     if name == "JointPublished":
         return f"epoch {args['epoch']}, {args['count']} scenarios"
-    return f"push {args['nonce']}, {len(args['changes'])} words" if name == "ParametersPushed" else ""
+    if name == "ParametersPushed":
+        return f"push {args['nonce']}, {len(args['changes'])} words"
+    if name == "ProposalQueued":
+        return f"proposal {args['id']} loosens {len(args['changes'])} words from {_moment(args['eta'])} on"
+    if name == "ProposalExecuted":
+        return f"proposal {args['id']}"
+    if name == "ExpirySettled":
+        return f"{symbols[args['underlying']]} at {args['price_wad'] / WAD:,.2f}"
+    if name == "DeltaSettled":
+        kind = "perpetual" if args["instrument"] & 255 == PERPETUAL else "future"
+        return f"{kind} on {symbols[args['instrument'] >> 8]}, profit {args['pnl_wad'] / WAD:,.0f}"
+    if name == "AuctionPhaseChanged":
+        return "insolvent" if args["phase"] == Phase.INSOLVENT else "solvent again"
+    return ""
+
+
+def _moment(ts: int) -> str:
+    return f"{datetime.fromtimestamp(ts, UTC):%Y-%m-%d %H:%M}"
 
 
 SHOWN = frozenset(
-    {"AuctionStarted", "BidMade", "AuctionEnded", "AuctionTurnedInsolvent", "PagePublished", "JointPublished",
-     "ParametersPushed"}
+    {"AuctionStarted", "BidMade", "AuctionEnded", "AuctionPhaseChanged", "PagePublished", "JointPublished",
+     "ParametersPushed", "ProposalQueued", "ProposalExecuted", "ExpirySettled", "DeltaSettled"}
 )  # fmt: skip
 
 
@@ -248,6 +264,9 @@ def _totals(play: Play) -> Totals:
         accounts=len(play.journal.accounts),
         epochs=len(named["PagePublished"]) + len(named["JointPublished"]),
         pushes=len(named["ParametersPushed"]),
+        proposals=len(named["ProposalQueued"]),
+        proposals_executed=len(named["ProposalExecuted"]),
+        futures_settled=sum(event.args["instrument"] & 255 != PERPETUAL for event in named["DeltaSettled"]),
         auctions_started=len(named["AuctionStarted"]),
         bids=len(bids),
         bad_debt_wad=sum(event.args["lost_wad"] for event in bids),

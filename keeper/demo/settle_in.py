@@ -10,9 +10,10 @@ from eth_account.signers.local import LocalAccount
 from keeper.demo.population import Leg, Person
 from keeper.demo.record import AccountInfo
 from keeper.demo.setup import STETH_RATE
-from keeper.demo.world import LOTS_PER_UNIT, PERP_SLOT, WAD, World, person_key
-from keeper.domain import OptionInfo, Snapshot, Unknown
+from keeper.demo.world import LOTS_PER_UNIT, WAD, World, person_key
+from keeper.domain import Snapshot, Unknown
 from keeper.errors import Permanent, Transient
+from risk.onchain_words import PERPETUAL, instrument_id
 
 DAY = 86_400
 
@@ -66,10 +67,13 @@ class Town:
         return resident
 
     def trade(self, resident: Resident, makers: list[Resident], snapshot: Snapshot) -> None:
-        """Make the person's trades, each against the maker whose turn it is, at the table's own values."""
+        """Make the person's trades, each against the maker whose turn it is, at the engine's own marks."""
         for k, leg in enumerate(resident.person.legs):
             maker = makers[(resident.number + k) % len(makers)]
-            instrument, price_wad = self._quote(leg, snapshot)
+            instrument = self._instrument(leg, snapshot)
+            price_wad = self.world.mark(instrument)
+            if price_wad == 0:
+                raise Permanent(f"instrument {instrument} has no mark; publish the page of {leg.symbol} first")
             lots = int(abs(leg.usd) / self.prices[leg.symbol] * LOTS_PER_UNIT)
             buyer, seller = (resident, maker) if leg.usd > 0 else (maker, resident)
             self.world.trade(buyer.side, seller.side, instrument, lots, price_wad)
@@ -85,25 +89,20 @@ class Town:
         if amount > 0:
             self.world.withdraw(resident.owner, resident.number, "USDC", amount)
 
-    def _quote(self, leg: Leg, snapshot: Snapshot) -> tuple[int, int]:
-        """Instrument and price (USD wad) of a leg."""
+    def _instrument(self, leg: Leg, snapshot: Snapshot) -> int:
+        """Instrument of a leg: of a future or option the one with the nearest terms."""
         underlying = self.symbols.index(leg.symbol)
         if leg.kind == "perp":
-            return underlying << 8 | PERP_SLOT, round(self.prices[leg.symbol] * 10**8) * 10**10
-        option = self._option(leg, underlying, snapshot)
-        if isinstance(snapshot.market, Unknown):
-            raise Transient(f"market could not be read ({snapshot.market.reason}); check the node and repeat")
-        page = snapshot.market.pages[underlying]
-        row = page.row(option.slot)
-        if row is None:
-            raise Permanent(f"option {option.instrument} has no row in epoch {page.epoch}; publish the page first")
-        return option.instrument, max(WAD // 100, row.lanes[1][7] * page.lane_unit)
-
-    def _option(self, leg: Leg, underlying: int, snapshot: Snapshot) -> OptionInfo:
-        if isinstance(snapshot.options, Unknown):
-            raise Transient(f"options could not be read ({snapshot.options.reason}); check the node and repeat")
-        strike = leg.moneyness * self.prices[leg.symbol] * WAD
+            return instrument_id(underlying, PERPETUAL)
+        if isinstance(snapshot.options, Unknown) or isinstance(snapshot.delta_ones, Unknown):
+            raise Transient("instruments could not be read; check the node and repeat")
         expiry = snapshot.block.timestamp + leg.days * DAY
+        if leg.kind == "future":
+            dated = [item for item in snapshot.delta_ones.values() if item.underlying == underlying and item.expiry]
+            if not dated:
+                raise Permanent(f"no future on {leg.symbol} is listed; list one in the deployment configuration")
+            return min(dated, key=lambda item: abs(item.expiry - expiry)).instrument
+        strike = leg.moneyness * self.prices[leg.symbol] * WAD
         fitting = [
             item
             for item in snapshot.options.values()
@@ -111,4 +110,4 @@ class Town:
         ]
         if not fitting:
             raise Permanent(f"no {leg.kind} on {leg.symbol} is listed; list options in the deployment configuration")
-        return min(fitting, key=lambda item: (abs(item.expiry - expiry), abs(item.strike_wad - strike)))
+        return min(fitting, key=lambda item: (abs(item.expiry - expiry), abs(item.strike_wad - strike))).instrument

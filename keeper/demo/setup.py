@@ -4,17 +4,20 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
 from keeper.deploy.config import DeployConfig, parse_config
 from risk.haircuts import CollateralSpec
-from risk.types import CollateralParameters, ParameterSet, UnderlyingParameters
+from risk.types import CollateralParameters, GlobalParameters, ParameterSet, UnderlyingParameters
 
 STETH_RATE = Decimal("1.18")
 EXPIRY_DAYS = (7, 30)
 MONEYNESS = (80, 90, 100, 110, 120)
+FUTURE_DAYS = (1, 30)
+# On top of the calibrated scan range at first: loosened by a proposal once the keeper runs.
+LAUNCH_SCAN_BPS = 150
 HEARTBEAT_S = 7_200  # feeds here are written hourly
 
 # Hard bounds of every lane and the largest step of one push, up and down. Tightening may go faster than loosening.
@@ -23,6 +26,7 @@ GLOBAL_BOUNDS = {
     "mm_scale_bps": (5_000, 15_000, 500, 500),
     "im_charge_scale_bps": (10_000, 20_000, 1_000, 500),
     "offset_floor_bps": (500, 10_000, 1_000, 500),
+    "reserve_usd": (0, 100, 10, 10),
 }
 UNDERLYING_BOUNDS = {
     "scan_bps": (500, 9_000, 400, 200),
@@ -35,6 +39,8 @@ UNDERLYING_BOUNDS = {
     "drift_charge_bps": (0, 200, 20, 20),
     "depth": (1, 65_000, 20_000, 20_000),
     "short_min_bps": (10, 1_000, 100, 50),
+    "vol_day_bps": (10, 3_000, 1_500, 1_500),
+    "band_bps": (50, 2_000, 1_000, 1_000),
 }
 COLLATERAL_BOUNDS = {
     "haircut_im_bps": (0, 9_500, 500, 250),
@@ -57,17 +63,21 @@ def _bounds(table: dict[str, tuple[int, int, int, int]]) -> dict[str, dict[str, 
 
 
 def clamp(
-    record: UnderlyingParameters | CollateralParameters, table: dict[str, tuple[int, int, int, int]]
+    record: GlobalParameters | UnderlyingParameters | CollateralParameters,
+    table: dict[str, tuple[int, int, int, int]],
 ) -> dict[str, int]:
     """A calibrated record inside the hard bounds: what may be pushed in the end, whatever a model says."""
-    return {name: max(table[name][0], min(table[name][1], value)) for name, value in asdict(record).items()}
+    return {name: max(low, min(high, getattr(record, name))) for name, (low, high, _, _) in table.items()}
 
 
 def _underlying(symbol: str, price: float, target: ParameterSet) -> dict[str, Any]:
+    wanted = target.underlyings[symbol]
+    cautious = replace(wanted, scan_bps=wanted.scan_bps + LAUNCH_SCAN_BPS)
     return {
         "symbol": symbol,
         "feed": {"mock": {"price": repr(round(price, 8))}, "heartbeat_s": HEARTBEAT_S},
-        "parameters": clamp(target.underlyings[symbol], UNDERLYING_BOUNDS),
+        "parameters": clamp(cautious, UNDERLYING_BOUNDS),
+        "futures": FUTURE_DAYS,
         "options": {
             "expiry_days": EXPIRY_DAYS,
             "strikes_percent": MONEYNESS,
@@ -108,11 +118,12 @@ def deploy_data(target: ParameterSet, prices: dict[str, float], chain_id: int, k
         "underlyings": [_underlying(symbol, price, target) for symbol, price in prices.items()],
         "collateral": [_collateral(spec, target) for spec in specs],
         "parameters": {
-            "initial": asdict(target.global_parameters),
+            "initial": clamp(target.global_parameters, GLOBAL_BOUNDS),
             "bounds_global": _bounds(GLOBAL_BOUNDS),
             "bounds_underlying": _bounds(UNDERLYING_BOUNDS),
             "bounds_collateral": _bounds(COLLATERAL_BOUNDS),
-            "guards": {"max_age_s": 8 * 3_600, "min_interval_s": 3_600},
+            # a new collateral counts at once: everybody brings some in the first hour
+            "guards": {"max_age_s": 8 * 3_600, "min_interval_s": 3_600, "listing_ramp_s": 0},
         },
         "fund": {"seed": "1000000"},
     }

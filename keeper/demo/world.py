@@ -26,7 +26,8 @@ from risk.onchain import Assessment
 
 WAD = 10**18
 LOTS_PER_UNIT = 10**6
-PERP_SLOT = 255
+RIGHT_MANAGE = 4  # of MarginAccounts: what bidding into an account needs
+RIGHT_S = 365 * 86_400
 GAS_LIMIT = 8_000_000
 FUNDING_WEI = 10**18
 MAX_UINT = 2**256 - 1
@@ -115,11 +116,12 @@ class World:
         self.addresses = dict(addresses)
         self.tokens = dict(tokens)
         self.feeds = dict(feeds)
-        self._salts = itertools.count(1)
+        self._order_nonces = itertools.count(1)
         self._erc20 = {symbol: self._contract("TestToken", address) for symbol, address in tokens.items()}
         self._decimals: dict[str, int] = {}
         self.accounts = self.contract("MarginAccounts")
         self.engine = self.contract("MarginEngine")
+        self.registry = self.contract("InstrumentRegistry")
         self.venue = self.contract("SignedTradeVenue")
 
     def contract(self, name: str) -> Contract:
@@ -173,6 +175,16 @@ class World:
         values: tuple[Any, ...] = (*raw[:-1], tuple(raw[-1]))
         return Assessment._make(values)
 
+    def let_bid(self, owner: LocalAccount, account: int, operator: str) -> None:
+        """Let a key bid into an account for a year."""
+        until = self.web3.eth.get_block("latest")["timestamp"] + RIGHT_S
+        call = self.accounts.functions.set_operator(account, operator, RIGHT_MANAGE, until)
+        self.sender.send(owner, call)
+
+    def mark(self, instrument: int) -> int:
+        """USD wad per unit at the middle of the band in which the instrument may be traded; 0 without a price."""
+        return int(self.engine.functions.price_band(instrument).call()[0])
+
     def trade(
         self,
         buyer: tuple[int, LocalAccount],
@@ -183,9 +195,22 @@ class World:
     ) -> None:
         """Both sign an order, anybody submits the match."""
         expires_at = self.web3.eth.get_block("latest")["timestamp"] + 3_600
+        serial = self.registry.functions.listing(instrument).call()[0]
         legs: list[Any] = []
         for (account, owner), is_buy in ((buyer, True), (seller, False)):
-            order = Order(account, owner.address, instrument, is_buy, lots, price_wad, 0, expires_at, next(self._salts))
+            order = Order(
+                account=account,
+                signer=owner.address,
+                instrument=instrument,
+                serial=serial,
+                is_buy=is_buy,
+                lots=lots,
+                min_fill_lots=lots,
+                limit_price_wad=price_wad,
+                max_fee_bps=0,
+                expires_at=expires_at,
+                nonce=next(self._order_nonces),
+            )
             legs += [order.as_tuple(), sign_order(order, owner, self.venue.address, self.sender.chain_id)]
         self.sender.send(self.operator, self.venue.functions.match_orders(*legs, lots, price_wad))
 
