@@ -51,7 +51,7 @@ def test_deployed_code_matches_and_other_code_does_not() -> None:
     w3 = make_web3()
     artifact = artifacts.load("PriceOracle")
     factory = w3.eth.contract(abi=artifact.abi, bytecode=artifact.bytecode)
-    sent = factory.constructor(w3.eth.accounts[1]).transact({"from": w3.eth.accounts[0]})
+    sent = factory.constructor(w3.eth.accounts[1], "0x" + "00" * 20, 0).transact({"from": w3.eth.accounts[0]})
     code = bytes(w3.eth.get_code(w3.eth.get_transaction_receipt(sent)["contractAddress"]))  # type: ignore[arg-type]
     assert artifact.matches_code(code)
     assert not artifact.matches_code(code[:-1])

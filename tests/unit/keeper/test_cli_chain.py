@@ -117,7 +117,7 @@ def test_params_show_names_every_lane(operator: Operator) -> None:
     rows = {(r["kind"], r["id"], r["name"]): r for r in json.loads(result.stdout)["parameters"]}
     assert rows["underlying", 0, "scan_bps"]["value"] == 2_400  # config/local.toml
     assert rows["underlying", 1, "scan_bps"]["value"] == 3_000
-    assert len(rows) == 4 + 2 * 10 + 2 * 5
+    assert len(rows) == 5 + 2 * 12 + 2 * 5
 
 
 def test_table_show_sees_that_nothing_is_published(operator: Operator) -> None:
@@ -164,7 +164,7 @@ def test_a_key_without_the_role_is_refused_before_anything_is_sent(operator: Ope
         PRIVATE_KEY=key(STRANGER_KEY), BALLAST_PUBLISHER__ENABLED="true",
     )  # fmt: skip
     assert result.exit_code == 2
-    assert "has no keeper role on RiskTable; have governance call set_keeper, or use its key" in result.stderr
+    assert "is no publisher of RiskTable; have governance call set_publisher, or use a publisher's key" in result.stderr
     assert operator.node.web3.eth.block_number == before
 
 
@@ -174,7 +174,17 @@ def test_a_bidder_account_of_somebody_else_is_refused(operator: Operator) -> Non
         PRIVATE_KEY=key(STRANGER_KEY), BALLAST_LIQUIDATOR__POLICY="bid", BALLAST_LIQUIDATOR__BIDDER_ACCOUNT="1",
     )  # fmt: skip
     assert result.exit_code == 2
-    assert "may not act for account 1" in result.stderr
+    assert "may not bid for account 1; make it the owner or an operator with the right MANAGE" in result.stderr
+
+
+def test_an_account_for_rewards_that_does_not_exist_is_refused(operator: Operator) -> None:
+    result = operator.on_chain(
+        "keeper", "run", "--once", "--execute",
+        PRIVATE_KEY=key(STRANGER_KEY), BALLAST_LIQUIDATOR__POLICY="start-only",
+        BALLAST_LIQUIDATOR__BIDDER_ACCOUNT="77",
+    )  # fmt: skip
+    assert result.exit_code == 2
+    assert "account 77, which is to get the rewards, does not exist" in result.stderr
 
 
 def test_publishing_without_prices_is_refused(operator: Operator) -> None:
