@@ -191,6 +191,7 @@ def delist_perp(underlying: uint256, expiry: uint256):
     @dev Abuse: whoever hedges with it must replace the hedge inside the notice, perhaps in a bad market. The price is
          that of the oracle at a moment announced seven days before.
     @param expiry Unix s, on the hour, seven days ahead at least and two years at most
+    @custom:invariant I-48
     """
     ownable._check_owner()
     word: uint256 = self._perp(underlying)
@@ -280,6 +281,7 @@ def set_funding_rate(underlying: uint256, rate_wad_per_s: int256):
     @notice Sets the funding rate of a perpetual; it lapses after a day, and at the expiry of a perpetual being delisted
     @param rate_wad_per_s USD wad per unit and second, signed: longs pay when positive; at most
            max_funding_bps_per_day of the present oracle price either way
+    @custom:invariant I-47
     """
     assert self.has_role[ROLE_KEEPER][msg.sender], err.ROLE
     expiry: uint256 = instruments._expiry(self._perp(underlying))
@@ -325,6 +327,7 @@ def retire(instrument: uint256):
     """
     @notice Frees the slot of an instrument that is settled and that nobody holds; governance need not wait for the expiry
     @dev What was signed or published for it is worthless from now on: the next instrument in the slot has another serial.
+    @custom:invariant I-45
     """
     word: uint256 = instruments._words[instrument]
     assert word != 0, err.NOT_TRADABLE

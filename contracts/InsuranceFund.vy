@@ -131,6 +131,7 @@ def announce_exit(shares: uint256):
     """
     @notice Announces that the caller's shares are to leave: in three days, for two days
     @param shares At most what the caller has now; 0 takes the announcement back
+    @custom:invariant I-76
     """
     assert shares <= erc4626._max_redeem(msg.sender), e.SHARES
     opens_at: uint256 = block.timestamp + EXIT_DELAY_S
@@ -142,6 +143,7 @@ def announce_exit(shares: uint256):
 def withdraw(assets: uint256, receiver: address, owner: address) -> uint256:
     """
     @notice As in ERC-4626, of shares whose announced exit is open; returns the shares that were burned
+    @custom:invariant I-75
     """
     # up: favours the fund
     shares: uint256 = erc4626._preview_withdraw(assets)
@@ -185,6 +187,7 @@ def cover(amount_raw: uint256) -> uint256:
     @param amount_raw Wanted, raw units of the cash token
     @return What arrived at MarginAccounts, raw units: measured, so that a token that keeps a fee is never counted
             for more than it brought
+    @custom:invariant I-74
     """
     assert msg.sender == self.auction, e.NOT_AUCTION
     token: IERC20 = IERC20(erc4626.asset)

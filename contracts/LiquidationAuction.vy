@@ -100,6 +100,7 @@ def start(account: uint256, reward_account: uint256):
     @notice Starts the auction of an account below MM. Anyone.
     @param account Account number
     @param reward_account Margin account that gets the caller's reward, cash from the account's reserve; 0 = nobody
+    @custom:invariant I-56, I-73
     """
     health: IMarginEngine.Assessment = auction_case._assess(account)
     assert health.equity_mm < convert(health.mm, int256), e.HEALTHY

@@ -128,6 +128,7 @@ def __init__(
 def __default__() -> Bytes[MAX_RETURN_BYTES]:
     """
     @notice Runs the extension's code on this storage, with the caller kept; its revert reason comes back
+    @custom:invariant I-35
     """
     return raw_call(EXTENSION, msg.data, max_outsize=MAX_RETURN_BYTES, is_delegate_call=True)
 
@@ -158,6 +159,7 @@ def withdraw(account: uint256, token_: address, amount_raw: uint256, receiver: a
     @notice Sends tokens to `receiver`; cash may be borrowed as far as margin and the tokens held allow. Owner or WITHDRAW
     @dev Profit and loss of perpetuals becomes cash first when cash is withdrawn. The transfer comes last.
     @param amount_raw Raw units; 2^256-1 = all of the positive balance
+    @custom:invariant I-72
     """
     rights._only(account, rights.WITHDRAW)
     if wiring._is_paused(wiring.PAUSE_WITHDRAW):

@@ -229,6 +229,7 @@ def challenge(
     @param header As published
     @param surfaces As published
     @param rows_hash keccak256 of the rows
+    @custom:invariant I-40
     """
     verdict: challenges.Verdict = empty(challenges.Verdict)
     is_living: bool = False

@@ -199,6 +199,7 @@ def _use(order: Order, signature: Bytes[65], lots: uint256, fee_bps: uint256) ->
     """
     @notice Checks one order and books `lots` as filled; returns its hash
     @dev Replay is stopped by the order's hash, never by the signature, which has more than one form.
+    @custom:invariant I-77
     """
     order_hash: bytes32 = self._hash(order)
     assert block.timestamp <= order.expires_at, err.EXPIRED

@@ -66,6 +66,7 @@ def update_delay(new_delay: uint256):
     """
     @notice Changes the delay of operations scheduled from now on (s), at most 30 days; through the timelock itself only
     @dev The controller's own function has no bound. Abuse: a delay of zero, which itself had to wait for the delay.
+    @custom:invariant I-78
     """
     assert msg.sender == self, "timelock: not itself"
     assert new_delay <= MAX_DELAY_S, "timelock: delay"

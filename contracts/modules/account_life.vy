@@ -36,6 +36,7 @@ def transfer(from_account: uint256, to_account: uint256, token_: address, amount
     @dev The owner, or an operator with MANAGE on both. Never to another owner: MANAGE would be WITHDRAW. Not paused with
          withdrawals and not limited: nothing leaves the protocol, and it tops up an account in need.
     @param amount_raw Raw units; 2^256-1 = all of the positive balance
+    @custom:invariant I-30
     """
     if from_account == to_account:
         err._fail(err.SELF_TRADE)

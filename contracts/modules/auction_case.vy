@@ -78,6 +78,7 @@ def _is_cured(health: IMarginEngine.Assessment) -> bool:
 def _case(account: uint256) -> Case:
     """
     @notice The running auction of an account as of now
+    @custom:invariant I-61
     """
     state: auction_states.State = auction_states._load(account)
     assert state.phase != auction_states.NO_PHASE, e.NO_AUCTION
@@ -104,6 +105,7 @@ def _case(account: uint256) -> Case:
 def _quote(account: uint256, case: Case, wanted_wad: uint256) -> ILiquidationAuction.Preview:
     """
     @notice What a bid would do now
+    @custom:invariant I-63
     """
     assert wanted_wad != 0 and wanted_wad <= c.WAD, e.FRACTION
     assert not self._is_cured(case.health), e.HEALTHY
@@ -145,6 +147,7 @@ def _quote(account: uint256, case: Case, wanted_wad: uint256) -> ILiquidationAuc
 def _priced(case: Case, legs: DynArray[ILiquidationAuction.Leg, 16]) -> DynArray[IMarginAccounts.Leg, 16]:
     """
     @notice The legs with their marks, which must be fresh: a bidder who may choose takes what an old mark misprices
+    @custom:invariant I-68
     """
     assert case.health.doubt == 0 and case.health.flags & _MARK_FLAGS == 0, e.DOUBT
     priced: DynArray[IMarginAccounts.Leg, 16] = []
@@ -180,6 +183,7 @@ def _check_bidder(account: uint256, bidder_account: uint256, expected_nonce: uin
 def _check_taken(bidder_account: uint256, min_health_wad: int256):
     """
     @notice The bidder holds initial margin for what it took
+    @custom:invariant I-58
     """
     taken: IMarginEngine.Assessment = self._assess(bidder_account)
     assert taken.equity_im - convert(taken.im, int256) >= max(min_health_wad, 0), e.BIDDER_HEALTH
@@ -192,6 +196,7 @@ def _check_left(account: uint256, case: Case) -> IMarginEngine.Assessment:
     @notice The account after a bid: its health has not fallen
     @dev The requirement shrinks with the slice at least in proportion and the price is never negative for the account,
          so only rounding of lots could lower its health; every bid is large enough to outweigh that, or it is refused.
+    @custom:invariant I-57
     """
     left: IMarginEngine.Assessment = self._assess(account)
     before_wad: int256 = case.health.equity_mm - convert(case.health.mm, int256)
@@ -204,6 +209,7 @@ def _check_left(account: uint256, case: Case) -> IMarginEngine.Assessment:
 def _is_limited(shortfall_wad: uint256) -> bool:
     """
     @notice Whether a known shortfall exceeds what the insurance fund holds
+    @custom:invariant I-66
     """
     return shortfall_wad > (staticcall IERC20(_CASH_TOKEN).balanceOf(FUND)) * _CASH_SCALE
 

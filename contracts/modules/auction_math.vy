@@ -44,6 +44,7 @@ def _discount_wad(
 def _price_wad(equity_mark: uint256, discount_wad: uint256) -> uint256:
     """
     @notice Price of the whole account: equity * (1 - discount), up: favours the account
+    @custom:invariant I-59
     """
     return fixed_math._mul_div_up(equity_mark, c.WAD - discount_wad, c.WAD)
 
@@ -66,6 +67,7 @@ def _max_fraction(equity_mm: int256, target: int256, price: uint256, fixed: uint
          (1-f)*equity_mm + f*price against (1-f)*(target - fixed) + fixed; equal at
          f = (target - equity_mm) / (target - equity_mm + price - fixed).
     @return 0 when nothing is missing, at most 1e18. Up: the target is reached.
+    @custom:invariant I-60
     """
     if equity_mm >= target:
         return 0
@@ -115,6 +117,7 @@ def _payout_wad(equity_mark: int256, size: uint256, elapsed_s: uint256, duration
     @dev Starts at what covers the negative equity, so that the bidder takes an account worth zero; rises linearly to
          what leaves the bidder with equity of the account's size. When equity at mark is positive (nobody bid while it
          was sold) that is the difference to it.
+    @custom:invariant I-62
     """
     loss: uint256 = 0
     reward: uint256 = size

@@ -48,6 +48,7 @@ def _reward_wad(reserve_wad: uint256, reward_gas: uint256, equity_wad: int256) -
     @notice What a start pays now, wad. Down: favours the account.
     @dev The caller chooses the block, not its base fee; a priority fee is the caller's own affair, or it would be paid to
          whoever builds the block.
+    @custom:invariant I-64
     """
     if equity_wad <= 0:
         return 0

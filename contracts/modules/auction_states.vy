@@ -5,7 +5,7 @@
 @notice A clock counts only time that somebody has watched: it advances when a call records it, by at most the settings'
         tick_s since the last record. An outage that nobody could act in therefore costs an account one tick, not the
         length of the outage.
-@custom:invariant The known shortfall is the sum over accounts in the insolvent phase of what their equity at mark lacked
+@custom:invariant I-65 The known shortfall is the sum over accounts in the insolvent phase of what their equity at mark lacked
                   when it was last recorded.
 """
 

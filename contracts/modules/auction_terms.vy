@@ -96,6 +96,7 @@ def settings() -> Settings:
 def _is_cured(equity_mm: int256, mm: uint256, doubt: uint256) -> bool:
     """
     @notice Above MM by the end buffer, or empty, and so even if all that hangs on dead data turned out badly
+    @custom:invariant I-67
     """
     return equity_mm - convert(doubt, int256) >= auction_math._buffered(mm, self._settings.end_buffer_bps)
 

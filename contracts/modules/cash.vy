@@ -6,7 +6,7 @@
 @title Cash: signed balances that earn or owe interest
 @notice An account's cash is stored scaled: positive by the supply index, negative by the borrow index. One token,
         kinked interest curve, part of the interest to account 0. Everything is in wad.
-@custom:invariant Rounding never creates cash. With S and B the scaled totals, si and bi the indices:
+@custom:invariant I-01, I-07 Rounding never creates cash. With S and B the scaled totals, si and bi the indices:
     S*si/1e18 - B*bi/1e18  <=  tokens booked + cash realised from positions whose other side is not settled.
     Proof. What an account shows is at most what it truly has: floor(s*si) if positive, -ceil(|s|*bi) if negative. `_move`
     takes the shown value, adds `delta` and rounds back the same way, so the true value rises by at most `delta`. Each
@@ -86,6 +86,7 @@ def _now() -> Indices:
     """
     @notice Indices with interest to now
     @dev Bounds: index < 2^112, scaled totals < 2^128, so each product with one wad more is below 2^240 * 2^60 / 2^59.
+    @custom:invariant I-08
     """
     word: uint256 = self._indices
     indices: Indices = Indices(
@@ -201,6 +202,7 @@ def _pay(account: uint256, exact: int256, extra_wad: int256) -> (int256, int256)
     @notice Adds `exact` (lot x wad, floored to wad against the account) and `extra_wad` to an account's cash
     @dev The remainder is kept as dust, whose whole wads become account 0's cash: nothing is lost or created.
     @return (floored `exact` in wad, resulting cash in wad)
+    @custom:invariant I-06
     """
     value_wad: int256 = fixed_math._floor_div(exact, LOTS_PER_UNIT_INT)
     cash_wad: int256 = self._move(account, value_wad + extra_wad)
@@ -267,6 +269,7 @@ def _socialise(loss_wad: uint256) -> uint256:
     @notice Takes a loss from all positive cash; returns the wad that was taken, which seize may credit
     @dev The index falls by a ceiling, so lenders lose at least what is credited. It stops at MIN_SUPPLY_INDEX: the
          return value is then below the loss.
+    @custom:invariant I-09
     """
     supplied: uint256 = self._totals & MASK_128
     supply_wad: uint256 = self._indices & MASK_112
@@ -287,6 +290,7 @@ def _socialise(loss_wad: uint256) -> uint256:
 def _use_cover(amount_wad: uint256):
     """
     @notice A credit to a bidder needs as much cover or socialised loss before it, so the auction cannot print cash
+    @custom:invariant I-10
     """
     credit_wad: uint256 = self._cover_credit_wad
     if amount_wad > credit_wad:

@@ -5,7 +5,7 @@
 """
 @title Listed collateral: configuration, caps and balances in raw units
 @notice The total of an asset is a book of what came and went, never balanceOf(self): a donation changes nothing.
-@custom:invariant For each asset: sum of the accounts' amounts = total <= tokens held
+@custom:invariant I-03 For each asset: sum of the accounts' amounts = total <= tokens held
 """
 
 from ethereum.ercs import IERC20Detailed
@@ -127,6 +127,7 @@ def _asset_of(token: address) -> uint256:
 def _deposit(account: uint256, asset: uint256, amount_raw: uint256) -> uint256:
     """
     @notice Books tokens that have arrived; returns the account's balance (raw)
+    @custom:invariant I-13
     """
     config: uint256 = self._configs[asset]
     cap_raw: uint256 = (config >> 112) & MASK_112

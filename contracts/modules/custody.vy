@@ -27,6 +27,7 @@ def _deposit(account: uint256, token_: address, amount_raw: uint256):
     @notice Pulls a token from the caller into an account
     @dev Anybody may top up: cash, or an asset the account has. A new asset needs the owner or MANAGE, else a stranger could
          tie an account to a feed it never chose.
+    @custom:invariant I-11, I-31
     """
     rights._must_exist(account)
     if token_ == cash.TOKEN:

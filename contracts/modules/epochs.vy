@@ -130,6 +130,7 @@ def _switch(
 ):
     """
     @notice Makes an epoch the living one, and the living one the previous, unless that was revoked
+    @custom:invariant I-39
     """
     living_content: bytes32 = self._content[underlying]
     if living_content != empty(bytes32):

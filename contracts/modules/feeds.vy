@@ -79,6 +79,7 @@ def _read_all(underlyings: uint256, collaterals: uint256) -> DynArray[uint256, 3
     @notice The words of all set bits of two 16-bit bitmaps, underlyings first, ascending
     @dev A feed that several prices share is asked once: its answer cannot change within one static call. A collateral
          that shares the price of an underlying in here costs no storage read: the underlying's config names it.
+    @custom:invariant I-15, I-41
     """
     words: DynArray[uint256, 32] = []
     # configs of the feeds asked so far, and what each answered; the underlyings' stand where their words do
@@ -153,6 +154,7 @@ def _word(index: uint256, config: uint256, latest: uint256) -> uint256:
 def _quote(config: uint256, decimals: uint256, latest: uint256) -> uint256:
     """
     @notice Word of a round by its age, or 0 if it is dead
+    @custom:invariant I-42
     """
     if latest == 0:
         return 0
@@ -195,6 +197,7 @@ def _is_secondary_fresh(index: uint256) -> bool:
 def _second_opinion(index: uint256, config: uint256, word: uint256) -> uint256:
     """
     @notice The word, or the secondary feed's as late as can be if there is none; 0 if the two feeds are too far apart
+    @custom:invariant I-43
     """
     secondary: uint256 = feed_configs._secondaries[index]
     second: uint256 = self._second_quote(config, secondary)

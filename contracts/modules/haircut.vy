@@ -35,6 +35,7 @@ def _count(state_word: uint256, price_word: uint256, parameters: uint256) -> Cou
     @param state_word amount (0..127) | cap use in bps (128..143) | decimals (144..151)
     @param price_word USD wad per whole token (0..127) | state (128..135) | late_bps (200..215)
     @param parameters haircut_im_bps | haircut_mm_bps | size_haircut_bps | size_unit | use_haircut_bps, 16 bits each
+    @custom:invariant I-17, I-19
     """
     amount: uint256 = state_word & (2**128 - 1)
     # down, against the account; at most 10^18

@@ -82,6 +82,7 @@ def _position_count(head: uint256) -> uint256:
     @notice Options, perpetuals and futures in a head word
     @dev The top byte of counts * 0x0101... is the sum of the sixteen counts: there are at most 128 positions, so no byte
          carries into the next. Then a population count of the three bitmaps side by side, 48 bits.
+    @custom:invariant I-33
     """
     counts: uint256 = head & (2**128 - 1)
     options: uint256 = (unsafe_mul(counts, BYTE_ONES) >> 120) & 255

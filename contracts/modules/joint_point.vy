@@ -55,6 +55,7 @@ def _place(scenario: uint256, underlying: uint256) -> Place:
 def _optioned_at(points: int256[3][9], place: Place) -> uint256:
     """
     @notice Profit and loss at one place, x 16129; only the two points round it are read.
+    @custom:invariant I-20
     """
     here: int256[3] = points[place.cell]
     beyond: int256[3] = points[place.cell + 1]

@@ -125,6 +125,7 @@ def _check_bounds(old: uint256, new: uint256, low: uint256, high: uint256):
     @notice low <= new <= high in every lane, or at least strictly nearer than before
     @dev New bounds may leave a stored word outside by more than a step; it could otherwise never move again. With
          old == new nothing is nearer, so that a first word must lie inside.
+    @custom:invariant I-54
     """
     for k: uint256 in range(LANES):
         before: uint256 = self._lane(old, k)
@@ -154,6 +155,7 @@ def _check_consistent(kind: uint256, word: uint256):
     """
     @notice What the lanes of a word must satisfy together, whatever the governed bounds say
     @dev These are the facts the margin rule relies on for never reverting and for IM >= MM.
+    @custom:invariant I-52, I-53
     """
     self._check_unused(kind, word)
     if kind == KIND_GLOBAL:

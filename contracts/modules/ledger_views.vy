@@ -36,6 +36,7 @@ MAX_INSTRUMENT: constant(uint256) = c.MAX_UNDERLYINGS << 8
 def state(account: uint256) -> DynArray[uint256, 128]:
     """
     @notice The account as words (docs/margin-rule.md, section 2), cash with interest to now
+    @custom:invariant I-29
     """
     margin_checks._not_in_batch()
     return self._state(account)

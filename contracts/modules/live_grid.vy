@@ -100,6 +100,7 @@ def _evaluate(nodes: uint256[3][15], terms: Terms) -> Live:
     @param nodes Biased sums of lots x lanes by price node and volatility state
     @param terms Everything else of the underlying
     @return Live grid, its lowest value (at most 0) and the value of the options now, rounded against the account
+    @custom:invariant I-14
     """
     live: Live = empty(Live)
     unit_wad: uint256 = (terms.page_2 >> 112) & (2**96 - 1)

@@ -80,6 +80,7 @@ def _propose(content: bytes32, present: bytes32, eta: uint256) -> uint256:
 def _take(id: uint256, content: bytes32, present: bytes32):
     """
     @notice Closes a proposal that may be executed now, with this content, on these words
+    @custom:invariant I-51
     """
     assert self._is_open(id), e.NOT_OPEN
     queued: Queued = self._queue[id % _OPEN]

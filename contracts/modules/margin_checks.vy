@@ -5,6 +5,7 @@
 """
 @title When an account must hold initial margin
 @notice At once, or in a batch at its end, once for each account that gave something away.
+@custom:invariant I-71
 """
 
 from contracts.modules import cash
@@ -62,6 +63,7 @@ def _not_in_batch():
 def _require(account: uint256):
     """
     @notice The account, which has given something away, must hold initial margin: now, or at the end of the batch
+    @custom:invariant I-25
     """
     if not self._is_deferring:
         self._check(account)
@@ -98,6 +100,7 @@ def _check_fill(account: uint256, before: DynArray[uint256, 128]):
     @dev Initial margin after; else (or while new risk is paused or data is dead) the requirement must not have risen,
          health must not have fallen, and equity at most with the requirement, below zero not at all: what a reduction
          frees must not pay a friend. The state before is assessed only when that is asked.
+    @custom:invariant I-26, I-27, I-70
     """
     holds: bool = False
     flags: uint256 = 0

@@ -24,6 +24,7 @@ interface EngineHead:
 def _holds(engine: address, account: uint256) -> (bool, uint256):
     """
     @notice (whether equity_im >= im, flags): what withdrawals and fills turn on, cheaper than _assess
+    @custom:invariant I-21
     """
     return staticcall EngineHead(engine).holds_initial_margin(account)
 
@@ -63,6 +64,7 @@ def _assess_state(engine: address, words: DynArray[uint256, 128]) -> (int256, ui
 def _is_in_band(engine: address, instrument: uint256, price_wad: uint256) -> bool:
     """
     @notice Whether a fill at `price_wad` is inside the instrument's price band; never without a price or a row
+    @custom:invariant I-28
     """
     mark_wad: uint256 = 0
     low_wad: uint256 = 0

@@ -50,6 +50,7 @@ def _check_changes(changes: DynArray[IRiskParameters.Change, MAX_CHANGES], at: u
     @param changes The batch
     @param at When it takes effect (unix s)
     @param may_loosen Whether it has been announced
+    @custom:invariant I-49
     """
     seen: uint256 = 0
     for change: IRiskParameters.Change in changes:
@@ -172,6 +173,7 @@ def _global() -> uint256:
     """
     @notice Global word in force: lapse and loss of peg in its im_scale, which alone they touch, so that neither
             liquidates anybody; the offset floor of maintenance margin in lane 3 and of initial margin in lane 5
+    @custom:invariant I-24
     """
     stored: uint256 = self._words[0]
     if stored == 0:

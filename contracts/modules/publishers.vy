@@ -117,6 +117,7 @@ def _check_signatures(digest: bytes32, signatures: DynArray[IRiskTable.Signature
     """
     @notice Reverts unless enough publishers signed, every signature given being good; returns their numbers, a byte each
     @dev Every signer answers for the epoch with its bond, so none is taken unchecked. Signers ascend: none counts twice.
+    @custom:invariant I-36
     """
     assert len(signatures) >= self.quorum, e.TOO_FEW
     signers: uint256 = 0

@@ -54,6 +54,7 @@ struct Restart:
 def _at(stored: uint256, origin: uint256, now: uint256) -> uint256:
     """
     @notice Lanes in force at `now` (unix s), not before the start
+    @custom:invariant I-50
     """
     target: uint256 = stored & lanes.MASK
     ends_at: uint256 = stored >> END_SHIFT
@@ -119,6 +120,7 @@ def _restart(kind: uint256, stored: uint256, origin: uint256, target: uint256, n
 def _listing(word: uint256, now: uint256, listing_ramp_s: uint256) -> Restart:
     """
     @notice A new collateral counts nothing (both haircuts 100 %) and reaches its word in a straight line
+    @custom:invariant I-55
     """
     if listing_ramp_s == 0:
         return Restart(stored=word, origin=0)

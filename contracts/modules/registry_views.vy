@@ -75,6 +75,7 @@ def check_tradable(instrument: uint256) -> bool:
 def listing(instrument: uint256) -> (uint256, uint256, bool):
     """
     @notice (serial, listed at in unix s, open to all) of a tradable instrument; reverts like check_tradable
+    @custom:invariant I-46
     """
     word: uint256 = instruments._tradable(instrument)
     return instruments._serial(word), instruments._listed_at(word), instruments._is_open(instrument, word)

@@ -33,6 +33,7 @@ def _floored(sums: Sums, global_parameters: uint256) -> uint256:
     """
     @notice Market risk over several underlyings: the joint loss, but at least a share of all scans, and for a book that
             one underlying dominates, at least that one's scan less the others'.
+    @custom:invariant I-16, I-22
     """
     share: uint256 = self._scaled(sums.scan_wad, global_parameters >> 48)
     twice: uint256 = unsafe_mul(2, sums.scan_max_wad)

@@ -30,6 +30,7 @@ def _price_at(feed: address, decimals: uint256, round_id: uint256, next_round_id
     """
     @notice Price (wad) of the round that was current at `at`
     @param next_round_id The next complete round of the phase; or, when there is none, the first of any later phase
+    @custom:invariant I-44
     """
     current: uint256 = feed_calls._round_at(feed, round_id)
     assert current != 0, err.ROUND

@@ -57,6 +57,7 @@ def _sum_rows(
     @param has_down Whether to add up the volatility state down; if not, its nodes mean nothing
     @param has_up The same for the state up
     @return RowSum as described at the struct
+    @custom:invariant I-23
     """
     total: RowSum = empty(RowSum)
     # lanes k, k + 5 and k + 10 of the volatility states down (0..4), base (5..9) and up (10..14)

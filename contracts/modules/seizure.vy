@@ -45,6 +45,7 @@ def _share(amount: int256, fraction_wad: uint256) -> int256:
 def _seize(account: uint256, bidder: uint256, fraction_wad: uint256, price_wad: int256):
     """
     @notice Moves `fraction_wad` of everything; price > 0 is paid by the bidder, < 0 is credited to it out of cover
+    @custom:invariant I-69
     """
     cash_wad: int256 = self._share(cash._of(account), fraction_wad)
     account_wad: int256 = max(price_wad, 0) - cash_wad

@@ -38,6 +38,7 @@ def _book_fill(fill: IMarginAccounts.Fill, is_open: bool):
     """
     @notice Moves lots, premium or base, and fees between buyer, seller and account 0
     @param is_open Whether the instrument takes new positions; else both sides must reduce
+    @custom:invariant I-04, I-32
     """
     lots: int256 = convert(fill.lots, int256)
     buyer_lots: int256 = self._book_side(fill.buyer, fill.instrument, lots, fill.price_wad, fill.buyer_fee_wad)

@@ -142,6 +142,7 @@ def _check_page(
 ):
     """
     @notice Everything that must hold for a page to become the living one
+    @custom:invariant I-37
     """
     assert underlying < staticcall IInstrumentRegistry(REGISTRY).underlying_count(), e.UNKNOWN_UNDERLYING
     meta: uint256 = epochs._meta[underlying]
@@ -203,6 +204,7 @@ def _check_vol(atm_vol_bps: uint256, last_bps: uint256):
 def _check_price(reference_wad: uint256, live_wad: uint256):
     """
     @notice The reference price must be near the live one.
+    @custom:invariant I-38
     """
     assert reference_wad != 0 and reference_wad <= c.MAX_PRICE_WAD, e.REFERENCE
     apart: uint256 = max(reference_wad, live_wad) - min(reference_wad, live_wad)

@@ -17,6 +17,7 @@ from contracts.modules import errors_accounts as err
 def _pull(token: address, sender: address, amount_raw: uint256) -> uint256:
     """
     @notice Takes `amount_raw` from `sender`; returns what arrived (less with a fee on transfer)
+    @custom:invariant I-12
     """
     before: uint256 = staticcall IERC20(token).balanceOf(self)
     if not extcall IERC20(token).transferFrom(sender, self, amount_raw, default_return_value=True):

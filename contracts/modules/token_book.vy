@@ -6,7 +6,7 @@
 @title The book of cash tokens, and how fast they leave
 @notice What came in less what went out, never balanceOf(self); and the net outflow of about the last day, signed, which
         a deposit lowers: a flash deposit that leaves again uses up nobody's allowance and makes none.
-@custom:invariant Booked tokens <= tokens held
+@custom:invariant I-02 Booked tokens <= tokens held
 """
 
 from contracts.modules import constants as c

@@ -191,6 +191,7 @@ def _optioned(holding: Holding, rows: row_sum.RowSum) -> (Part, int256[3][9]):
 def _widened(part: Part, parameters: uint256, late_bps: uint256) -> uint256:
     """
     @notice What initial margin asks on top while parameters come into force and data is late, up.
+    @custom:invariant I-18
     """
     widen_bps: uint256 = min(unsafe_add((parameters >> 192) & LANE, late_bps), MAX_WIDEN_BPS)
     if widen_bps == 0:

@@ -151,6 +151,7 @@ def pause(kind: uint256, duration_s: uint256):
     @dev Abuse: a guardian who comes back every three days keeps users in until governance replaces it. Deposits,
          fills that reduce risk, settlement and liquidation cannot be paused.
     @param duration_s Seconds from now; only governance may shorten a pause, to 0 at least
+    @custom:invariant I-34
     """
     is_owner: bool = msg.sender == ownable.owner
     if not is_owner and msg.sender != self.guardian:
