@@ -57,11 +57,11 @@ class Situation:
     """All that is decided on.
 
     ``previews`` are the bids possible on each running auction; ``auction`` the settings of auctions and ``live``
-    whether their clocks may run (the sequencer is up); ``mega_gas_wad`` the cost of a million units of gas in USD wad;
-    ``vol_steps_bps`` the largest steps of a page's volatility up and down; ``rounds`` the two oracle rounds that settle
-    each open (underlying, expiry); ``proposals`` the announced batches that may be executed now and
-    ``queue`` all that are open, with the limits in time; ``recorded`` the time
-    of each price last recorded.
+    whether their clocks may run (the sequencer is up); ``limited`` whether known losses exceed the insurance fund and
+    withdrawals are limited; ``mega_gas_wad`` the cost of a million units of gas in USD wad; ``vol_steps_bps`` the
+    largest steps of a page's volatility up and down; ``rounds`` the two oracle rounds that settle each open
+    (underlying, expiry); ``proposals`` the announced batches that may be executed now and ``queue`` all that are open,
+    with the limits in time; ``recorded`` the time of each price last recorded.
     """
 
     snapshot: Snapshot
@@ -69,6 +69,7 @@ class Situation:
     previews: Mapping[int, Sequence[Preview] | Unknown] = field(default_factory=dict)
     auction: AuctionSettings | Unknown = NOT_READ
     live: bool | Unknown = NOT_READ
+    limited: bool | Unknown = NOT_READ
     mega_gas_wad: int | Unknown = NOT_READ
     vol_steps_bps: tuple[int, int] | Unknown = NOT_READ
     rounds: Mapping[tuple[int, int], Rounds | Unknown] = field(default_factory=dict)
@@ -128,6 +129,11 @@ def _liquidations(situation: Situation, policy: Policy, notes: list[Note]) -> li
     if waiting:
         text = f"accounts {', '.join(map(str, waiting))} are below maintenance margin, but old data leave that in doubt"
         notes.append(Note("in_doubt", text))
+    if situation.limited is True:
+        text = (
+            "the losses of accounts in auction exceed the insurance fund; withdrawals are limited until they are taken"
+        )
+        notes.append(Note("withdrawals_limited", text, True))
     return [
         *bids,
         *starts(snapshot, assessments, policy.starts_per_cycle, policy.reward_account),

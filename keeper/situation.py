@@ -85,13 +85,15 @@ def observe(
     auctions = running(snapshot)
     settings: AuctionSettings | Unknown = NOT_READ
     live: bool | Unknown = NOT_READ
+    limited: bool | Unknown = NOT_READ
     mega_gas_wad: int | Unknown = NOT_READ
     previews: dict[int, Sequence[Preview] | Unknown] = {}
     if policy.liquidate and auctions:
-        settings, live = _auction_terms(chain, snapshot.block)
+        settings, live, limited = _auction_terms(chain, snapshot.block)
         if policy.bids is not None:
             previews.update(read_previews(chain, snapshot.block, [account for account, _ in auctions], policy.bids))
             mega_gas_wad = _mega_gas(chain, quotes.native_usd_wad(snapshot), snapshot.block.timestamp)
+    queue = _queue(chain, snapshot, queued) if policy.push is not None else NOT_READ
     vol_steps = _vol_steps(chain, snapshot.block) if policy.pages is not None and target is not None else NOT_READ
     return Situation(
         snapshot=snapshot,
@@ -99,36 +101,38 @@ def observe(
         previews=previews,
         auction=settings,
         live=live,
+        limited=limited,
         mega_gas_wad=mega_gas_wad,
         vol_steps_bps=vol_steps,
         rounds=find_rounds(chain, snapshot) if policy.settle else {},
-        proposals=_executable(chain, snapshot.block, queued) if policy.push is not None else (),
-        queue=_queue(chain, snapshot, queued) if policy.push is not None else NOT_READ,
+        proposals=_executable(queue, snapshot.block.timestamp),
+        queue=queue,
         recorded=recorded,
         target=target,
         collateral_names=collateral_names,
     )
 
 
-def _auction_terms(chain: Chain, block: Block) -> tuple[AuctionSettings | Unknown, bool | Unknown]:
-    """Settings of the auctions, and whether the chain's sequencer is up."""
-    calls = [ContractCall(AUCTION, "settings"), ContractCall("PriceOracle", "is_live")]
-    raw, live = chain.call_many(calls, block)
-    return (
-        Unknown(str(raw), block.timestamp) if isinstance(raw, KeeperError) else AuctionSettings(*raw),
-        Unknown(str(live), block.timestamp) if isinstance(live, KeeperError) else live,
+def _auction_terms(chain: Chain, block: Block) -> tuple[AuctionSettings | Unknown, bool | Unknown, bool | Unknown]:
+    """Settings of the auctions, whether the chain's sequencer is up, whether known losses limit withdrawals."""
+    calls = [
+        ContractCall(AUCTION, "settings"),
+        ContractCall("PriceOracle", "is_live"),
+        ContractCall(AUCTION, "withdrawals_limited"),
+    ]
+    raw, live, limited = (
+        Unknown(str(answer), block.timestamp) if isinstance(answer, KeeperError) else answer
+        for answer in chain.call_many(calls, block)
     )
+    return raw if isinstance(raw, Unknown) else AuctionSettings(*raw), live, limited
 
 
-def _executable(chain: Chain, block: Block, queued: Sequence[QueuedProposal]) -> tuple[ExecuteProposal, ...]:
-    """Proposals whose time has come, by the clock of the block, and which the contract still holds open."""
-    due = [item for item in queued if item.eta <= block.timestamp]
-    calls = [ContractCall("RiskParameters", "proposal", (item.id,)) for item in due]
-    found = []
-    for item, answer in zip(due, chain.call_many(calls, block) if calls else (), strict=True):
-        if not isinstance(answer, KeeperError) and answer[1] <= block.timestamp <= answer[2]:
-            found.append(ExecuteProposal(item.id, item.changes))
-    return tuple(found)
+def _executable(queue: ParameterQueue | Unknown, now: int) -> tuple[ExecuteProposal, ...]:
+    """Open proposals whose time has come, by the clock of the block."""
+    if isinstance(queue, Unknown):
+        return ()
+    due = (item for item in queue.proposals if item.eta <= now <= item.until and not item.stale)
+    return tuple(ExecuteProposal(item.id, item.changes) for item in due)
 
 
 def _queue(chain: Chain, snapshot: Snapshot, queued: Sequence[QueuedProposal]) -> ParameterQueue | Unknown:

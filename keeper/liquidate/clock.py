@@ -57,17 +57,19 @@ def ticks(
 ) -> tuple[TickAuction, ...]:
     """Auctions to record: those whose clock would soon lose time, or whose phase has changed.
 
-    Not those of ``bid_for``, which a bid of this cycle records, nor cured ones, which are ended.
+    Not those of ``bid_for``, which a bid of this cycle records, nor cured ones, which are ended. Recording in time
+    takes no judgement of ours, so it is done for an account that could not be assessed too.
     """
     if isinstance(settings, Unknown) or isinstance(live, Unknown):
         return ()
     now, found = snapshot.block.timestamp, []
     for account, auction in running(snapshot):
         result = assessments.get(account)
-        if account in bid_for or result is None or isinstance(result, Unknown) or cured(result, settings):
-            continue
         due = (now - auction.seen_at) * BPS >= settings.tick_s * TICK_AT_BPS
-        if due or advanced(auction, result, settings, now, live).phase != auction.phase:
+        if result is not None and not isinstance(result, Unknown):
+            turned = advanced(auction, result, settings, now, live).phase != auction.phase
+            due = (due or turned) and not cured(result, settings)
+        if due and account not in bid_for:
             found.append(TickAuction(account, auction.seen_at))
     return tuple(found)
 

@@ -123,6 +123,18 @@ def test_a_clock_nobody_bids_for_is_recorded_in_time(age_s: int, due: bool) -> N
     assert kinds(snapshot({1: gone}, {1: auction(Phase.INSOLVENT, age_s)})) == expected
 
 
+def test_a_clock_is_kept_for_an_account_that_cannot_be_assessed() -> None:
+    lost = Unknown("lost", 1)
+    assert kinds(snapshot({1: lost}, {1: auction(Phase.SOLVENT, 720)})) == [("tick_auction", "1")]
+    assert kinds(snapshot({1: lost}, {1: auction(Phase.SOLVENT, 719)})) == []
+
+
+def test_losses_beyond_the_fund_wake_somebody() -> None:
+    for limited, names in ((True, ["withdrawals_limited"]), (False, []), (Unknown("lost", 1), [])):
+        notes = decide(situation(snapshot(), limited=limited), LIQUIDATE).notes
+        assert [note.name for note in notes if note.alarm] == names
+
+
 def test_equity_that_is_back_is_recorded() -> None:
     view = snapshot({1: account(100, 1)}, {1: auction(Phase.INSOLVENT, 60)})
     assert kinds(view) == [("tick_auction", "1")]
