@@ -8,8 +8,8 @@
         are appended; a closed one is replaced by the last, so the lanes stay dense. A perpetual or future is lots
         and base: a fill of q lots at price p under a carry F adds -q*p + q*F to the base, so that
         q*M + base - q*F is its profit at a price M, funding included. F is the cumulative funding of a perpetual, 0 for a future.
-@custom:invariant For each instrument the lots of all accounts add up to 0, the positive ones to `open_lots`
-@custom:invariant For each perpetual and future: sum of the bases of all accounts + 1e6 * cash realised from it + its part
+@custom:invariant I-04, I-05 For each instrument the lots of all accounts add up to 0, the positive ones to `open_lots`
+@custom:invariant I-06 For each perpetual and future: sum of the bases of all accounts + 1e6 * cash realised from it + its part
     of the dust is constant, to the unit: a fill adds -q*p + q*F on one side and takes it on the other, a realisation moves
     1e6 times its cash out of the base, a closing all of the base and q*(M - F), whose q add up to 0.
 """
