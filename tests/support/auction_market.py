@@ -2,7 +2,8 @@
 """A small market of real contracts for auction tests: perpetuals of BTC and ETH, cash, ether as collateral.
 
 Parameters are chosen so that margins can be done in the head: a perpetual's maintenance margin is 15 % of its value,
-initial margin 1.2 times that, ether has a haircut of 8 % (12 % initial), and there are no charges.
+initial margin 1.2 times that, ether has a haircut of 8 % (12 % initial), there are no charges and no reserve.
+tests/support/protocol.py has all of the protocol at usual parameters.
 """
 
 from __future__ import annotations
@@ -11,6 +12,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import boa
+
+from tests.support.accounts_contract import load_accounts
+from tests.support.price_feeds import ZERO, feed_config
 
 WAD: Final = 10**18
 USD: Final = 10**6  # raw units of the cash token
@@ -33,9 +37,10 @@ def pack(lanes: list[int]) -> int:
     return sum(value << (16 * k) for k, value in enumerate(lanes))
 
 
-GLOBAL_WORD: Final = pack([12_000, 10_000, 12_000, 5_000])
-#                           scan vol+ vol- power delta option basis drift depth short
-UNDERLYING_WORD: Final = pack([1_500, 4_000, 2_500, 3_000, 0, 0, 0, 0, 60_000, 0])
+#                         im_scale mm_scale im_charge floor reserve
+GLOBAL_WORD: Final = pack([12_000, 10_000, 12_000, 5_000, 0])
+#                              scan vol+ vol- power delta option basis drift depth short day band
+UNDERLYING_WORD: Final = pack([1_500, 4_000, 2_500, 3_000, 0, 0, 0, 0, 60_000, 0, 400, 5_000])
 #                           im  mm  size unit use
 COLLATERAL_WORD: Final = pack([1_200, 800, 0, 60_000, 0])
 
@@ -88,11 +93,13 @@ class Market:
         return int(self.accounts.position_of(account, underlying << 8 | PERP))
 
 
-def _parameters() -> Any:
-    contract = boa.load("contracts/RiskParameters.vy", GOVERNANCE, GUARDIAN)
+def _parameters(oracle: str) -> Any:
+    contract = boa.load("contracts/RiskParameters.vy", GOVERNANCE, GUARDIAN, oracle)
     words = {0: GLOBAL_WORD, 1: UNDERLYING_WORD, 2: COLLATERAL_WORD}
-    used = {0: 4, 1: 10, 2: 5}
+    used = {0: 5, 1: 12, 2: 5}
     with boa.env.prank(GOVERNANCE):
+        # collateral counts in full at once
+        contract.set_guards((3_600, 3_600, 30 * 86_400, 500, 6 * 3_600, 6 * 3_600, 12 * 3_600, 0, 30_000))
         for kind, word in words.items():
             contract.set_bounds(kind, 0, (1 << 16 * used[kind]) - 1, 0, 0)
             for id_ in ((0,), (BTC, ETH), (0,))[kind]:
@@ -107,32 +114,35 @@ def deploy_market(cash: Any = None) -> Market:
     """
     cash = cash or boa.load("contracts/testing/TestToken.vy", "US Dollar", "USD", 6)
     ether = boa.load("contracts/testing/TestToken.vy", "Wrapped Ether", "WETH", 18)
-    oracle = boa.load("contracts/PriceOracle.vy", GOVERNANCE)
+    oracle = boa.load("contracts/PriceOracle.vy", GOVERNANCE, ZERO, 0)
     registry = boa.load("contracts/InstrumentRegistry.vy", GOVERNANCE, oracle.address)
-    accounts = boa.load(
-        "contracts/MarginAccounts.vy", GOVERNANCE, GUARDIAN, cash.address, registry.address, oracle.address
-    )
-    parameters = _parameters()
+    accounts = load_accounts(GOVERNANCE, GUARDIAN, cash.address, registry.address, oracle.address)
+    parameters = _parameters(oracle.address)
     table = boa.load(
-        "contracts/RiskTable.vy", GOVERNANCE, GUARDIAN, registry.address, oracle.address, parameters.address
-    )
+        "contracts/RiskTable.vy",
+        GOVERNANCE, GUARDIAN, registry.address, oracle.address, parameters.address, cash.address,
+    )  # fmt: skip
     engine = boa.load(
         "contracts/MarginEngine.vy",
         accounts.address, registry.address, oracle.address, parameters.address, table.address,
     )  # fmt: skip
     fund = boa.load("contracts/InsuranceFund.vy", GOVERNANCE, accounts.address, cash.address)
-    auction = boa.load("contracts/LiquidationAuction.vy", GOVERNANCE, accounts.address, engine.address, fund.address)
+    auction = boa.load(
+        "contracts/LiquidationAuction.vy",
+        GOVERNANCE, accounts.address, engine.address, fund.address, parameters.address, oracle.address, 255,
+    )  # fmt: skip
     feeds = {
         BTC: boa.load("contracts/testing/MockAggregator.vy", 8, 100_000 * 10**8),
         ETH: boa.load("contracts/testing/MockAggregator.vy", 8, 4_000 * 10**8),
     }
     with boa.env.prank(GOVERNANCE):
-        oracle.set_feed(0, BTC, feeds[BTC].address, HEARTBEAT_S)
-        oracle.set_feed(0, ETH, feeds[ETH].address, HEARTBEAT_S)
-        oracle.set_feed(1, 0, feeds[ETH].address, HEARTBEAT_S)
+        for underlying in (BTC, ETH):
+            oracle.set_feed(0, underlying, feed_config(feeds[underlying].address, HEARTBEAT_S))
+            oracle.record(0, underlying)
+        oracle.share_feed(0, ETH)
         registry.list_underlying("BTC", True)
         registry.list_underlying("ETH", True)
-        accounts.list_collateral(ether.address, ETH + 1, 10**24)
+        accounts.list_collateral(ether.address, ETH + 1, 10**24, 10**24)
         accounts.set_engine(engine.address)
         accounts.set_table(table.address)
         accounts.set_auction(auction.address)
