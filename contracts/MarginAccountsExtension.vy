@@ -190,12 +190,10 @@ def seize(account: uint256, bidder: uint256, fraction_wad: uint256, price_wad: i
 
 
 @external
-def seize_legs(
-    account: uint256, bidder: uint256, legs: DynArray[IMarginAccounts.Leg, MAX_LEGS], reward_wad: uint256
-):
+def seize_legs(account: uint256, bidder: uint256, legs: DynArray[IMarginAccounts.Leg, MAX_LEGS]):
     """
     @notice Moves chosen positions to the bidder's account: `lots` (1e-6 units, signed) leave the account at a price, as in
-            a fill without fees; then `reward_wad` of cash
+            a fill without fees
     @dev Auction only; it names the prices and checks both sides after. Each leg must make the account's position smaller.
     """
     self._only_auction()
@@ -203,14 +201,13 @@ def seize_legs(
     cash._accrue()
     for leg: IMarginAccounts.Leg in legs:
         seizure._seize_leg(account, bidder, leg)
-    if reward_wad != 0:
-        seizure._pay_reward(account, bidder, reward_wad)
 
 
 @external
 def pay_reward(account: uint256, to_account: uint256, amount_wad: uint256):
     """
-    @notice Moves cash from one account to another (auction only): what the caller of a liquidation is paid
+    @notice Moves cash from one account to another (auction only): what the caller of a liquidation, or the taker of legs,
+            is paid
     """
     self._only_auction()
     self._check_pair(account, to_account)

@@ -8,7 +8,7 @@
         are appended; a closed one is replaced by the last, so the lanes stay dense. A perpetual or future is lots
         and base: a fill of q lots at price p under a carry F adds -q*p + q*F to the base, so that
         q*M + base - q*F is its profit at a price M, funding included. F is the cumulative funding of a perpetual, 0 for a future.
-@custom:invariant I-04, I-05 For each instrument the lots of all accounts add up to 0, the positive ones to `open_lots`
+@custom:invariant I-04, I-05 For each instrument the lots of all accounts add up to 0, without their signs to `open_lots`
 @custom:invariant I-06 For each perpetual and future: sum of the bases of all accounts + 1e6 * cash realised from it + its part
     of the dust is constant, to the unit: a fill adds -q*p + q*F on one side and takes it on the other, a realisation moves
     1e6 times its cash out of the base, a closing all of the base and q*(M - F), whose q add up to 0.
@@ -30,7 +30,8 @@ MAX_BASE: constant(int256) = 2**191 - 1
 _deltas: HashMap[uint256, uint256[64]]
 # account -> underlying << 5 | word: 128 positions fill 32 words of four lanes
 _options: HashMap[uint256, uint256[512]]
-# by instrument: sum of the positive lots of all accounts (1e-6 units)
+# by instrument: sum of the lots of all accounts without their signs (1e-6 units): accounts settle one by one, so both
+# sides must have gone before a slot is free
 open_lots: public(HashMap[uint256, uint256])
 
 
@@ -41,9 +42,9 @@ open_lots: public(HashMap[uint256, uint256])
 @pure
 def _opened(resulting: int256, change: int256) -> int256:
     """
-    @notice What a change of `change` lots that led to `resulting` added to the positive lots
+    @notice What a change of `change` lots that led to `resulting` added to the open lots
     """
-    return max(resulting, 0) - max(resulting - change, 0)
+    return abs(resulting) - abs(resulting - change)
 
 
 @internal
@@ -61,7 +62,7 @@ def _reduces(resulting: int256, change: int256) -> bool:
 @internal
 def _note_open(instrument: uint256, change: int256):
     if change != 0:
-        # the sum of positive lots is never negative
+        # a sum of absolute values is never negative
         self.open_lots[instrument] = convert(convert(self.open_lots[instrument], int256) + change, uint256)
 
 

@@ -109,7 +109,7 @@ def _settle_delta(account: uint256, instrument: uint256) -> bool:
         base: int256 = 0
         lots, base = positions._delta(account, instrument)
         positions._put_delta(account, instrument, 0, 0)
-        positions._note_open(instrument, -max(lots, 0))
+        positions._note_open(instrument, -abs(lots))
         pnl_wad, cash_wad = cash._pay(account, lots * (convert(price_wad, int256) - carry) + base, 0)
         lots = 0
     elif instrument & 255 == c.PERP_SLOT:
@@ -170,7 +170,7 @@ def _settle_options(account: uint256, underlying: uint256):
         if not is_settled:
             continue
         positions._put_option(account, underlying, index, slot, 0)
-        positions._note_open(instrument, -max(lots, 0))
+        positions._note_open(instrument, -abs(lots))
         value_wad: int256 = 0
         cash_wad: int256 = 0
         # floor for both signs: a long gets the floor, a short pays the ceiling

@@ -70,7 +70,7 @@ def audit(assets: uint256) -> Findings:
     """
     found: Findings = empty(Findings)
     lots: int256[SLOTS] = empty(int256[SLOTS])
-    longs: int256[SLOTS] = empty(int256[SLOTS])
+    open: int256[SLOTS] = empty(int256[SLOTS])
     bases: int256 = 0
     cash: int256 = 0
     held: uint256[16] = empty(uint256[16])
@@ -91,7 +91,7 @@ def audit(assets: uint256) -> Findings:
                     instrument: uint256 = (u << 8) | (255 - k)
                     q: int256 = convert(convert(words[at] << 192, bytes32), int256) >> 192
                     lots[instrument] += q
-                    longs[instrument] += max(q, 0)
+                    open[instrument] += abs(q)
                     bases += convert(convert(words[at], bytes32), int256) >> 64
                     at += 1
                 k += 1
@@ -102,7 +102,7 @@ def audit(assets: uint256) -> Findings:
                 if lane & 256 != 0:
                     q = -q
                 lots[(u << 8) | (lane & 255)] += q
-                longs[(u << 8) | (lane & 255)] += max(q, 0)
+                open[(u << 8) | (lane & 255)] += abs(q)
             at += (options + 3) // 4
         ok: bool = False
         data: Bytes[352] = b""
@@ -132,7 +132,7 @@ def audit(assets: uint256) -> Findings:
     for u: uint256 in range(UNDERLYINGS):
         for slot: uint256 in range(256):
             instrument: uint256 = (u << 8) | slot
-            if longs[instrument] == 0 and lots[instrument] == 0:
+            if open[instrument] == 0 and lots[instrument] == 0:
                 continue
             if lots[instrument] != 0:
                 # only one that is being settled may have met some of its holders and not yet the others
@@ -142,7 +142,7 @@ def audit(assets: uint256) -> Findings:
                 if not settled and found.lots_wrong == 0:
                     found.lots_wrong = instrument + 1
                 pending += lots[instrument] * worth
-            if convert(longs[instrument], uint256) != staticcall Accounts(ACCOUNTS).open_lots(instrument):
+            if convert(open[instrument], uint256) != staticcall Accounts(ACCOUNTS).open_lots(instrument):
                 if found.open_lots_wrong == 0:
                     found.open_lots_wrong = instrument + 1
 

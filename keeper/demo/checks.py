@@ -59,25 +59,25 @@ def _states(chain: Chain, snapshot: Snapshot) -> dict[int, AccountState]:
 
 @dataclass(frozen=True, slots=True)
 class _Lots:
-    """Signed lots of all accounts together, and the positive ones, by instrument; sum of all bases in lot x wad."""
+    """Lots of all accounts together, with and without their signs, by instrument; sum of all bases in lot x wad."""
 
     total: dict[int, int]
-    long: dict[int, int]
+    open_lots: dict[int, int]
     bases: int
 
 
 def _lots(states: dict[int, AccountState]) -> _Lots:
     total: dict[int, int] = defaultdict(int)
-    long: dict[int, int] = defaultdict(int)
+    open_lots: dict[int, int] = defaultdict(int)
     bases = 0
     for state in states.values():
         held = [(instrument, position.lots) for instrument, position in state.delta_ones.items()]
         held += [(instrument_id(u, item.slot), item.lots) for u, items in state.options.items() for item in items]
         for instrument, lots in held:
             total[instrument] += lots
-            long[instrument] += max(lots, 0)
+            open_lots[instrument] += abs(lots)
         bases += sum(position.base for position in state.delta_ones.values())
-    return _Lots(total, long, bases)
+    return _Lots(total, open_lots, bases)
 
 
 def _worth(snapshot: Snapshot, market: ChainMarket, instrument: int) -> int | None:
@@ -104,11 +104,13 @@ def _positions(chain: Chain, snapshot: Snapshot, market: ChainMarket, lots: _Lot
         else:
             # only of what is being settled may one side have been met and the other not yet
             pending += total * worth
-    ids = sorted(lots.long)
+    ids = sorted(lots.open_lots)
     calls = [ContractCall("MarginAccounts", "open_lots", (instrument,)) for instrument in ids]
     for instrument, said in zip(ids, chain.call_many(calls, snapshot.block) if calls else (), strict=True):
-        if said != lots.long[instrument]:
-            faults.append(f"open lots of instrument {instrument} are {said}, accounts hold {lots.long[instrument]}")
+        if said != lots.open_lots[instrument]:
+            faults.append(
+                f"open lots of instrument {instrument} are {said}, accounts hold {lots.open_lots[instrument]}"
+            )
     return faults, pending
 
 

@@ -234,18 +234,15 @@ class LedgerMachine(RuleBasedStateMachine):
         with unless_refused():
             self.ledger.accounts.seize(account, other(account, step), fraction, price, sender=AUCTION)
 
-    @rule(
-        account=ACCOUNTS, step=OTHERS, count=st.integers(1, 4), fraction=FRACTIONS, price=st.integers(0, 10**22),
-        reward=st.integers(0, 10**20),
-    )  # fmt: skip
-    def seize_legs(self, account: int, step: int, count: int, fraction: int, price: int, reward: int) -> None:
+    @rule(account=ACCOUNTS, step=OTHERS, count=st.integers(1, 4), fraction=FRACTIONS, price=st.integers(0, 10**22))
+    def seize_legs(self, account: int, step: int, count: int, fraction: int, price: int) -> None:
         legs = []
         for instrument in sorted({*DELTAS, *self.expiries})[:: count + 1]:
             held = int(self.ledger.accounts.position_of(account, instrument))
             lots = abs(held) * fraction // WAD * (1 if held > 0 else -1)
             if lots:
                 legs.append((instrument, lots, price))
-        self.ledger.accounts.seize_legs(account, other(account, step), legs[:16], reward, sender=AUCTION)
+        self.ledger.accounts.seize_legs(account, other(account, step), legs[:16], sender=AUCTION)
 
     @rule(account=ACCOUNTS, step=OTHERS, amount=st.integers(0, 10**21))
     def pay_reward(self, account: int, step: int, amount: int) -> None:
@@ -267,7 +264,7 @@ class LedgerMachine(RuleBasedStateMachine):
         for instrument in {*DELTAS, *self.expiries}:
             held = [self.ledger.accounts.position_of(account, instrument) for account in OWNERS]
             assert sum(held) == 0
-            assert self.ledger.accounts.open_lots(instrument) == sum(max(lots, 0) for lots in held)
+            assert self.ledger.accounts.open_lots(instrument) == sum(abs(lots) for lots in held)
 
     @invariant()
     def collateral_adds_up(self) -> None:

@@ -133,7 +133,7 @@ def test_one_failure_undoes_all_with_its_reason(ledger: Ledger) -> None:
     [
         ("apply_fill", ((ETH_PERP, 1, 2, LOTS, WAD, 0, 0),), VENUE),
         ("seize", (1, 2, WAD, 0), AUCTION),
-        ("seize_legs", (1, 2, [], 0), AUCTION),
+        ("seize_legs", (1, 2, []), AUCTION),
         ("pay_reward", (1, 2, 1), AUCTION),
         ("socialise_loss", (1,), AUCTION),
         ("receive_cover", (1,), AUCTION),

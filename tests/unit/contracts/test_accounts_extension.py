@@ -111,7 +111,7 @@ def test_called_directly_the_extension_is_nobodys_and_empty(ledger: Ledger) -> N
                 extension.set_operator(account, who, 7, ALL >> 192, sender=who)
         for name, arguments in (
             ("seize", (1, 2, WAD, 0)),
-            ("seize_legs", (1, 2, [], 0)),
+            ("seize_legs", (1, 2, [])),
             ("pay_reward", (1, 2, 0)),
             ("socialise_loss", (0,)),
             ("receive_cover", (0,)),

@@ -115,8 +115,9 @@ def test_a_settled_future_closes_to_the_unit(ledger: Ledger) -> None:
     assert (log.account, log.instrument, log.price_wad, log.lots) == (ledger.alice, future, 2_100 * WAD, 0)
     assert log.pnl_wad == log.cash_wad == 7 * 10**14 - 1
     assert ledger.accounts.cash_book()[1] == 10**6 - 21
-    assert ledger.accounts.open_lots(future) == 0
+    assert ledger.accounts.open_lots(future) == 7
     ledger.accounts.settle_many([ledger.bob], ETH)
+    assert ledger.accounts.open_lots(future) == 0
     assert ledger.accounts.cash_of(ledger.bob) == -(7 * 10**14)
     assert [ledger.accounts.cash_of(k) for k in (0, 1, 2)] == [1, 7 * 10**14 - 1, -(7 * 10**14)]
     assert ledger.accounts.cash_book()[1] == 0
@@ -170,30 +171,34 @@ def test_many_accounts_settle_in_one_call(ledger: Ledger) -> None:
 # --- open lots -------------------------------------------------------------------------------------------------------
 
 
-def test_open_lots_are_the_longs(ledger: Ledger) -> None:
+def test_open_lots_are_what_either_side_holds(ledger: Ledger) -> None:
     option, expiry = ledger.list_option(ETH, 2_000, is_call=True)
     future, _ = ledger.list_future(ETH)
     for instrument in (option, future, ETH_PERP):
         for buyer, seller, lots, expected in (
-            (1, 2, 10, 10),  # opened
-            (3, 1, 4, 10),  # handed on
-            (2, 3, 4, 6),  # closed on both sides
-            (2, 3, 9, 9),  # through zero on both sides: 6 long, -6; now 3 long, -9 + 6
-            (3, 2, 9, 6),
+            (1, 2, 10, 20),  # opened
+            (3, 1, 4, 20),  # handed on
+            (2, 3, 4, 12),  # closed on both sides
+            (2, 3, 9, 18),  # through zero on both sides: 6 long, -6; now 3 long, -9 + 6
+            (3, 2, 9, 12),
         ):
             ledger.fill(instrument, buyer, seller, lots, 0)
             held = [ledger.accounts.position_of(k, instrument) for k in (1, 2, 3)]
             assert sum(held) == 0
-            assert ledger.accounts.open_lots(instrument) == sum(max(k, 0) for k in held) == expected
+            assert ledger.accounts.open_lots(instrument) == sum(map(abs, held)) == expected
     with boa.reverts("registry: open lots"):
         ledger.registry.retire(future, sender=GOVERNANCE)
     ledger.accounts.seize(1, 2, WAD // 2, 0, sender=ledger.accounts.auction())
-    assert ledger.accounts.open_lots(option) == 3
+    assert ledger.accounts.open_lots(option) == 6
     ledger.expire(ETH, expiry, 2_150)
-    ledger.accounts.settle_many([2], ETH)  # the shorts change nothing
-    assert [ledger.accounts.open_lots(k) for k in (option, future)] == [3, 3]
+    # accounts settle one by one: neither side's settlement frees the slot for the other
     ledger.accounts.settle_many([1], ETH)
+    assert [ledger.accounts.open_lots(k) for k in (option, future)] == [3, 3]
+    with boa.reverts("registry: open lots"):
+        ledger.registry.retire(option, sender=GOVERNANCE)
+    ledger.accounts.settle_many([2], ETH)
     assert [ledger.accounts.open_lots(k) for k in (option, future)] == [0, 0]
+    ledger.registry.retire(option, sender=GOVERNANCE)
 
 
 # --- the price band --------------------------------------------------------------------------------------------------
@@ -252,7 +257,7 @@ def test_both_sides_must_reduce(
 ) -> None:
     if allowed:
         ledger.fill(closing, buyer, seller, lots, 1)
-        assert ledger.accounts.open_lots(closing) == 5 - lots
+        assert ledger.accounts.open_lots(closing) == 2 * (5 - lots)
         return
     with boa.reverts("fill: reduce only"):
         ledger.fill(closing, buyer, seller, lots, 1)

@@ -41,8 +41,8 @@ def ledger(deployment: Ledger) -> Iterator[Ledger]:
         yield deployment
 
 
-def seize_legs(ledger: Ledger, *legs: tuple[int, int, int], reward_wad: int = 0) -> None:
-    ledger.accounts.seize_legs(ledger.alice, ledger.bob, list(legs), reward_wad, sender=AUCTION)
+def seize_legs(ledger: Ledger, *legs: tuple[int, int, int]) -> None:
+    ledger.accounts.seize_legs(ledger.alice, ledger.bob, list(legs), sender=AUCTION)
 
 
 def logs(ledger: Ledger, name: str) -> list[Any]:
@@ -56,7 +56,7 @@ def cash(ledger: Ledger) -> list[int]:
 def test_only_the_auction(ledger: Ledger) -> None:
     for outsider in (STRANGER, GOVERNANCE, GUARDIAN, ALICE, VENUE):
         with boa.reverts("accounts: not the auction"):
-            ledger.accounts.seize_legs(1, 2, [], 0, sender=outsider)
+            ledger.accounts.seize_legs(1, 2, [], sender=outsider)
         with boa.reverts("accounts: not the auction"):
             ledger.accounts.pay_reward(1, 2, 0, sender=outsider)
 
@@ -73,7 +73,7 @@ def test_only_the_auction(ledger: Ledger) -> None:
 )
 def test_between_which_accounts(ledger: Ledger, pair: tuple[int, int], reason: str) -> None:
     with boa.reverts(reason):
-        ledger.accounts.seize_legs(*pair, [], 0, sender=AUCTION)
+        ledger.accounts.seize_legs(*pair, [], sender=AUCTION)
     with boa.reverts(reason):
         ledger.accounts.pay_reward(*pair, 1, sender=AUCTION)
 
@@ -93,9 +93,10 @@ def test_legs_move_like_fills_without_fees(ledger: Ledger) -> None:
         (BTC_PERP, -3, 51_000 * WAD),
         (future, 2, 2_150 * WAD),
         (option, -6 * LOTS, 20 * WAD),
-        reward_wad=7 * WAD,
     )
-    moved, (reward,) = logs(ledger, "LegSeized"), logs(ledger, "RewardPaid")
+    moved = logs(ledger, "LegSeized")
+    ledger.accounts.pay_reward(ledger.alice, ledger.bob, 7 * WAD, sender=AUCTION)
+    (reward,) = logs(ledger, "RewardPaid")
     # ether closed: ten lots with a profit of 100 USD a unit; of the option alice pays the premium to get rid of it
     ether = 10 * 100 * 10**12
     assert cash(ledger) == [0, 1_000 * WAD + ether - 120 * WAD - 7 * WAD, 120 * WAD + 7 * WAD, 0]
@@ -114,13 +115,13 @@ def test_legs_move_like_fills_without_fees(ledger: Ledger) -> None:
         (option, -6 * LOTS, 0, -6 * LOTS),
     ]
     assert (reward.amount_wad, reward.account_wad, reward.to_wad) == (7 * WAD, cash(ledger)[1], cash(ledger)[2])
-    assert [ledger.accounts.open_lots(k) for k in (ETH_PERP, BTC_PERP, future, option)] == [10, 4, 8, 6 * LOTS]
+    assert [ledger.accounts.open_lots(k) for k in (ETH_PERP, BTC_PERP, future, option)] == [20, 8, 16, 12 * LOTS]
 
 
 def test_open_lots_fall_when_the_bidder_is_the_other_side(ledger: Ledger) -> None:
     ledger.fill(ETH_PERP, ledger.alice, ledger.bob, 10, 2_000 * WAD)
     seize_legs(ledger, (ETH_PERP, 4, 2_000 * WAD))
-    assert ledger.accounts.open_lots(ETH_PERP) == 6
+    assert ledger.accounts.open_lots(ETH_PERP) == 12
     seize_legs(ledger, (ETH_PERP, 3, 2_000 * WAD), (ETH_PERP, 3, 2_000 * WAD))
     assert ledger.accounts.open_lots(ETH_PERP) == 0
     assert cash(ledger) == [0, 0, 0, 0]
