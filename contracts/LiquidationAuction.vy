@@ -233,7 +233,7 @@ def bid_legs(
     assert not auction_case._is_cured(case.health), e.HEALTHY
     assert case.state.phase == auction_states.SOLVENT, e.INSOLVENT
     extcall IMarginAccounts(auction_case.ACCOUNTS).seize_legs(
-        account, bidder_account, auction_case._priced(case, legs), 0
+        account, bidder_account, auction_case._priced(case, legs)
     )
     relieved: IMarginEngine.Assessment = auction_case._assess(account)
     size_wad: uint256 = auction_math._size(relieved.equity_mark, relieved.equity_mm, relieved.mm)

@@ -291,4 +291,4 @@ def price_band(market: ChainMarket, instrument: int) -> Band:
         return NO_BAND
     # beyond the grid the straight line may fall below zero; what is returned are unsigned prices
     unit = market.pages[u].lane_unit
-    return Band(max(0, found[0]), max(0, min(found[1]) - unit), max(0, max(found[1])) + unit)
+    return Band(max(0, found[0]), max(0, min(found[1]) - unit), max(0, *found[1]) + unit)
