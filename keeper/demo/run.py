@@ -21,7 +21,7 @@ from keeper.demo.record import Health, Hour, Incident, Journal, Totals
 from keeper.demo.settle_in import Resident, Town
 from keeper.demo.stage import Stage, build_stage
 from keeper.demo.world import WAD
-from keeper.domain import ContractCall, Phase, Snapshot, Unknown
+from keeper.domain import ContractCall, Event, Phase, Snapshot, Unknown
 from keeper.errors import Halt
 from risk.errors import GateFailed
 from risk.onchain_words import PERPETUAL
@@ -226,8 +226,7 @@ def _describe(name: str, args: dict[str, Any], symbols: tuple[str, ...]) -> str:
     if name == "ExpirySettled":
         return f"{symbols[args['underlying']]} at {args['price_wad'] / WAD:,.2f}"
     if name == "DeltaSettled":
-        kind = "perpetual" if args["instrument"] & 255 == PERPETUAL else "future"
-        return f"{kind} on {symbols[args['instrument'] >> 8]}, profit {args['pnl_wad'] / WAD:,.0f}"
+        return f"future on {symbols[args['instrument'] >> 8]}, profit {args['pnl_wad'] / WAD:,.0f}"
     if name == "AuctionPhaseChanged":
         return "insolvent" if args["phase"] == Phase.INSOLVENT else "solvent again"
     return ""
@@ -243,11 +242,16 @@ SHOWN = frozenset(
 )  # fmt: skip
 
 
+def _everyday(event: Event) -> bool:
+    """A perpetual pays its profit out whenever somebody withdraws: nothing to tell."""
+    return event.name == "DeltaSettled" and event.args["instrument"] & 255 == PERPETUAL
+
+
 def _totals(play: Play) -> Totals:
     """Count from the chain's own events, not from what the keeper believes it did."""
     chain = play.daemon.chain
     head = chain.block()
-    events = [event for event in chain.events(0, head.number) if event.name in SHOWN]
+    events = [event for event in chain.events(0, head.number) if event.name in SHOWN and not _everyday(event)]
     times: dict[int, int] = {}
     for event in events:
         ts = times.setdefault(event.block_number, chain.block(event.block_number).timestamp)
@@ -266,7 +270,7 @@ def _totals(play: Play) -> Totals:
         pushes=len(named["ParametersPushed"]),
         proposals=len(named["ProposalQueued"]),
         proposals_executed=len(named["ProposalExecuted"]),
-        futures_settled=sum(event.args["instrument"] & 255 != PERPETUAL for event in named["DeltaSettled"]),
+        futures_settled=len(named["DeltaSettled"]),
         auctions_started=len(named["AuctionStarted"]),
         bids=len(bids),
         bad_debt_wad=sum(event.args["lost_wad"] for event in bids),

@@ -18,6 +18,7 @@ MONEYNESS = (80, 90, 100, 110, 120)
 FUTURE_DAYS = (1, 30)
 # On top of the calibrated scan range at first: loosened by a proposal once the keeper runs.
 LAUNCH_SCAN_BPS = 150
+SCAN_OVER_VOL = 3  # least multiple of the one-day volatility that the contract takes
 HEARTBEAT_S = 7_200  # feeds here are written hourly
 
 # Hard bounds of every lane and the largest step of one push, up and down. Tightening may go faster than loosening.
@@ -72,7 +73,8 @@ def clamp(
 
 def _underlying(symbol: str, price: float, target: ParameterSet) -> dict[str, Any]:
     wanted = target.underlyings[symbol]
-    cautious = replace(wanted, scan_bps=wanted.scan_bps + LAUNCH_SCAN_BPS)
+    scan_bps = max(wanted.scan_bps + LAUNCH_SCAN_BPS, SCAN_OVER_VOL * wanted.vol_day_bps)
+    cautious = replace(wanted, scan_bps=scan_bps)
     return {
         "symbol": symbol,
         "feed": {"mock": {"price": repr(round(price, 8))}, "heartbeat_s": HEARTBEAT_S},

@@ -270,7 +270,7 @@ def test_accounts_are_liquidated_before_they_are_insolvent(week: Week) -> None:
     town = Town(week.world, SYMBOLS, prices)
     bidder = town.move_in(Person("keeper's own", "liquidator", {"USDC": 6_000_000.0}))
     operator = Account.from_key(KEEPER).address
-    week.world.sender.send(bidder.owner, week.world.accounts.functions.set_operator(bidder.number, operator, True))
+    week.world.let_bid(bidder.owner, bidder.number, operator)
     keeper = KeeperProcess(week, bidder.number)
     keeper.start()
     worst = int(np.argmin(np.diff(np.log(week.hours.close[:, 0])))) + 1
