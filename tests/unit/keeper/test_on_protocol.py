@@ -220,6 +220,9 @@ def test_equity_that_is_gone_is_recorded_at_once(city: City) -> None:
     assert auction(hand.chain.snapshot(), city.debtor).phase == Phase.INSOLVENT
     assert int(p.auction.call("shortfall_wad")) == -p.assess(city.debtor)["equity_mark"] > 0
     assert hand.turn() == []
+    assert [note.name for note in hand.decide().notes] == ["withdrawals_limited"]  # the fund is empty
+    p.stake(10**6 * USD, LENDER)
+    assert hand.decide().notes == ()
     p.set_price(ETH, 1_975)  # equity is back, and with it the clock of the sale
     p.wait(12)
     assert hand.turn() == [TickAuction(city.debtor, p.now - 12)]

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from keeper.act import Result
+from keeper.actions import RetireInstrument, SettleExpiry, SettleMany
 from keeper.cycle import CycleReport
 from keeper.demo.checks import check_conservation
 from keeper.demo.market import synthetic_path
@@ -86,7 +87,7 @@ class Story:
 
 @pytest.fixture(scope="module")
 def market(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Market]:
-    path = synthetic_path(11, END)
+    path = synthetic_path(14, END)
     stage = build_stage(path, Path(tmp_path_factory.mktemp("stage")))
     prices = {symbol: float(price) for symbol, price in zip(path.symbols, path.past.close[-1], strict=True)}
     town = Town(stage.world, path.symbols, prices)
@@ -123,6 +124,10 @@ def intrinsic(option: OptionInfo, price_wad: int) -> int:
     return max(0, gain)
 
 
+def settled_expiries(report: CycleReport) -> list[SettleExpiry]:
+    return [outcome.action for outcome in report.outcomes if isinstance(outcome.action, SettleExpiry)]
+
+
 def kinds(report: CycleReport) -> list[str]:
     return [outcome.action.kind for outcome in report.outcomes if outcome.result is Result.DONE]
 
@@ -148,7 +153,8 @@ def story(market: Market) -> Story:
 
 def test_nothing_is_settled_before_the_expiry_nor_before_the_feeds_speak_again(story: Story) -> None:
     for report in (story.early, story.waiting):
-        assert not any(kind.startswith("settle") for kind in kinds(report))
+        assert "settle_many" not in kinds(report)
+        assert story.market.expiry not in {action.expiry for action in settled_expiries(report)}
     # the round is not proven yet, and nobody is woken for it
     notes = [note for note in story.waiting.decision.notes if note.name == "expiry_unsettled"]
     assert len(notes) == 3 and not any(note.alarm for note in notes)
@@ -164,7 +170,9 @@ def test_an_expiry_is_settled_at_the_last_price_before_it(story: Story) -> None:
 
 
 def test_every_account_is_paid_to_the_last_digit(story: Story) -> None:
-    assert kinds(story.paid).count("settle_options") == 6  # the put buyer and the maker in two markets each
+    paid = [o.action for o in story.paid.outcomes if isinstance(o.action, SettleMany)]
+    # a transaction for each market: the put buyer and the maker in two of them
+    assert sorted(len(action.holders) for action in paid) == [3, 3]
     moved = 0
     for resident in story.market.residents:
         held = holdings(story.between, resident.number)
@@ -188,8 +196,9 @@ def test_nothing_is_settled_twice(story: Story) -> None:
     chain = story.market.stage.daemon.chain
     events = [e for e in chain.events(0, chain.block().number) if e.name in {"ExpirySettled", "OptionSettled"}]
     expiries = [(e.args["underlying"], e.args["expiry"]) for e in events if e.name == "ExpirySettled"]
-    assert sorted(expiries) == [(u, story.market.expiry) for u in range(3)]
-    assert [e.args["round_id"] >> 64 for e in events if e.name == "ExpirySettled"] == [1, 1, 1]
+    assert len(expiries) == len(set(expiries))
+    assert {item for item in expiries if item[1] == story.market.expiry} == {(u, story.market.expiry) for u in range(3)}
+    assert {e.args["round_id"] >> 64 for e in events if e.name == "ExpirySettled"} == {1}
     positions = [(e.args["account"], e.args["instrument"]) for e in events if e.name == "OptionSettled"]
     assert len(positions) == len(set(positions)) == 8
 
@@ -210,3 +219,21 @@ def test_pages_go_on_with_constant_rows_for_what_is_settled(story: Story) -> Non
                 assert abs(value * page.lane_unit - worth) <= page.lane_unit
             else:
                 assert len(values) > 10
+
+
+def freed(*reports: CycleReport) -> set[int]:
+    return {
+        outcome.action.instrument
+        for report in reports
+        for outcome in report.outcomes
+        if isinstance(outcome.action, RetireInstrument) and outcome.result is Result.DONE
+    }
+
+
+def test_slots_are_freed_once_nobody_holds_what_was_in_them(story: Story) -> None:
+    held = {i for resident in story.market.residents for i in holdings(story.between, resident.number)}
+    assert not freed(story.paid) & held  # holders were paid in that very turn
+    after = freed(story.quiet, story.republished)
+    assert after & held
+    assert after <= {*options(story.between), *(u << 8 | slot for u in range(3) for slot in (253, 254))}
+    assert not after & options(story.late).keys()
