@@ -17,13 +17,18 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from web3.types import RPCEndpoint
 
+from keeper.actions import Action, SettleExpiry, SettleMany
 from keeper.assess import assess_all, check_parity
 from keeper.demo.checks import check_conservation
 from keeper.demo.market import synthetic_path
 from keeper.demo.population import Person
 from keeper.demo.settle_in import Resident, Town
 from keeper.demo.stage import Stage, build_stage
+from keeper.domain import Unknown
 from keeper.errors import Permanent
+from keeper.publish.tables import plan_pages
+from keeper.publish.triggers import PagePolicy
+from keeper.settlement import find_rounds, settlements
 
 PEOPLE = (
     Person("lender", "lender", {"USDC": 3_000_000}),
@@ -31,15 +36,19 @@ PEOPLE = (
     Person("reckless trader", "trader", {"USDC": 30_000, "WBTC": 40_000}),
     Person("liquidator", "liquidator", {"USDC": 2_000_000}),
 )
-PERP = 255
+PERP, FUTURES = 255, (254, 253)
 WAD, LOTS = 10**18, 10**6
 ANY_NONCE = 2**256 - 1
 # Reasons that a correct protocol may give to these calls; anything else fails the test.
 ALLOWED = (
-    "accounts: below initial margin", "accounts: risk data dead", "cash: not enough held", "collateral: balance",
-    "auction: healthy", "auction: none", "auction: running", "auction: solvent", "auction: unhealthy",
-    "auction: bid too small", "auction: bidder health", "auction: price dead", "cash: not covered",
+    "accounts: below initial margin", "accounts: risk data dead", "accounts: no row in table", "accounts: in auction",
+    "accounts: instrument", "cash: not enough held", "cash: withdrawals limited", "collateral: balance",
+    "fill: price band", "registry: not tradable", "registry: expired", "settlement: price not fresh",
+    "settlement: no price yet", "venue: other listing",
+    "auction: healthy", "auction: none", "auction: running", "auction: unhealthy", "auction: bid too small",
+    "auction: bidder health", "auction: data too old", "auction: fraction", "engine: doubt",
 )  # fmt: skip
+PAGES = PagePolicy(drift_bps=400, vol_bps=1_000, heartbeat_s=12 * 3_600, validity_s=24 * 3_600)
 
 
 class Protocol(RuleBasedStateMachine):
@@ -49,6 +58,7 @@ class Protocol(RuleBasedStateMachine):
     residents: list[Resident]
     refused: set[str]
     bids: list[int]
+    settled: list[int]
 
     def __init__(self) -> None:
         super().__init__()
@@ -89,14 +99,15 @@ class Protocol(RuleBasedStateMachine):
         self.attempt(lambda: self.world.withdraw(person.owner, person.number, token, amount))
 
     @rule(
-        sides=st.permutations([0, 1, 2, 3]), u=st.integers(0, 2), slot=st.one_of(st.just(PERP), st.integers(0, 19)),
+        sides=st.permutations([0, 1, 2, 3]), u=st.integers(0, 2),
+        slot=st.one_of(st.just(PERP), st.sampled_from(FUTURES), st.integers(0, 19)),
         usd=st.integers(100, 400_000), off=st.floats(0.97, 1.03),
     )  # fmt: skip
     def trade(self, sides: list[int], u: int, slot: int, usd: int, off: float) -> None:
         buyer, seller = (self.residents[k].side for k in sides[:2])
         lots = max(1, int(usd / self.prices[u] * LOTS))
-        price = int(self.prices[u] * off * WAD) if slot == PERP else int(self.prices[u] * 0.03 * off * WAD)
-        self.attempt(lambda: self.world.trade(buyer, seller, u << 8 | slot, lots, price))
+        price = int((self.world.mark(u << 8 | slot) or int(self.prices[u] * WAD)) * off)
+        self.attempt(lambda: self.world.trade(buyer, seller, u << 8 | slot, lots, max(1, price)))
 
     @rule(u=st.integers(0, 2), move=st.floats(0.75, 1.2))
     def price_jumps(self, u: int, move: float) -> None:
@@ -111,16 +122,47 @@ class Protocol(RuleBasedStateMachine):
         for each, price in enumerate(self.prices):
             self.world.set_price(0, each, price)
 
-    @rule(who=st.integers(0, 3), u=st.integers(0, 2))
-    def settle(self, who: int, u: int) -> None:
-        call = self.world.accounts.functions.settle_perp(self.residents[who].number, u)
+    @rule(who=st.integers(0, 3), u=st.integers(0, 2), slot=st.sampled_from([PERP, *FUTURES]))
+    def settle(self, who: int, u: int, slot: int) -> None:
+        call = self.world.accounts.functions.settle_delta(self.residents[who].number, u << 8 | slot)
         self.attempt(lambda: self.world.sender.send(self.residents[who].owner, call))
+
+    @rule()
+    def anybody_brings_pages(self) -> None:
+        """The keeper's pages, with its signature, in the hands of somebody else."""
+        daemon = self.stage.daemon
+        target = daemon.cycle.target
+        assert target is not None
+        for plan in plan_pages(daemon.chain.snapshot(accounts=()), target, PAGES, (5_000, 3_500)):
+            if plan.action is not None and daemon.cycle.publisher is not None:
+                self.send(daemon.cycle.publisher.endorse(plan.action))
+
+    @rule(hours=st.integers(1, 24), one_by_one=st.booleans())
+    def expiries_are_settled(self, hours: int, one_by_one: bool) -> None:
+        """At the first round after an expiry; holders one by one leave the books one-sided in between."""
+        self.time_passes(hours)
+        chain = self.stage.daemon.chain
+        for (underlying, expiry), rounds in find_rounds(chain, chain.snapshot()).items():
+            if not isinstance(rounds, Unknown):
+                self.send(SettleExpiry(underlying, expiry, *rounds))
+                self.settled.append(expiry)
+        for action in settlements(chain.snapshot()):
+            holders = [(item,) for item in action.holders] if one_by_one else [action.holders]
+            for some in holders:
+                self.send(SettleMany(action.underlying, some))
+                self.nothing_is_created_or_lost()
+
+    def send(self, action: Action) -> None:
+        """Carry out one of the keeper's actions as somebody without any role."""
+        call = action.call
+        contract = self.world.contract(call.contract)
+        self.world.sender.send(self.residents[3].owner, contract.functions[call.function](*call.args))
 
     @rule(who=st.integers(0, 2), fraction=st.integers(1, 100))
     def liquidate(self, who: int, fraction: int) -> None:
         auction, target, bidder = self.world.contract("LiquidationAuction"), self.residents[who], self.residents[3]
         send = self.world.sender.send
-        self.attempt(lambda: send(bidder.owner, auction.functions.start(target.number)))
+        self.attempt(lambda: send(bidder.owner, auction.functions.start(target.number, bidder.number)))
         terms = (target.number, bidder.number, fraction * WAD // 100, 2**255 - 1, 0, ANY_NONCE)
         self.attempt(lambda: self.bids.append(send(bidder.owner, auction.functions.bid(*terms))["blockNumber"]))
         self.attempt(lambda: send(bidder.owner, auction.functions.end(target.number)))
@@ -151,7 +193,11 @@ def test_the_protocol_conserves_whatever_people_do() -> None:
         while any(str(outcome.result) == "done" for outcome in stage.daemon.turn().outcomes):
             pass
         residents = [town.move_in(person) for person in PEOPLE]
-        machine = type("Machine", (Protocol,), {"stage": stage, "residents": residents, "refused": set(), "bids": []})
+        machine = type(
+            "Machine",
+            (Protocol,),
+            {"stage": stage, "residents": residents, "refused": set(), "bids": [], "settled": []},
+        )
         options = settings(
             max_examples=16,
             stateful_step_count=20,
@@ -162,4 +208,4 @@ def test_the_protocol_conserves_whatever_people_do() -> None:
         )
         machine.TestCase.settings = options  # type: ignore[attr-defined]
         machine.TestCase("runTest").runTest()  # type: ignore[attr-defined]
-        assert len(machine.refused) >= 3 and machine.bids  # type: ignore[attr-defined]
+        assert len(machine.refused) >= 3 and machine.bids and machine.settled  # type: ignore[attr-defined]

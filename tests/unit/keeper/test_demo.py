@@ -29,6 +29,9 @@ def test_the_demonstration_liquidates_and_conserves(tmp_path: Path) -> None:
     assert totals.parity_checked > 500 and totals.parity_mismatches == 0
     assert totals.auctions_started > 5 and totals.bids > 5
     assert totals.epochs > 6 and totals.pushes >= 1
+    assert totals.proposals_executed >= 1
+    # two buyers and two sellers of a future that expires on the second day at eight, some hours before the last
+    assert totals.futures_settled == 4
     assert totals.bad_debt_wad == 0
     page = report.read_text()
     assert page.count("<svg") == 5
