@@ -109,7 +109,8 @@ def _prices(snapshot: Snapshot) -> str:
     if dead:
         raise Permanent(f"dead prices: {', '.join(dead)}; check their feeds")
     oldest = max((snapshot.block.timestamp - p.updated_at for p in snapshot.prices.values()), default=0)
-    return f"{len(snapshot.prices)} live prices, the oldest {oldest} s old"
+    late = sum(not p.fresh for p in snapshot.prices.values())
+    return f"{len(snapshot.prices)} live prices, {late} of them late, the oldest {oldest} s old"
 
 
 def _table(snapshot: Snapshot) -> str:

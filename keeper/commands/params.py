@@ -54,14 +54,14 @@ def show(
     manifest: ManifestOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Every parameter with its bounds and largest steps."""
+    """Every parameter as stored and as in force now, with its bounds and largest steps."""
     snapshot = open_chain(config, network, rpc_url, manifest).chain.snapshot(accounts=())
     rows = _parameter_rows(snapshot)
     if as_json:
-        keys = ("kind", "id", "name", "value", "low", "high", "step_up", "step_down")
+        keys = ("kind", "id", "name", "value", "in_force", "low", "high", "step_up", "step_down")
         print_json({"block": snapshot.block.number, "parameters": [dict(zip(keys, row, strict=True)) for row in rows]})
         return
-    made = table("parameters", "kind", "id", "name", "value", "low", "high", "step up", "step down")
+    made = table("parameters", "kind", "id", "name", "value", "in force", "low", "high", "step up", "step down")
     for row in rows:
         made.add_row(*map(str, row))
     console().print(made)
@@ -69,16 +69,19 @@ def show(
 
 
 def _parameter_rows(snapshot: Snapshot) -> list[tuple[str | int, ...]]:
-    """(kind, id, name, value, low, high, step up, step down) of every lane in use."""
-    words, bounds = snapshot.parameter_words, snapshot.parameter_bounds
+    """(kind, id, name, value, value in force, low, high, step up, step down) of every lane that is set."""
+    words, bounds, market = snapshot.parameter_words, snapshot.parameter_bounds, snapshot.market
     if isinstance(words, Unknown):
         raise Transient(f"parameters cannot be read ({words.reason}); run again")
     if isinstance(bounds, Unknown):
         raise Transient(f"bounds cannot be read ({bounds.reason}); run again")
+    if isinstance(market, Unknown):
+        raise Transient(f"the words in force cannot be read ({market.reason}); run again")
+    in_force = (lambda _: market.global_word, market.underlying_words.__getitem__, market.collateral_words.__getitem__)
     rows: list[tuple[str | int, ...]] = []
     for (kind, number), word in sorted(words.items()):
         limits = bounds[kind]
-        packed = (word, limits.low, limits.high, limits.step_up, limits.step_down)
+        packed = (word, in_force[kind](number), limits.low, limits.high, limits.step_up, limits.step_down)
         for name, *values in zip(LANE_NAMES[kind], *map(unpack_lanes, packed), strict=False):
             rows.append((KIND_NAMES[kind], number, name, *values))
     return rows

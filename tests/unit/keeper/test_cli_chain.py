@@ -117,6 +117,8 @@ def test_params_show_names_every_lane(operator: Operator) -> None:
     rows = {(r["kind"], r["id"], r["name"]): r for r in json.loads(result.stdout)["parameters"]}
     assert rows["underlying", 0, "scan_bps"]["value"] == 2_400  # config/local.toml
     assert rows["underlying", 1, "scan_bps"]["value"] == 3_000
+    # nothing ramps after a deployment, and nobody has lapsed
+    assert all(row["in_force"] == row["value"] for row in rows.values())
     assert len(rows) == 5 + 2 * 12 + 2 * 5
 
 
