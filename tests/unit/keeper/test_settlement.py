@@ -170,9 +170,9 @@ def test_an_expiry_is_settled_at_the_last_price_before_it(story: Story) -> None:
 
 
 def test_every_account_is_paid_to_the_last_digit(story: Story) -> None:
-    paid = [o.action for o in story.paid.outcomes if isinstance(o.action, SettleMany)]
+    batches = [o.action for o in story.paid.outcomes if isinstance(o.action, SettleMany)]
     # a transaction for each market: the put buyer and the maker in two of them
-    assert sorted(len(action.holders) for action in paid) == [3, 3]
+    assert sorted(len(action.holders) for action in batches) == [3, 3]
     moved = 0
     for resident in story.market.residents:
         held = holdings(story.between, resident.number)
