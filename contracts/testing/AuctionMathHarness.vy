@@ -32,8 +32,20 @@ def buffered(mm: uint256, buffer_bps: uint256) -> int256:
 
 @external
 @pure
-def max_fraction(equity_mm: int256, target: int256, price: uint256) -> uint256:
-    return auction_math._max_fraction(equity_mm, target, price)
+def max_fraction(equity_mm: int256, target: int256, price: uint256, fixed: uint256) -> uint256:
+    return auction_math._max_fraction(equity_mm, target, price, fixed)
+
+
+@external
+@pure
+def size(equity_mark: int256, equity_mm: int256, mm: uint256) -> uint256:
+    return auction_math._size(equity_mark, equity_mm, mm)
+
+
+@external
+@pure
+def legs_reward_wad(relief: uint256, size: uint256, equity_mark: uint256, discount_wad: uint256) -> uint256:
+    return auction_math._legs_reward_wad(relief, size, equity_mark, discount_wad)
 
 
 @external

@@ -13,68 +13,51 @@ with a fraction below one, while the price of the slice was that fraction of the
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
 
-import boa
 import pytest
 
-from tests.support.auction_market import BIDDER, BTC, ETH, LOTS, USD, WAD, Market, deploy_market
-
-ANY_NONCE: Final = 2**256 - 1
-NO_LIMIT: Final = 2**255 - 1
+from tests.support.auction_world import World, deployed
+from tests.support.protocol import BTC, ETH, LOTS, WAD
 
 
 @pytest.fixture
-def market() -> Iterator[Market]:
-    with boa.env.anchor():
-        yield deploy_market()
+def world() -> Iterator[World]:
+    with deployed().undone() as world:
+        yield world
 
 
-def equity(market: Market, account: int) -> int:
-    return int(market.engine.assess(account).equity_mark)
+def equity(world: World, account: int) -> int:
+    return int(world.assess(account)["equity_mark"])
 
 
-def bid(market: Market, fraction: int) -> int:
-    _, price = market.auction.bid(market.borrower, market.bidder, fraction, NO_LIMIT, 0, ANY_NONCE, sender=BIDDER)
-    return int(price)
-
-
-def cash_into_quote(market: Market) -> None:
-    """Borrower: long 10 ether, whose quote holds all of the 20,000 USD; no cash, and 0.05 BTC beside it."""
-    market.trade(ETH, market.borrower, market.maker, 10 * LOTS, 2_000)
-    market.trade(BTC, market.borrower, market.maker, LOTS // 10, 300_000)
-    market.trade(BTC, market.maker, market.borrower, LOTS // 10, 100_000)
-    market.trade(BTC, market.borrower, market.maker, LOTS // 20, 100_000)
-    assert market.accounts.cash_of(market.borrower) == 0
-    assert equity(market, market.borrower) == 20_000 * WAD
-
-
-def test_a_loss_is_paid_out_once(market: Market) -> None:
-    cash_into_quote(market)
-    market.stake(50_000 * USD)
-    market.set_price(ETH, 1_500)
-    market.trade(ETH, market.maker, market.borrower, 10 * LOTS - 1, 1_500)
-    loss = -equity(market, market.borrower)
+def test_a_loss_is_paid_out_once(world: World) -> None:
+    world.trade(ETH, world.borrower, world.maker, 20 * LOTS)
+    world.set_price(ETH, 1_250)
+    world.trade(ETH, world.maker, world.borrower, 20 * LOTS - 1)
+    loss = -equity(world, world.borrower)
     assert loss == 5_000 * WAD
-    market.auction.start(market.borrower, 0)
+    assert world.cash_of(world.borrower) == 30_000 * WAD  # all of the loss is in the quote of one lot
+    world.start(world.borrower)
 
     paid = 0
-    while market.auction.auction_of(market.borrower).phase:
-        paid -= bid(market, WAD // 2)
+    for fraction in (WAD // 2, WAD // 2, WAD):
+        if world.running(world.borrower)["phase"]:
+            paid -= world.buy(world.borrower, world.bidder, fraction)[1]
+    assert world.running(world.borrower)["phase"] == 0
     assert paid <= loss + WAD
 
 
-def test_a_bidder_gets_its_share_of_a_profit(market: Market) -> None:
-    # 20,000 of profit in the quote of one lot, 10,000 of debt, and a risk that the market then turns against
-    market.trade(ETH, market.borrower, market.maker, 10 * LOTS, 2_000)
-    market.trade(ETH, market.maker, market.borrower, 10 * LOTS - 1, 4_000)
-    market.trade(BTC, market.borrower, market.maker, LOTS // 10, 400_000)
-    market.trade(BTC, market.maker, market.borrower, LOTS // 10, 100_000)
-    market.trade(BTC, market.borrower, market.maker, LOTS * 4 // 10, 100_000)
-    market.set_price(BTC, 88_000)
-    assert market.accounts.cash_of(market.borrower) == -10_000 * WAD
-    market.auction.start(market.borrower, 0)
+def test_a_bidder_gets_its_share_of_a_profit(world: World) -> None:
+    # 10,000 of profit in the quote of one lot, and a risk that the market then turns against
+    world.trade(ETH, world.borrower, world.maker, 10 * LOTS)
+    world.set_price(ETH, 4_000)
+    world.trade(ETH, world.maker, world.borrower, 10 * LOTS - 1)
+    world.trade(BTC, world.borrower, world.maker, 15 * LOTS // 10)
+    world.set_price(BTC, 43_000)
+    assert world.cash_of(world.borrower) == 30_000 * WAD
+    world.start(world.borrower)
 
-    before = equity(market, market.bidder)
-    bid(market, WAD // 2)
-    assert equity(market, market.bidder) >= before - WAD
+    before = equity(world, world.bidder)
+    taken, _ = world.buy(world.borrower, world.bidder, WAD // 10)
+    assert taken == WAD // 10
+    assert equity(world, world.bidder) >= before - WAD

@@ -12,45 +12,52 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import boa
 import pytest
 
-from tests.support.auction_market import BTC, LOTS, WAD, Market, deploy_market
+from tests.support.auction_world import World, deployed, refused
+from tests.support.protocol import BTC, LOTS, WAD
 
 
 @pytest.fixture
-def market() -> Iterator[Market]:
-    with boa.env.anchor():
-        market = deploy_market()
-        market.trade(BTC, market.borrower, market.maker, LOTS, 100_000)
-        yield market
+def world() -> Iterator[World]:
+    with deployed().undone() as world:
+        yield world
 
 
-def equity(market: Market) -> int:
-    return int(market.engine.assess(market.borrower).equity_im)
+PERP = BTC << 8 | 255
 
 
-def test_closing_does_not_leave_a_debt(market: Market) -> None:
-    market.set_price(BTC, 81_000)  # equity 1,000, initial margin 14,580
-    with boa.reverts("accounts: below initial margin"):
-        market.trade(BTC, market.maker, market.borrower, LOTS, 66_420)
-    with boa.reverts("accounts: below initial margin"):
-        market.trade(BTC, market.maker, market.borrower, LOTS, 79_999)
-    market.trade(BTC, market.maker, market.borrower, LOTS, 80_000)
-    assert equity(market) == 0
+def close(world: World, lots: int, price_usd: int) -> None:
+    world.fill(PERP, world.maker, world.borrower, lots, price_usd * WAD)
 
 
-def test_a_part_costs_at_most_its_part_of_equity(market: Market) -> None:
-    market.set_price(BTC, 81_000)
-    with boa.reverts("accounts: below initial margin"):
-        market.trade(BTC, market.maker, market.borrower, LOTS // 4, 79_999)
-    market.trade(BTC, market.maker, market.borrower, LOTS // 4, 80_000)
-    assert equity(market) == 750 * WAD
+def equity(world: World) -> int:
+    return int(world.assess(world.borrower)["equity_im"])
 
 
-def test_an_insolvent_account_loses_nothing_more(market: Market) -> None:
-    market.set_price(BTC, 79_000)
-    with boa.reverts("accounts: below initial margin"):
-        market.trade(BTC, market.maker, market.borrower, LOTS // 2, 78_999)
-    market.trade(BTC, market.maker, market.borrower, LOTS // 2, 79_000)
-    assert equity(market) == -1_000 * WAD
+def test_closing_does_not_leave_a_debt(world: World) -> None:
+    world.long_btc()
+    world.set_price(BTC, 30_500)  # equity 500, initial margin 12,500
+    for price in (29_000, 29_999):
+        with refused("accounts: below initial margin"):
+            close(world, LOTS, price)
+    close(world, LOTS, 30_000)
+    assert equity(world) == 0
+
+
+def test_a_part_costs_at_most_its_part_of_equity(world: World) -> None:
+    world.long_btc()
+    world.set_price(BTC, 30_500)
+    with refused("accounts: below initial margin"):
+        close(world, LOTS // 4, 29_999)
+    close(world, LOTS // 4, 30_001)
+    assert equity(world) == 375_250 * WAD // 1_000
+
+
+def test_an_insolvent_account_loses_nothing_more(world: World) -> None:
+    world.long_btc()
+    world.set_price(BTC, 29_000)
+    with refused("accounts: below initial margin"):
+        close(world, LOTS // 2, 28_999)
+    close(world, LOTS // 2, 29_000)
+    assert equity(world) == -1_000 * WAD

@@ -10,29 +10,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import boa
 import pytest
 
-from tests.support import auction_market
-from tests.support.auction_market import BORROWER, BTC, LOTS, MAKER, WAD, Market, deploy_market, pack
+from tests.support.auction_world import World, deployed, refused
+from tests.support.protocol import WAD
 
 
 @pytest.fixture
-def market(monkeypatch: pytest.MonkeyPatch) -> Iterator[Market]:
-    """Borrower: 20,000 of cash, 10 ether, long 2.6 BTC; the use haircut reaches 50 %."""
-    monkeypatch.setattr(auction_market, "COLLATERAL_WORD", pack([1_200, 800, 0, 60_000, 5_000]))
-    with boa.env.anchor():
-        market = deploy_market()
-        market.deposit_ether(market.borrower, BORROWER, 10 * WAD)
-        market.trade(BTC, market.borrower, market.maker, LOTS * 26 // 10, 100_000)
-        yield market
+def world() -> Iterator[World]:
+    with deployed().undone() as world:
+        yield world
 
 
-def test_others_deposits_do_not_touch_maintenance_margin(market: Market) -> None:
-    before = market.engine.assess(market.borrower)
-    market.deposit_ether(market.maker, MAKER, 10**24 - 10 * WAD)
-    after = market.engine.assess(market.borrower)
-    assert after.equity_im < before.equity_im
-    assert (after.equity_mm, after.mm) == (before.equity_mm, before.mm)
-    with boa.reverts("auction: healthy"):
-        market.auction.start(market.borrower, 0)
+def test_others_deposits_do_not_touch_maintenance_margin(world: World) -> None:
+    world.deposit(world.borrower, world.tokens[0], 10 * WAD, world.owners[world.borrower])
+    world.long_btc()
+    before = world.assess(world.borrower)
+    world.deposit(world.maker, world.tokens[0], 10**24 - 10 * WAD, world.owners[world.maker])
+    after = world.assess(world.borrower)
+    assert after["equity_im"] < before["equity_im"]
+    assert (after["equity_mm"], after["mm"]) == (before["equity_mm"], before["mm"])
+    with refused("auction: healthy"):
+        world.start(world.borrower)

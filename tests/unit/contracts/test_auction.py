@@ -32,6 +32,9 @@ from tests.support.auction_market import (
 ANY_NONCE: Final = 2**256 - 1
 NO_LIMIT: Final = 2**255 - 1
 MINUTE: Final = 60
+DAY: Final = 86_400
+TRADE, WITHDRAW, MANAGE = 1, 2, 4
+DEFAULTS: Final = (100, 2_000, 10_000, 900, 43_200, 3_600, 1_500, 1_000, 100 * WAD, 900, 600_000)
 
 
 @pytest.fixture(scope="module")
@@ -49,8 +52,10 @@ def market(deployment: Market) -> Iterator[Market]:
 
 @pytest.fixture
 def auctioned(market: Market) -> Market:
+    # one record of time a day will do; what ticks do: test_auction_clock.py
+    market.auction.set_settings((*DEFAULTS[:9], DAY, DEFAULTS[10]), sender=GOVERNANCE)
     market.set_price(BTC, 94_000)
-    market.auction.start(market.borrower)
+    market.auction.start(market.borrower, 0)
     return market
 
 
@@ -78,27 +83,27 @@ def events(market: Market, name: str) -> list[Any]:
 def test_start_below_maintenance_margin(market: Market) -> None:
     market.set_price(BTC, 94_118)  # equity 14,118, MM 14,117.70
     with boa.reverts("auction: healthy"):
-        market.auction.start(market.borrower)
+        market.auction.start(market.borrower, 0)
     market.set_price(BTC, 94_117)  # equity 14,117, MM 14,117.55
-    market.auction.start(market.borrower, sender=OUTSIDER)
+    market.auction.start(market.borrower, 0, sender=OUTSIDER)
     (event,) = events(market, "AuctionStarted")
     assert (event.account, event.auction, event.starter, event.phase) == (market.borrower, 1, OUTSIDER, 1)
     assert (event.equity_mark, event.equity_mm, event.mm) == (14_117 * WAD, 14_117 * WAD, 14_117_550 * WAD // 1_000)
-    assert tuple(market.auction.auction_of(market.borrower)) == (1, boa.env.timestamp, 1)
+    assert tuple(market.auction.auction_of(market.borrower)) == (1, boa.env.timestamp, 0, 0, 1)
     assert market.auction.active_count() == 1
 
 
 def test_start_once(auctioned: Market) -> None:
     with boa.reverts("auction: running"):
-        auctioned.auction.start(auctioned.borrower)
+        auctioned.auction.start(auctioned.borrower, 0)
     with boa.reverts("auction: running"):
-        auctioned.auction.start_with(auctioned.borrower, 64 + 9)
+        auctioned.auction.start_with(auctioned.borrower, 64 + 9, 0)
 
 
 def test_an_account_with_nothing_is_healthy(market: Market) -> None:
     for account in (0, 99):
         with boa.reverts("auction: healthy"):
-            market.auction.start(account)
+            market.auction.start(account, 0)
 
 
 def test_start_with_one_scenario(market: Market) -> None:
@@ -108,11 +113,11 @@ def test_start_with_one_scenario(market: Market) -> None:
         market.set_price(BTC, 94_000)
         assert market.engine.assess_at(market.borrower, worst) == (14_100 * WAD, 14_100 * WAD)
         with boa.reverts("auction: healthy"):
-            market.auction.start_with(market.borrower, worst)
+            market.auction.start_with(market.borrower, worst, 0)
     market.set_price(BTC, 94_000)
     with boa.reverts("auction: healthy"):
-        market.auction.start_with(market.borrower, mildest)
-    market.auction.start_with(market.borrower, worst)
+        market.auction.start_with(market.borrower, mildest, 0)
+    market.auction.start_with(market.borrower, worst, 0)
     (event,) = events(market, "AuctionStarted")
     assert (event.phase, event.equity_mm, event.mm) == (1, 14_000 * WAD, 14_100 * WAD)
 
@@ -139,7 +144,7 @@ def test_bid_in_numbers(auctioned: Market) -> None:
     # the target is reached to a lot, so the auction is over
     assert abs(made.equity_mm - left_mm * 115 // 100) <= 94_000 * WAD // LOTS
     assert auctioned.auction.active_count() == 0
-    assert tuple(auctioned.auction.auction_of(auctioned.borrower)) == (0, 0, 1)
+    assert tuple(auctioned.auction.auction_of(auctioned.borrower)) == (0, 0, 0, 0, 1)
 
 
 @pytest.mark.parametrize("elapsed_s", [0, 7 * MINUTE + 13, 15 * MINUTE, 5 * 3_600, 12 * 3_600])
@@ -195,7 +200,7 @@ def test_a_slice_too_small_is_refused(auctioned: Market) -> None:
 
 
 def test_the_least_slice_itself_is_enough(auctioned: Market) -> None:
-    auctioned.auction.set_settings((*DEFAULTS[:8], 141 * WAD), sender=GOVERNANCE)  # one hundredth of MM
+    auctioned.auction.set_settings((*DEFAULTS[:8], 141 * WAD, *DEFAULTS[9:]), sender=GOVERNANCE)  # one hundredth of MM
     assert bid(auctioned, WAD // 100)[0] == WAD // 100
 
 
@@ -211,7 +216,7 @@ def test_a_small_account_is_taken_whole_and_empty_after(market: Market) -> None:
     market.deposit_ether(small, OUTSIDER, 10**15)  # 4 USD
     market.trade(BTC, small, market.maker, 6_001, 100_000)  # 600.10 USD, MM 90.015
     market.set_price(BTC, 94_000)  # MM 84.61, below the least slice
-    market.auction.start(small)
+    market.auction.start(small, 0)
     fraction, price = market.auction.bid(small, market.bidder, 1, NO_LIMIT, 0, ANY_NONCE, sender=BIDDER)
     equity = 110 * WAD + 4 * WAD - 6_001 * 6_000 * WAD // LOTS
     assert (fraction, price) == (WAD, ceil(Fraction(equity * 99, 100)))
@@ -228,7 +233,7 @@ def test_collateral_moves_with_the_slice(market: Market) -> None:
     market.set_price(BTC, 88_000)
     before = market.engine.assess(market.borrower)
     assert (before.equity_mark, before.equity_mm) == (12_000 * WAD, 11_680 * WAD)
-    market.auction.start(market.borrower)
+    market.auction.start(market.borrower, 0)
     fraction, price = bid(market)
     # the joint margin of BTC and linked ether without joint scenarios: the sum of the two scans
     mm = 13_200 + 600
@@ -265,7 +270,10 @@ def test_bidder_is_authorised(auctioned: Market) -> None:
     for sender in (OUTSIDER, MAKER, BORROWER):
         with boa.reverts("auction: not authorised"):
             bid(auctioned, sender=sender)
-    auctioned.accounts.set_operator(auctioned.bidder, OUTSIDER, True, sender=BIDDER)
+    auctioned.accounts.set_operator(auctioned.bidder, OUTSIDER, TRADE | WITHDRAW, 2**64 - 1, sender=BIDDER)
+    with boa.reverts("auction: not authorised"):
+        bid(auctioned, sender=OUTSIDER)
+    auctioned.accounts.set_operator(auctioned.bidder, OUTSIDER, MANAGE, 2**64 - 1, sender=BIDDER)
     bid(auctioned, sender=OUTSIDER)
 
 
@@ -322,23 +330,22 @@ def test_a_cure_ends_the_auction_above_the_end_buffer(auctioned: Market) -> None
 
 
 def test_the_clock_cannot_be_reset_for_nothing(auctioned: Market) -> None:
-    started_at = boa.env.timestamp
     boa.env.time_travel(seconds=10 * MINUTE)
     auctioned.deposit(auctioned.borrower, 100 * USD + 1)  # just above MM
-    for call in (auctioned.auction.end, auctioned.auction.turn_insolvent):
-        with boa.reverts():
-            call(auctioned.borrower)
+    with boa.reverts("auction: unhealthy"):
+        auctioned.auction.end(auctioned.borrower)
+    auctioned.auction.tick(auctioned.borrower)
     auctioned.set_price(BTC, 93_900)
     with boa.reverts("auction: running"):
-        auctioned.auction.start(auctioned.borrower)
-    assert auctioned.auction.auction_of(auctioned.borrower).started_at == started_at
+        auctioned.auction.start(auctioned.borrower, 0)
+    assert auctioned.auction.auction_of(auctioned.borrower).solvent_s == 10 * MINUTE
     assert auctioned.auction.preview_bid(auctioned.borrower, WAD).discount_bps == 1_366
 
 
 def test_epochs_count_the_auctions(auctioned: Market) -> None:
     bid(auctioned)
     auctioned.set_price(BTC, 80_000)
-    auctioned.auction.start(auctioned.borrower)
+    auctioned.auction.start(auctioned.borrower, 0)
     assert auctioned.auction.auction_of(auctioned.borrower).epoch == 2
 
 
@@ -346,54 +353,35 @@ def test_epochs_count_the_auctions(auctioned: Market) -> None:
 
 
 def test_a_dead_price_proves_nothing(auctioned: Market) -> None:
-    boa.env.time_travel(seconds=86_401)  # beyond the feeds' heartbeat
-    for call in (auctioned.auction.end, auctioned.auction.turn_insolvent):
-        with boa.reverts("auction: price dead"):
-            call(auctioned.borrower)
-    with boa.reverts("auction: price dead"):
-        bid(auctioned)
-    with boa.reverts("auction: price dead"):
-        auctioned.auction.start(auctioned.maker)
-    auctioned.set_price(BTC, 94_000)
-    bid(auctioned)
+    oracle = boa.load_partial("contracts/PriceOracle.vy").at(auctioned.engine.ORACLE())
+    oracle.record(0, BTC)
+    boa.env.time_travel(seconds=DAY + 1)  # beyond the feeds' heartbeat
+    with boa.reverts("auction: unhealthy"):
+        auctioned.auction.end(auctioned.borrower)
+    health = auctioned.engine.assess(auctioned.borrower)
+    assert health.doubt != 0
+    bid(auctioned)  # never blocked
+
+
+def test_an_account_that_only_dead_prices_call_short_is_left_alone(market: Market) -> None:
+    market.set_price(BTC, 94_000)
+    oracle = boa.load_partial("contracts/PriceOracle.vy").at(market.engine.ORACLE())
+    oracle.record(0, BTC)
+    boa.env.time_travel(seconds=DAY + 1)
+    with boa.reverts("auction: data too old"):
+        market.auction.start(market.borrower, 0)
+    with boa.reverts("engine: doubt"):
+        market.auction.start_with(market.borrower, 64 + 9, 0)
 
 
 def test_somebody_elses_dead_price_is_no_obstacle(auctioned: Market) -> None:
-    boa.env.time_travel(seconds=86_401)
+    boa.env.time_travel(seconds=DAY + 1)
     auctioned.set_price(BTC, 94_000)  # ether stays dead; neither the borrower nor the bidder has any
     bid(auctioned)
 
 
-def test_a_bidder_with_a_dead_price_is_refused(auctioned: Market) -> None:
+def test_a_bidder_with_a_dead_price_holds_more_margin_but_may_bid(auctioned: Market) -> None:
     auctioned.trade(ETH, auctioned.bidder, auctioned.maker, LOTS, 4_000)
-    boa.env.time_travel(seconds=86_401)
+    boa.env.time_travel(seconds=DAY + 1)
     auctioned.set_price(BTC, 94_000)
-    with boa.reverts("auction: price dead"):
-        bid(auctioned)
-
-
-# ------------------------------------------------------------------ settings
-
-
-DEFAULTS: Final = (100, 2_000, 10_000, 900, 43_200, 3_600, 1_500, 1_000, 100 * WAD)
-BAD_SETTINGS: Final = [
-    *({0: 2_001, 1: 3_000}, {0: 2_000, 1: 1_999}, {2: 1_999}, {2: 10_001}),  # discounts
-    *({3: 59}, {3: 86_401}, {4: 599}, {4: 7 * 86_400 + 1}, {5: 599}, {5: 7 * 86_400 + 1}),  # times
-    *({6: 1_099}, {6: 5_001}, {7: 99}, {8: 10 * WAD - 1}, {8: 10_000 * WAD + 1}),  # buffers, slice
-]
-
-
-def test_settings(market: Market) -> None:
-    assert tuple(market.auction.settings()) == DEFAULTS
-    other = (0, 0, 0, 60, 600, 600, 5_000, 100, 10 * WAD)
-    with boa.reverts("ownable: caller is not the owner"):
-        market.auction.set_settings(other, sender=OUTSIDER)
-    market.auction.set_settings(other, sender=GOVERNANCE)
-    assert tuple(market.auction.settings()) == other
-
-
-@pytest.mark.parametrize("change", BAD_SETTINGS)
-def test_settings_have_ranges(market: Market, change: dict[int, int]) -> None:
-    bad = tuple(change.get(k, value) for k, value in enumerate(DEFAULTS))
-    with boa.reverts("auction: setting out of range"):
-        market.auction.set_settings(bad, sender=GOVERNANCE)
+    bid(auctioned)

@@ -73,7 +73,7 @@ def test_max_fraction_worked_example(auction_math: Any) -> None:
     # equity 60, MM 100, buffer 15 %: 55 missing; sold at 54 for the whole: f = 55 / 109
     target = auction_math.buffered(100 * WAD, 1_500)
     assert target == 115 * WAD
-    assert auction_math.max_fraction(60 * WAD, target, 54 * WAD) == ceil(Fraction(55, 109) * WAD)
+    assert auction_math.max_fraction(60 * WAD, target, 54 * WAD, 0) == ceil(Fraction(55, 109) * WAD)
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_max_fraction_worked_example(auction_math: Any) -> None:
     ],
 )
 def test_max_fraction_edges(auction_math: Any, equity_mm: int, target: int, price: int, fraction: int) -> None:
-    assert auction_math.max_fraction(equity_mm, target, price) == fraction
+    assert auction_math.max_fraction(equity_mm, target, price, 0) == fraction
 
 
 def test_buffered_rounds_against_the_account(auction_math: Any) -> None:
@@ -104,7 +104,7 @@ AMOUNT: Final = st.integers(0, 2**140)
 def test_max_fraction_reaches_the_target_and_no_more(
     auction_math: Any, missing: int, equity_mm: int, price: int
 ) -> None:
-    fraction = auction_math.max_fraction(equity_mm, equity_mm + missing, price)
+    fraction = auction_math.max_fraction(equity_mm, equity_mm + missing, price, 0)
     assert 0 < fraction <= WAD
 
     def left(f: int) -> int:
@@ -112,6 +112,39 @@ def test_max_fraction_reaches_the_target_and_no_more(
 
     assert left(fraction) >= 0
     assert left(fraction - 1) < 0
+
+
+def test_what_does_not_shrink_is_part_of_the_target_of_any_rest(auction_math: Any) -> None:
+    # equity 60, target 115 of which 15 stay whatever is sold, price 54: left (1-f)60 + 54f = (1-f)100 + 15
+    fraction = auction_math.max_fraction(60 * WAD, 115 * WAD, 54 * WAD, 15 * WAD)
+    assert fraction == ceil(Fraction(55, 94) * WAD)
+    left = (1 - Fraction(fraction, WAD)) * 60 + Fraction(fraction, WAD) * 54
+    assert 0 <= left - (1 - Fraction(fraction, WAD)) * 100 - 15 < Fraction(1, 10**15)
+
+
+@pytest.mark.parametrize("price,fixed", [(15, 15), (0, 15), (14, 15)])
+def test_a_price_that_does_not_pay_for_the_fixed_part_sells_all(auction_math: Any, price: int, fixed: int) -> None:
+    assert auction_math.max_fraction(60, 115, price, fixed) == WAD
+    assert auction_math.max_fraction(60, 115, fixed + 1, fixed) < WAD
+
+
+# ------------------------------------------------------------------ size and reward of legs
+
+
+@pytest.mark.parametrize(
+    "equity_mark,equity_mm,mm,size",
+    [(100, 80, 30, 50), (100, 100, 30, 30), (-5, -5, 30, 30), (-5, -25, 30, 50), (0, 0, 0, 0), (10, 11, 30, 30)],
+)
+def test_size_is_mm_and_haircuts(auction_math: Any, equity_mark: int, equity_mm: int, mm: int, size: int) -> None:
+    assert auction_math.size(equity_mark, equity_mm, mm) == size
+
+
+def test_reward_of_legs_is_that_of_a_slice_by_the_unit_of_relief(auction_math: Any) -> None:
+    # a tenth of the size relieved, equity 900, discount 20 %: as a bid for a tenth, 18
+    assert auction_math.legs_reward_wad(10 * WAD, 100 * WAD, 900 * WAD, WAD // 5) == 18 * WAD
+    assert auction_math.legs_reward_wad(10, 3, 1, WAD) == 3  # 3.33 down
+    assert auction_math.legs_reward_wad(10, 3, 2, WAD // 2 - 1) == 0  # the gain is rounded down first
+    assert auction_math.legs_reward_wad(0, 3, 10**30, WAD) == 0
 
 
 # ------------------------------------------------------------------ dust
@@ -185,7 +218,7 @@ def test_fraction_and_price_are_a_peers(auction_math: Any) -> None:
 
         discount = auction_math.discount_wad(elapsed_s, *VECTOR_CLOCK)
         sold = auction_math.price_wad(mark - reserved, discount)
-        fraction = auction_math.max_fraction(mark, target, sold + reserved)
+        fraction = auction_math.max_fraction(mark, target, sold + reserved, 0)
         assert close(fraction, results["PreFMax"])
 
         taken = min(fraction, results["fLiquidatedOfOriginal"]) if reserved else results["FinalPercentageReceived"]
