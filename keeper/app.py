@@ -252,20 +252,7 @@ def build_keeper(connection: Connection, execute: bool) -> Keeper:
     metrics = Metrics(__version__, chain.chain_id)
     health = HealthBoard(standing_limits(settings.cycle_interval_s), clock.now())
     lease = Lease(store, chain.chain_id, settings.lease_s) if execute else None
-    cycle = Cycle(
-        chain=chain,
-        clock=clock,
-        recorder=Recorder(store, chain.chain_id),
-        instruments=Instruments(metrics, health),
-        alerts=Alerts(metrics),
-        quotes=NativePrice(settings.liquidator.native_symbol, settings.liquidator.native_usd),
-        policy=policy_of(settings),
-        sender=None if signer is None else signer.address,
-        publisher=None
-        if signer is None
-        else Publisher(signer, chain.chain_id, connection.manifest.addresses["RiskTable"]),
-        proposals=partial(queued_proposals, store, chain.chain_id),
-    )
+    cycle = _cycle(connection, store, Instruments(metrics, health), signer)
     if execute and signer is not None:
         journal = Journal(store, chain.chain_id, signer.address)
         sender = Sender(chain, journal, signer, clock, policy_from(settings))
@@ -276,6 +263,26 @@ def build_keeper(connection: Connection, execute: bool) -> Keeper:
     if settings.prices_dir is not None:
         book = PriceBook.open(settings.prices_dir, settings.observed_file, _symbols(chain))
     return Keeper(connection, store, clock, metrics, health, indexer, cycle, lease, book)
+
+
+def _cycle(connection: Connection, store: Store, instruments: Instruments, signer: LocalSigner | None) -> Cycle:
+    """The loop's body, without the means to send."""
+    settings, chain = connection.settings, connection.chain
+    publisher = None
+    if signer is not None:
+        publisher = Publisher(signer, chain.chain_id, connection.manifest.addresses["RiskTable"])
+    return Cycle(
+        chain=chain,
+        clock=SystemClock(),
+        recorder=Recorder(store, chain.chain_id),
+        instruments=instruments,
+        alerts=Alerts(instruments.metrics),
+        quotes=NativePrice(settings.liquidator.native_symbol, settings.liquidator.native_usd),
+        policy=policy_of(settings),
+        sender=None if signer is None else signer.address,
+        publisher=publisher,
+        proposals=partial(queued_proposals, store, chain.chain_id),
+    )
 
 
 def _optional_signer(settings: Settings) -> LocalSigner | None:

@@ -8,6 +8,7 @@ settings, the bids possible on each one, the price of gas, the oracle rounds tha
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from typing import Protocol
 
@@ -82,27 +83,11 @@ def observe(
 
     ``queued`` are proposals that events tell of; the chain says which of them may be executed.
     """
-    auctions = running(snapshot)
-    settings: AuctionSettings | Unknown = NOT_READ
-    live: bool | Unknown = NOT_READ
-    limited: bool | Unknown = NOT_READ
-    mega_gas_wad: int | Unknown = NOT_READ
-    previews: dict[int, Sequence[Preview] | Unknown] = {}
-    if policy.liquidate and auctions:
-        settings, live, limited = _auction_terms(chain, snapshot.block)
-        if policy.bids is not None:
-            previews.update(read_previews(chain, snapshot.block, [account for account, _ in auctions], policy.bids))
-            mega_gas_wad = _mega_gas(chain, quotes.native_usd_wad(snapshot), snapshot.block.timestamp)
     queue = _queue(chain, snapshot, queued) if policy.push is not None else NOT_READ
     vol_steps = _vol_steps(chain, snapshot.block) if policy.pages is not None and target is not None else NOT_READ
-    return Situation(
+    base = Situation(
         snapshot=snapshot,
         assessments=assessments,
-        previews=previews,
-        auction=settings,
-        live=live,
-        limited=limited,
-        mega_gas_wad=mega_gas_wad,
         vol_steps_bps=vol_steps,
         rounds=find_rounds(chain, snapshot) if policy.settle else {},
         proposals=_executable(queue, snapshot.block.timestamp),
@@ -110,6 +95,24 @@ def observe(
         recorded=recorded,
         target=target,
         collateral_names=collateral_names,
+    )
+    return _with_auctions(chain, base, policy, quotes)
+
+
+def _with_auctions(chain: Chain, base: Situation, policy: Policy, quotes: Quotes) -> Situation:
+    """Add what running auctions need; without any nothing is asked."""
+    snapshot = base.snapshot
+    accounts = [account for account, _ in running(snapshot)]
+    if not policy.liquidate or not accounts:
+        return base
+    settings, live, limited = _auction_terms(chain, snapshot.block)
+    known = replace(base, auction=settings, live=live, limited=limited)
+    if policy.bids is None:
+        return known
+    return replace(
+        known,
+        previews=read_previews(chain, snapshot.block, accounts, policy.bids),
+        mega_gas_wad=_mega_gas(chain, quotes.native_usd_wad(snapshot), snapshot.block.timestamp),
     )
 
 

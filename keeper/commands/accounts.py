@@ -22,8 +22,8 @@ from keeper.commands.common import (
 )
 from keeper.domain import ContractCall, Unknown
 from keeper.errors import ConfigError, Permanent
+from keeper.explain import Explanation, status
 from keeper.explain import explain as explain_account
-from keeper.explain import status
 
 
 def accounts(
@@ -77,13 +77,12 @@ def explain(
     found = explain_account(connection.chain.snapshot(accounts=(account,)), account)
     if isinstance(found, Unknown):
         raise Permanent(f"account {account} cannot be judged: {found.reason}; run 'ballast doctor'")
-    result = found.assessment
     if as_json:
         print_json(
             {
                 "account": account,
                 "status": found.status,
-                "assessment": result._asdict(),
+                "assessment": found.assessment._asdict(),
                 "holdings": [{"what": h.what, "amount": h.amount, "value_wad": h.value_wad} for h in found.holdings],
                 "worst": list(found.worst),
                 "data": list(found.data),
@@ -91,8 +90,14 @@ def explain(
             }
         )
         return
+    _print(found)
+
+
+def _print(found: Explanation) -> None:
+    """The explanation for people."""
+    result = found.assessment
     out = console()
-    out.print(f"account {account}: {found.status}", markup=False)
+    out.print(f"account {found.account}: {found.status}", markup=False)
     made = table("holdings", "what", "amount", "value USD", right=("amount", "value USD"))
     for line in found.holdings:
         made.add_row(line.what, line.amount, "" if line.value_wad is None else usd(line.value_wad))
