@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.protocol import USD, WAD, ZERO, Reverted, address_of
 from tests.support.revm import deploy
-from tests.support.token_zoo import ALICE, ALL, BIDDER, BOB, LENDER, Zoo, odd_protocol, populate
+from tests.support.token_zoo import ALICE, ALL, BIDDER, BOB, LENDER, NO, Zoo, odd_protocol, populate
 from tests.unit.contracts.test_token_zoo import HABITS, UPGRADES, assert_outcome, outcome
 
 SCALE: Final = 10**12
@@ -227,6 +227,18 @@ def test_cover_that_loses_a_fee_on_the_way(zoo: Zoo) -> None:
     price = zoo.world.bid(zoo.alice, zoo.bidder, BIDDER)[1]
     lost = 10**6 * WAD - zoo.held(zoo.lender, zoo.cash)
     assert price < 0 < lost
+    assert zoo.faults() == {}
+
+
+def test_cover_and_bonds_that_are_answered_with_false(zoo: Zoo) -> None:
+    fall_under(zoo, stake_usd=1_000)
+    zoo.cash.call("set_answers", NO, NO)
+    with pytest.raises(Reverted, match=r"^fund: not sent$"):
+        zoo.world.bid(zoo.alice, zoo.bidder, BIDDER)
+    zoo.cash.call("mint", BOB, USD)
+    zoo.cash.call("approve", zoo.world.table.address, USD, caller=BOB)
+    with pytest.raises(Reverted, match=r"^table: not sent$"):
+        zoo.world.table.call("deposit_bond", BOB, USD, caller=BOB)
     assert zoo.faults() == {}
 
 
