@@ -109,13 +109,7 @@ def record(kind: uint256, id: uint256):
             a price is recorded for the underlying
     @dev Reverts unless the price is fresh: only one that passed every check may become the fall-back.
     """
-    source: uint256 = feed_configs._resolve(self._index(kind, id))
-    word: uint256 = feeds._read(source)
-    assert self._state(word) == c.PRICE_FRESH, err.NOT_LIVE
-    price_wad: uint256 = word & feeds.PRICE
-    updated_at: uint256 = self._updated_at(word)
-    feed_configs._records[source] = price_wad | (updated_at << 128)
-    log IPriceOracle.PriceRecorded(kind=source // 16, id=source % 16, price_wad=price_wad, updated_at=updated_at)
+    self._record(feed_configs._resolve(self._index(kind, id)))
 
 
 # --- views -----------------------------------------------------------------------------------------------------------
@@ -210,7 +204,8 @@ def feed_of(kind: uint256, id: uint256) -> (IPriceOracle.FeedConfig, uint256, ui
 def _wire(kind: uint256, id: uint256, config: IPriceOracle.FeedConfig):
     index: uint256 = self._index(kind, id)
     feed_configs._set(index, config)
-    assert self._state(feeds._read(index)) == c.PRICE_FRESH, err.NOT_LIVE
+    # a price that died before anybody had recorded it would be worth nothing, beyond doubt
+    self._record(index)
     if config.secondary != empty(address):
         assert feeds._is_secondary_fresh(index), err.SECONDARY
     log IPriceOracle.FeedSet(
@@ -226,6 +221,16 @@ def _wire(kind: uint256, id: uint256, config: IPriceOracle.FeedConfig):
         rate_low_e9=config.rate_low_e9,
         rate_high_e9=config.rate_high_e9,
     )
+
+
+@internal
+def _record(source: uint256):
+    word: uint256 = feeds._read(source)
+    assert self._state(word) == c.PRICE_FRESH, err.NOT_LIVE
+    price_wad: uint256 = word & feeds.PRICE
+    updated_at: uint256 = self._updated_at(word)
+    feed_configs._records[source] = price_wad | (updated_at << 128)
+    log IPriceOracle.PriceRecorded(kind=source // 16, id=source % 16, price_wad=price_wad, updated_at=updated_at)
 
 
 @internal

@@ -76,7 +76,8 @@ def test_age_beyond_the_heartbeat_is_dead(prices: Prices) -> None:
     boa.env.time_travel(seconds=at + HEARTBEAT_S - int(boa.env.timestamp))
     assert prices.oracle.price(0, 0)[1] == 0
     boa.env.time_travel(seconds=1)
-    assert prices.oracle.price(0, 0) == (0, DEAD, 0)
+    # what it was wired with
+    assert prices.oracle.price(0, 0) == (2_000 * WAD, DEAD, at)
 
 
 def test_a_dead_price_is_the_last_recorded(prices: Prices) -> None:
@@ -90,8 +91,9 @@ def test_a_dead_price_is_the_last_recorded(prices: Prices) -> None:
     with boa.env.prank(GOVERNANCE):  # a new feed forgets the record of the old one
         prices.oracle.set_feed(0, 0, feed_config(prices.btc.address, HEARTBEAT_S))
     assert prices.oracle.price(0, 0)[0] == 50_000 * WAD + 1
+    wired_at = prices.btc.latestRoundData()[3]
     boa.env.time_travel(seconds=HEARTBEAT_S + 1)
-    assert prices.oracle.price(0, 0) == (0, DEAD, 0)
+    assert prices.oracle.price(0, 0) == (50_000 * WAD + 1, DEAD, wired_at)
 
 
 @pytest.mark.parametrize(
@@ -108,7 +110,7 @@ def test_a_dead_price_is_the_last_recorded(prices: Prices) -> None:
 def test_answers_out_of_range(prices: Prices, answer: int, alive: bool) -> None:
     prices.eth.set_answer(answer)
     price_wad, state, _ = prices.oracle.price(0, 0)
-    assert (price_wad, state) == ((answer * 10**10, 0) if alive else (0, DEAD))
+    assert (price_wad, state) == ((answer * 10**10, 0) if alive else (2_000 * WAD, DEAD))
 
 
 def test_times_out_of_range(prices: Prices) -> None:
@@ -179,12 +181,12 @@ def test_a_rate_that_makes_nothing_of_a_price_is_dead(prices: Prices) -> None:
     prices.staked.set_rate(WAD // 10)
     assert prices.oracle.price(1, 6)[:2] == (1, 0)
     tiny.set_answer(9)
-    assert prices.oracle.price(1, 6)[:2] == (0, DEAD)
+    assert prices.oracle.price(1, 6)[:2] == (12, DEAD)
     tiny.set_answer((2**90 - 1) // 10)
     prices.staked.set_rate(10 * WAD)
     assert prices.oracle.price(1, 6)[:2] == ((2**90 - 1) // 10 * 10, 0)
     prices.staked.set_rate(11 * WAD)
-    assert prices.oracle.price(1, 6)[:2] == (0, DEAD)
+    assert prices.oracle.price(1, 6)[:2] == (12, DEAD)
 
 
 # --- wiring ----------------------------------------------------------------------------------------------------------
