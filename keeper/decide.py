@@ -57,11 +57,12 @@ class Situation:
     """All that is decided on.
 
     ``previews`` are the bids possible on each running auction; ``auction`` the settings of auctions and ``live``
-    whether their clocks may run (the sequencer is up); ``limited`` whether known losses exceed the insurance fund and
-    withdrawals are limited; ``mega_gas_wad`` the cost of a million units of gas in USD wad; ``vol_steps_bps`` the
-    largest steps of a page's volatility up and down; ``rounds`` the two oracle rounds that settle each open
-    (underlying, expiry); ``proposals`` the announced batches that may be executed now and ``queue`` all that are open,
-    with the limits in time; ``recorded`` the time of each price last recorded.
+    whether their clocks may run (the sequencer is up); ``shortfall_wad`` what insolvent accounts lack as the
+    auction knows it, ``limited`` whether that exceeds the insurance fund and withdrawals are limited;
+    ``mega_gas_wad`` the cost of a million units of gas in USD wad; ``vol_steps_bps`` the largest steps of a page's
+    volatility up and down; ``rounds`` the two oracle rounds that settle each open (underlying, expiry);
+    ``proposals`` the announced batches that may be executed now and ``queue`` all that are open, with the limits in
+    time; ``recorded`` the time of each price last recorded.
     """
 
     snapshot: Snapshot
@@ -70,6 +71,7 @@ class Situation:
     auction: AuctionSettings | Unknown = NOT_READ
     live: bool | Unknown = NOT_READ
     limited: bool | Unknown = NOT_READ
+    shortfall_wad: int | Unknown = NOT_READ
     mega_gas_wad: int | Unknown = NOT_READ
     vol_steps_bps: tuple[int, int] | Unknown = NOT_READ
     rounds: Mapping[tuple[int, int], Rounds | Unknown] = field(default_factory=dict)
@@ -137,7 +139,7 @@ def _liquidations(situation: Situation, policy: Policy, notes: list[Note]) -> li
     return [
         *bids,
         *starts(snapshot, assessments, policy.starts_per_cycle, policy.reward_account),
-        *ticks(snapshot, assessments, situation.auction, situation.live, recorded),
+        *ticks(snapshot, assessments, situation.auction, situation.live, situation.shortfall_wad, recorded),
         *ends(snapshot, assessments, situation.auction),
     ]
 

@@ -105,8 +105,7 @@ def _with_auctions(chain: Chain, base: Situation, policy: Policy, quotes: Quotes
     accounts = [account for account, _ in running(snapshot)]
     if not policy.liquidate or not accounts:
         return base
-    settings, live, limited = _auction_terms(chain, snapshot.block)
-    known = replace(base, auction=settings, live=live, limited=limited)
+    known = _with_terms(chain, base)
     if policy.bids is None:
         return known
     return replace(
@@ -116,18 +115,21 @@ def _with_auctions(chain: Chain, base: Situation, policy: Policy, quotes: Quotes
     )
 
 
-def _auction_terms(chain: Chain, block: Block) -> tuple[AuctionSettings | Unknown, bool | Unknown, bool | Unknown]:
-    """Settings of the auctions, whether the chain's sequencer is up, whether known losses limit withdrawals."""
+def _with_terms(chain: Chain, base: Situation) -> Situation:
+    """Add the auctions' settings and what the contracts know of all of them."""
+    block = base.snapshot.block
     calls = [
         ContractCall(AUCTION, "settings"),
         ContractCall("PriceOracle", "is_live"),
         ContractCall(AUCTION, "withdrawals_limited"),
+        ContractCall(AUCTION, "shortfall_wad"),
     ]
-    raw, live, limited = (
+    raw, live, limited, shortfall_wad = (
         Unknown(str(answer), block.timestamp) if isinstance(answer, KeeperError) else answer
         for answer in chain.call_many(calls, block)
     )
-    return raw if isinstance(raw, Unknown) else AuctionSettings(*raw), live, limited
+    settings = raw if isinstance(raw, Unknown) else AuctionSettings(*raw)
+    return replace(base, auction=settings, live=live, limited=limited, shortfall_wad=shortfall_wad)
 
 
 def _executable(queue: ParameterQueue | Unknown, now: int) -> tuple[ExecuteProposal, ...]:

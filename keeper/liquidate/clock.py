@@ -14,6 +14,7 @@ from keeper.liquidate.actions import EndAuction, TickAuction
 from risk.onchain import Assessment
 
 BPS = 10_000
+SHORTFALL_PARTS = 100
 TICK_AT_BPS = 8_000  # of tick_s: the rest is for the transaction to be mined
 
 
@@ -53,25 +54,42 @@ def ticks(
     assessments: Assessments,
     settings: AuctionSettings | Unknown,
     live: bool | Unknown,
+    shortfall_wad: int | Unknown,
     bid_for: frozenset[int],
 ) -> tuple[TickAuction, ...]:
     """Auctions to record: those whose clock would soon lose time, or whose phase has changed.
 
-    Not those of ``bid_for``, which a bid of this cycle records, nor cured ones, which are ended. Recording in time
-    takes no judgement of ours, so it is done for an account that could not be assessed too.
+    A clock that has run out loses nothing: its auction is recorded only while the known shortfall is off, so that
+    dust nobody wants does not cost gas for ever. Not those of ``bid_for``, which a bid of this cycle records, nor cured
+    ones, which are ended. Recording in time takes no judgement of ours, so it is done for an account that could not be
+    assessed too.
     """
     if isinstance(settings, Unknown) or isinstance(live, Unknown):
         return ()
     now, found = snapshot.block.timestamp, []
+    is_off = shortfall_off(snapshot, assessments, shortfall_wad)
     for account, auction in running(snapshot):
         result = assessments.get(account)
-        due = (now - auction.seen_at) * BPS >= settings.tick_s * TICK_AT_BPS
+        full = auction.phase == Phase.INSOLVENT and auction.insolvent_s >= settings.insolvent_s
+        due = (now - auction.seen_at) * BPS >= settings.tick_s * TICK_AT_BPS and (is_off or not full)
         if result is not None and not isinstance(result, Unknown):
             turned = advanced(auction, result, settings, now, live).phase != auction.phase
             due = (due or turned) and not cured(result, settings)
         if due and account not in bid_for:
             found.append(TickAuction(account, auction.seen_at))
     return tuple(found)
+
+
+def shortfall_off(snapshot: Snapshot, assessments: Assessments, shortfall_wad: int | Unknown) -> bool:
+    """Whether what insolvent accounts lack is more than a hundredth from what the auction has recorded of it."""
+    if isinstance(shortfall_wad, Unknown):
+        return True
+    lacking_wad = 0
+    for account, auction in running(snapshot):
+        result = assessments.get(account)
+        if auction.phase == Phase.INSOLVENT and result is not None and not isinstance(result, Unknown):
+            lacking_wad += max(0, -result.equity_mark)
+    return abs(lacking_wad - shortfall_wad) * SHORTFALL_PARTS > max(lacking_wad, shortfall_wad)
 
 
 def ends(snapshot: Snapshot, assessments: Assessments, settings: AuctionSettings | Unknown) -> tuple[EndAuction, ...]:

@@ -129,6 +129,18 @@ def test_a_clock_is_kept_for_an_account_that_cannot_be_assessed() -> None:
     assert kinds(snapshot({1: lost}, {1: auction(Phase.SOLVENT, 719)})) == []
 
 
+def test_a_clock_that_has_run_out_is_recorded_only_while_the_shortfall_is_off() -> None:
+    # bought at 2,500, now 2,000: 100 USD lacking
+    gone, full = account(400, 1, entry_usd=2_500), auction(Phase.INSOLVENT, 9_999, 3_600)
+    view = snapshot({1: gone}, {1: full})
+    for known_usd, due in ((100, False), (99, False), (98, True), (0, True), (102, True)):
+        expected = [("tick_auction", "1")] if due else []
+        assert kinds(view, shortfall_wad=known_usd * WAD) == expected, known_usd
+    assert kinds(view, shortfall_wad=Unknown("lost", 1)) == [("tick_auction", "1")]
+    running = replace(full, insolvent_s=3_599)
+    assert kinds(snapshot({1: gone}, {1: running}), shortfall_wad=100 * WAD) == [("tick_auction", "1")]
+
+
 def test_losses_beyond_the_fund_wake_somebody() -> None:
     for limited, names in ((True, ["withdrawals_limited"]), (False, []), (Unknown("lost", 1), [])):
         notes = decide(situation(snapshot(), limited=limited), LIQUIDATE).notes

@@ -229,6 +229,24 @@ def test_equity_that_is_gone_is_recorded_at_once(city: City) -> None:
     assert auction(hand.chain.snapshot(), city.debtor).phase == Phase.SOLVENT
 
 
+def test_an_account_that_nobody_takes_costs_no_gas_for_ever(city: City) -> None:
+    city.short_of_margin()
+    p, hand = city.protocol, city.hand(START_ONLY)
+    hand.turn()
+    p.set_price(ETH, 1_450)
+    done = []
+    for _ in range(100):
+        p.wait(720)
+        p.refresh()
+        done += hand.turn()
+    # the turn of the phase, then the hour in which the payout rises
+    assert done == [TickAuction(city.debtor, action.seen_at) for action in done]
+    assert len(done) == 1 + 3_600 // 720
+    p.set_price(ETH, 1_400)
+    assert [type(a) for a in hand.turn()] == [TickAuction]  # more is lacking
+    assert hand.turn() == []
+
+
 def test_time_in_doubt_is_not_counted(city: City) -> None:
     city.short_of_margin()
     p, hand = city.protocol, city.hand(START_ONLY)
