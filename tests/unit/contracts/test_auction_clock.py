@@ -218,3 +218,54 @@ def test_an_hour_of_ticks_pays_no_more_than_the_reward(world: World) -> None:
     taker = world.assess(world.bidder)["equity_mark"]
     world.buy(world.borrower, world.bidder)
     assert abs(world.assess(world.bidder)["equity_mark"] - taker - found["mm"]) < WAD
+
+
+# ------------------------------------------------------------------ who gets what at the ends of the clocks
+
+
+def test_above_maintenance_margin_nothing_is_given_away(world: World) -> None:
+    """Unsold for a day, then back above MM but inside the end buffer: any free sale would lower its health."""
+    begin(world, 39_000)
+    world.watch(world.borrower, SOLVENT_S)
+    world.set_price(BTC, 39_700)
+    assert 0 < world.health(world.borrower) < world.assess(world.borrower)["mm"] // 10
+    for fraction in (WAD, WAD // 2):
+        with refused("auction: health fell"):
+            world.buy(world.borrower, world.bidder, fraction)
+    world.set_price(BTC, 39_000)
+    equity = world.assess(world.borrower)["equity_mark"]
+    before = world.assess(world.bidder)["equity_mark"]
+    taken, price = world.buy(world.borrower, world.bidder)
+    # the first second of the insolvent phase, as the last of the other: for nothing
+    assert (taken, price) == (WAD, 0)
+    assert world.assess(world.bidder)["equity_mark"] - before == equity
+
+
+def test_a_short_account_is_no_bidder_and_a_healthy_one_in_auction_is(world: World) -> None:
+    other = world.person("other", 30_000)
+    world.trade(BTC, other, world.maker, LOTS)
+    begin(world, 39_000)
+    world.start(other)
+    with refused("auction: bidder health"):
+        world.buy(world.borrower, other)
+    world.pay_in(other, 100_000 * USD)
+    world.buy(world.borrower, other)
+    assert world.running(other)["phase"] == 1  # nobody has ended it yet
+    world.tick(other)
+    assert world.running(other)["phase"] == 0
+
+
+def test_a_bid_with_the_right_to_manage_and_no_other(world: World) -> None:
+    begin(world, 39_000)
+    helper, owner = address_of("helper"), world.owners[world.bidder]
+    call = (world.borrower, world.bidder, WAD // 10, 2**255 - 1, 0, 2**256 - 1)
+    for rights, until in ((1 | 2, 2**64 - 1), (4, world.now - 1)):
+        world.accounts.call("set_operator", world.bidder, helper, rights, until, caller=owner)
+        with refused("auction: not authorised"):
+            world.auction.call("bid", *call, caller=helper)
+    world.accounts.call("set_operator", world.bidder, helper, 4, world.now, caller=owner)
+    world.auction.call("bid", *call, caller=helper)
+    with refused("auction: not authorised"):
+        world.auction.call("bid", world.borrower, 0, *call[2:], caller=helper)
+    with refused("accounts: protocol account"):
+        world.govern(world.auction, "bid", world.borrower, 0, *call[2:])
