@@ -24,20 +24,20 @@ from ethereum.ercs import IERC20
 from snekmate.auth import ownable
 from snekmate.auth import ownable_2step
 from snekmate.extensions import erc4626
+from snekmate.tokens import erc20
 
 implements: IInsuranceFund
 
-# the vault initialises `ownable`, which nothing else of it uses
+# the vault initialises `ownable`, which nothing else of it uses, and `erc20`
 initializes: erc4626
 uses: ownable
+uses: erc20
 initializes: ownable_2step[ownable := ownable]
 
 exports: (
     # ERC-20 with EIP-2612 permits
     erc4626.totalSupply,
     erc4626.balanceOf,
-    erc4626.transfer,
-    erc4626.transferFrom,
     erc4626.approve,
     erc4626.allowance,
     erc4626.name,
@@ -140,6 +140,28 @@ def announce_exit(shares: uint256):
 
 
 @external
+def transfer(to: address, amount: uint256) -> bool:
+    """
+    @notice As in ERC-20, but shares announced to leave stay where they are until their window has passed
+    @dev Else the same shares could be announced by one address after the other and always be about to leave.
+    """
+    self._check_movable(msg.sender, amount)
+    erc20._transfer(msg.sender, to, amount)
+    return True
+
+
+@external
+def transferFrom(owner: address, to: address, amount: uint256) -> bool:
+    """
+    @notice As in ERC-20, with the same exception as transfer()
+    """
+    self._check_movable(owner, amount)
+    erc20._spend_allowance(owner, msg.sender, amount)
+    erc20._transfer(owner, to, amount)
+    return True
+
+
+@external
 def withdraw(assets: uint256, receiver: address, owner: address) -> uint256:
     """
     @notice As in ERC-4626, of shares whose announced exit is open; returns the shares that were burned
@@ -210,6 +232,18 @@ def _leave(receiver: address, owner: address, assets: uint256, shares: uint256):
     assert shares <= leaving.shares and self._is_open(leaving), e.NOT_ANNOUNCED
     self.exits[owner].shares = leaving.shares - shares
     erc4626._withdraw(msg.sender, receiver, owner, assets, shares)
+
+
+@internal
+@view
+def _check_movable(owner: address, amount: uint256):
+    """
+    @custom:invariant I-76
+    """
+    leaving: Exit = self.exits[owner]
+    if leaving.shares != 0 and block.timestamp <= leaving.opens_at + EXIT_WINDOW_S:
+        # an announcement is at most the balance, and announced shares only leave with it
+        assert amount <= erc4626._max_redeem(owner) - leaving.shares, e.ANNOUNCED
 
 
 @internal
