@@ -21,8 +21,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 OUT = ROOT / "abi"
 FORMATS = ("abi", "bytecode", "bytecode_runtime", "layout", "integrity", "settings_dict")
-# Harnesses and fixtures exist for unit tests alone and are compiled there.
-NOT_DEPLOYED = ("Harness", "Fixture")
+# Harnesses, fixtures and ill-behaved tokens exist for unit tests alone and are compiled there.
+NOT_DEPLOYED = ("Harness", "Fixture", "ZooToken", "ReentrantHolder")
 MAX_CODE = 24_576
 # A contract of this name with this ending holds the rarer functions of the one without (docs/adr/0011).
 EXTENSION = "Extension"
