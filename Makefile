@@ -12,7 +12,7 @@ SEED ?= 1
 SAMPLE ?= 120
 
 .DEFAULT_GOAL := help
-.PHONY: help setup node demo test check format abi bench-gas fuzz mutate clean
+.PHONY: help setup node demo test check format abi bench-gas fuzz mutate coverage snapshots clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -60,6 +60,12 @@ fuzz: $(READY) ## the whole protocol at random, STEPS=1000000 SEED=1; prints ste
 
 mutate: $(READY) ## slips of the hand in the contracts: how many the tests notice; SAMPLE=120 SEED=1
 	@$(BIN)/python -m tests.mutation --sample $(SAMPLE) --seed $(SEED) --jobs $(JOBS)
+
+coverage: $(READY) ## lines and branches of the contracts that titanoboa's tests run; revm's are not seen
+	@$(BIN)/python scripts/coverage_contracts.py
+
+snapshots: $(READY) ## measure code size and gas again, rewrite tests/snapshots
+	@$(BIN)/python -m tests.snapshots
 
 clean: ## remove what can be made again
 	@rm -rf $(VENV) node_modules out .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
