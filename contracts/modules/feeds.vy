@@ -85,6 +85,8 @@ def _read_all(underlyings: uint256, collaterals: uint256) -> DynArray[uint256, 3
     # configs of the feeds asked so far, and what each answered; the underlyings' stand where their words do
     asked: DynArray[uint256, 32] = []
     answers: DynArray[uint256, 32] = []
+    # collaterals that share a price of those
+    shared: uint256 = 0
     bits: uint256 = underlyings
     for u: uint256 in range(16):
         if bits == 0:
@@ -95,6 +97,7 @@ def _read_all(underlyings: uint256, collaterals: uint256) -> DynArray[uint256, 3
             asked.append(config)
             answers.append(latest)
             words.append(self._word(u, config, latest))
+            shared |= config >> feed_configs.SHARED_SHIFT
         bits >>= 1
     count: uint256 = len(words)
     bits = collaterals
@@ -104,20 +107,26 @@ def _read_all(underlyings: uint256, collaterals: uint256) -> DynArray[uint256, 3
         if bits & 1 != 0:
             # no word is 0
             word: uint256 = 0
-            for k: uint256 in range(count, bound=16):
-                if (asked[k] >> (feed_configs.SHARED_SHIFT + i)) & 1 != 0:
-                    word = words[k]
-                    break
-            if word == 0:
-                source: uint256 = feed_configs._resolve(feed_configs.FIRST_COLLATERAL + i)
+            if (shared >> i) & 1 != 0:
+                for k: uint256 in range(count, bound=16):
+                    if (asked[k] >> (feed_configs.SHARED_SHIFT + i)) & 1 != 0:
+                        word = words[k]
+                        break
+            else:
+                source: uint256 = feed_configs.FIRST_COLLATERAL + i
                 config: uint256 = feed_configs._configs[source]
+                if config & feed_configs.IS_SHARED != 0:
+                    source = config & 15
+                    config = feed_configs._configs[source]
                 latest: uint256 = 0
                 known: bool = False
-                for k: uint256 in range(len(asked), bound=32):
-                    if (asked[k] ^ config) & feed_configs.ADDRESS == 0:
+                k: uint256 = 0
+                for other: uint256 in asked:
+                    if (other ^ config) & feed_configs.ADDRESS == 0:
                         latest = answers[k]
                         known = True
                         break
+                    k = unsafe_add(k, 1)
                 if not known:
                     latest = feed_calls._latest(convert(config & feed_configs.ADDRESS, address))
                     asked.append(config)
