@@ -5,8 +5,8 @@
 """
 @title The margin rule
 @license GNU Affero General Public License v3.0 only
-@notice Says what an account is worth and what it must hold. docs/margin-rule.md is normative, section numbers below are
-        its own; risk/onchain.py is the other implementation and returns the same integers.
+@notice Says what an account is worth and what it must hold. docs/margin-rule.md is normative, section numbers below
+        are its own; risk/onchain.py is the other implementation and returns the same integers.
 @dev Stateless: it stores nothing, so its views hold no reentrancy lock and may be read in the middle of a call. It must not
      revert for any account that exists. All amounts wad unless named otherwise.
 """
@@ -202,10 +202,9 @@ def _run(account: uint256, given: DynArray[uint256, c.MAX_WORDS], scenario: uint
     if shape.delta_ones != 0:
         marks = staticcall IInstrumentRegistry(REGISTRY).marks(shape.delta_ones, skip_contract_check=True)
     table: DynArray[uint256, 33] = []
-    if shape.active_count >= 2:
-        table = staticcall IRiskTable(TABLE).read(shape.optioned, skip_contract_check=True)
-    elif shape.optioned != 0:
-        table = staticcall IRiskTable(TABLE).read(shape.optioned | WITHOUT_JOINT, skip_contract_check=True)
+    if shape.active_count >= 2 or shape.optioned != 0:
+        wanted: uint256 = shape.optioned if shape.active_count >= 2 else shape.optioned | WITHOUT_JOINT
+        table = staticcall IRiskTable(TABLE).read(wanted, skip_contract_check=True)
 
     sums: requirement.Sums = empty(requirement.Sums)
     linked: uint256[c.MAX_UNDERLYINGS] = empty(uint256[c.MAX_UNDERLYINGS])
@@ -236,7 +235,8 @@ def _run(account: uint256, given: DynArray[uint256, c.MAX_WORDS], scenario: uint
         assert shape.active_count == 1, errors.SEVERAL_ACTIVE
     scenarios: uint256[4][16] = empty(uint256[4][16])
     optioned_sums: uint256[4][16] = empty(uint256[4][16])
-    flat_sums: uint256[4][16] = empty(uint256[4][16])
+    # underlyings without options, and their straight lines one after the other
+    flats: joint_scan.Lines = empty(joint_scan.Lines)
     if scenario == EVERY and joint_count != 0:
         scenarios = joint_scan._load(table[0], joint_count)
     # profit and loss in the one scenario asked for
@@ -285,7 +285,8 @@ def _run(account: uint256, given: DynArray[uint256, c.MAX_WORDS], scenario: uint
             elif scenario < EVERY or u == shown:
                 points = live_grid._straight(part.low_sloped, part.high_sloped)
             elif scenario == EVERY and joint_count != 0:
-                flat_sums = joint_scan._add_flat(flat_sums, scenarios, part.low_sloped, part.high_sloped, u)
+                flats.lines[flats.count] = [part.low_sloped, part.high_sloped, convert(u, int256)]
+                flats.count = unsafe_add(flats.count, 1)
         else:
             holding.page_1 = table[page_index]
             holding.page_2 = table[unsafe_add(page_index, 1)]
@@ -302,13 +303,8 @@ def _run(account: uint256, given: DynArray[uint256, c.MAX_WORDS], scenario: uint
             part, points = underlying_risk._optioned(
                 holding,
                 row_sum._sum_rows(
-                    words,
-                    cursor,
-                    count,
-                    convert(holding.page_1 & PAGE, address),
-                    holding.price_word & (2**128 - 1),
-                    has_down,
-                    has_up,
+                    words, cursor, count, convert(holding.page_1 & PAGE, address), holding.price_word & (2**128 - 1),
+                    has_down, has_up,
                 ),
             )
             cursor = unsafe_add(cursor, unsafe_add(count, 3) >> 2)
@@ -376,6 +372,9 @@ def _run(account: uint256, given: DynArray[uint256, c.MAX_WORDS], scenario: uint
         sums.loss_im_wad = sums.scan_wad
         if shape.active_count >= 2:
             if scenario == EVERY and run.result.flags & c.FLAG_JOINT_MISSING == 0:
+                flat_sums: uint256[4][16] = empty(uint256[4][16])
+                if flats.count != 0:
+                    flat_sums = joint_scan._flat_sums(scenarios, flats)
                 sums.loss_wad, run.result.worst_joint = joint_scan._worst(optioned_sums, flat_sums, joint_count)
             sums.loss_wad = requirement._floored(sums, parameters[0])
             sums.loss_im_wad = max(sums.loss_wad, requirement._scaled(sums.scan_wad, parameters[0] >> 80))

@@ -26,6 +26,12 @@ LIFT: constant(uint256) = SUM_FLOOR * 16129
 FLAT_LIFT: constant(uint256) = SUM_FLOOR * FLAT_SCALE
 
 
+struct Lines:
+    count: uint256
+    # value of the delta x scan range, for a fall and for a rise, and the underlying
+    lines: int256[3][16]
+
+
 @internal
 @view
 def _count(joint_word: uint256) -> uint256:
@@ -102,50 +108,79 @@ def _cells(points: int256[3][9]) -> uint256[4][20]:
 
 @internal
 @pure
-def _add_flat(
-    sums: uint256[4][16], scenarios: uint256[4][16], low_sloped: int256, high_sloped: int256, underlying: uint256
-) -> uint256[4][16]:
+def _flat_sums(scenarios: uint256[4][16], flats: Lines) -> uint256[4][16]:
     """
-    @notice The same, x 1,270,000, for an underlying without options, which does not know volatility.
+    @notice The same, x 1,270,000, for the underlyings without options, which do not know volatility.
     """
-    totals: uint256[4][16] = sums
-    # brings the price byte to the top, from where its sign fills the word
-    position: uint256 = unsafe_sub(248, unsafe_mul(underlying, 16))
-    p: int256 = 0
-    i: uint256 = 0
-    if low_sloped == high_sloped:
-        slope: uint256 = convert(convert(low_sloped, bytes32), uint256)
+    totals: uint256[4][16] = empty(uint256[4][16])
+    # the bits of every byte, in memory because a constant takes 33 bytes of code wherever it stands
+    tops: uint256 = SIGN_BITS
+    rests: uint256 = ~tops
+    for pair: uint256 in range(c.MAX_UNDERLYINGS // 2):
+        k: uint256 = unsafe_mul(2, pair)
+        if k >= flats.count:
+            break
+        # two at a time; of an odd number, the last one's fellow is zero and adds nothing
+        a: int256[3] = flats.lines[k]
+        b: int256[3] = flats.lines[unsafe_add(k, 1)]
+        i: uint256 = 0
+        if a[0] != a[1] or b[0] != b[1]:
+            # a value that lots do not divide: a wad more is at stake when the price falls
+            for s: uint256[4] in scenarios:
+                j: uint256 = 0
+                for scenario: uint256 in s:
+                    totals[i][j] = unsafe_add(
+                        totals[i][j], unsafe_add(self._on_line(scenario, a), self._on_line(scenario, b))
+                    )
+                    j = unsafe_add(j, 1)
+                i = unsafe_add(i, 1)
+            continue
+        slope_a: uint256 = convert(convert(a[0], bytes32), uint256)
+        slope_b: uint256 = convert(convert(b[0], bytes32), uint256)
+        at_a: uint256 = unsafe_mul(convert(a[2], uint256), 16)
+        at_b: uint256 = unsafe_mul(convert(b[2], uint256), 16)
+        # bytes are counted from -128
+        offset: uint256 = unsafe_sub(0, unsafe_mul(unsafe_add(slope_a, slope_b), 128))
+        w: uint256 = 0
         for s: uint256[4] in scenarios:
             t: uint256[4] = totals[i]
-            p = convert(convert(s[0] << position, bytes32), int256) >> 248
+            # 0 becomes 1 (-128 counts as -127): in no other byte are the top bit and that of the rest plus 127 both 0
+            w = s[0] ^ tops
+            w = w | ((~(unsafe_add(w & rests, rests) | w) & tops) >> 7)
             t[0] = unsafe_add(
-                t[0], unsafe_mul(slope, convert(convert(unsafe_add(p, convert(p == -128, int256)), bytes32), uint256))
+                unsafe_add(t[0], offset),
+                unsafe_add(unsafe_mul(slope_a, (w >> at_a) & 255), unsafe_mul(slope_b, (w >> at_b) & 255)),
             )
-            p = convert(convert(s[1] << position, bytes32), int256) >> 248
+            w = s[1] ^ tops
+            w = w | ((~(unsafe_add(w & rests, rests) | w) & tops) >> 7)
             t[1] = unsafe_add(
-                t[1], unsafe_mul(slope, convert(convert(unsafe_add(p, convert(p == -128, int256)), bytes32), uint256))
+                unsafe_add(t[1], offset),
+                unsafe_add(unsafe_mul(slope_a, (w >> at_a) & 255), unsafe_mul(slope_b, (w >> at_b) & 255)),
             )
-            p = convert(convert(s[2] << position, bytes32), int256) >> 248
+            w = s[2] ^ tops
+            w = w | ((~(unsafe_add(w & rests, rests) | w) & tops) >> 7)
             t[2] = unsafe_add(
-                t[2], unsafe_mul(slope, convert(convert(unsafe_add(p, convert(p == -128, int256)), bytes32), uint256))
+                unsafe_add(t[2], offset),
+                unsafe_add(unsafe_mul(slope_a, (w >> at_a) & 255), unsafe_mul(slope_b, (w >> at_b) & 255)),
             )
-            p = convert(convert(s[3] << position, bytes32), int256) >> 248
+            w = s[3] ^ tops
+            w = w | ((~(unsafe_add(w & rests, rests) | w) & tops) >> 7)
             t[3] = unsafe_add(
-                t[3], unsafe_mul(slope, convert(convert(unsafe_add(p, convert(p == -128, int256)), bytes32), uint256))
+                unsafe_add(t[3], offset),
+                unsafe_add(unsafe_mul(slope_a, (w >> at_a) & 255), unsafe_mul(slope_b, (w >> at_b) & 255)),
             )
             totals[i] = t
             i = unsafe_add(i, 1)
-        return totals
-    # a value that lots do not divide: a wad more is at stake when the price falls
-    for s: uint256[4] in scenarios:
-        k: uint256 = 0
-        for scenario: uint256 in s:
-            totals[i][k] = unsafe_add(
-                totals[i][k], joint_point._flat_at(scenario, underlying, low_sloped, high_sloped)
-            )
-            k = unsafe_add(k, 1)
-        i = unsafe_add(i, 1)
     return totals
+
+
+@internal
+@pure
+def _on_line(scenario: uint256, line: int256[3]) -> uint256:
+    """
+    @notice Profit and loss of one straight line in one scenario, x 1,270,000.
+    """
+    return joint_point._flat_at(scenario, convert(line[2], uint256), line[0], line[1])
 
 
 @internal
