@@ -195,7 +195,7 @@ class World:
     ) -> None:
         """Both sign an order, anybody submits the match."""
         expires_at = self.web3.eth.get_block("latest")["timestamp"] + 3_600
-        serial = self.registry.functions.listing(instrument).call()[0]
+        serial = self.registry.functions.serial_of(instrument).call()
         legs: list[Any] = []
         for (account, owner), is_buy in ((buyer, True), (seller, False)):
             order = Order(

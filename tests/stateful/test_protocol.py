@@ -109,7 +109,11 @@ class Protocol(RuleBasedStateMachine):
         price = int((self.world.mark(u << 8 | slot) or int(self.prices[u] * WAD)) * off)
         self.attempt(lambda: self.world.trade(buyer, seller, u << 8 | slot, lots, max(1, price)))
 
-    @rule(u=st.sampled_from([0, 0, 0, 1, 2]), move=st.floats(0.6, 1.15))
+    @rule(move=st.floats(0.6, 0.8))
+    def what_the_reckless_one_holds_falls(self, move: float) -> None:
+        self.price_jumps(0, move)
+
+    @rule(u=st.integers(0, 2), move=st.floats(0.75, 1.2))
     def price_jumps(self, u: int, move: float) -> None:
         self.prices[u] *= move
         for each, price in enumerate(self.prices):
