@@ -162,8 +162,9 @@ def list_markets(world: World) -> None:
     for u in range(UNDERLYINGS):
         feed = world.deploy(f"feed {u}", "MockAggregator", 8, SPOT * 10**8)
         config = (feed, 24 * HOUR, 48 * HOUR, NOBODY, 0, NOBODY, 0, 0, 0)
+        world.call("oracle", "set_feed", 0, u, config)
+        world.call("oracle", "share_feed", u, u)
         for kind in (0, 1):
-            world.call("oracle", "set_feed", kind, u, config)
             world.call("parameters", "initialise", kind + 1, u, pack((UNDERLYING_WORD, COLLATERAL_WORD)[kind]))
         world.call("registry", "list_underlying", f"U{u}", True)
         token = world.deploy(f"token {u}", "TestToken", f"Token {u}", f"T{u}", 18)

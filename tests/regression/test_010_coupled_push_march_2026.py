@@ -121,4 +121,4 @@ def test_and_the_same_update_within_its_limits_liquidates_nobody(market: Market)
     assert (after.equity_mm, after.mm) == (before.equity_mm, before.mm)
     assert before.equity_im - after.equity_im == 2_000 * WAD  # 5 % of 40,000: initial margin feels it at once
     with boa.reverts("auction: healthy"):
-        market.auction.start(market.borrower)
+        market.auction.start(market.borrower, 0)

@@ -43,12 +43,12 @@ LANES = [
 def test_the_block_of_the_push_liquidates_nobody(market: Market, change: tuple[int, int, int]) -> None:
     before = market.engine.assess(market.borrower)
     with boa.reverts("auction: healthy"):
-        market.auction.start(market.borrower, sender=OUTSIDER)
+        market.auction.start(market.borrower, 0, sender=OUTSIDER)
     push(market, [change])
     after = market.engine.assess(market.borrower)
     assert (after.equity_mm, after.mm) == (before.equity_mm, before.mm)
     with boa.reverts("auction: healthy"):
-        market.auction.start(market.borrower, sender=OUTSIDER)
+        market.auction.start(market.borrower, 0, sender=OUTSIDER)
 
 
 def test_the_owner_has_the_time_of_the_ramp(market: Market) -> None:
@@ -56,16 +56,16 @@ def test_the_owner_has_the_time_of_the_ramp(market: Market) -> None:
     push(market, [TIGHTER])
     boa.env.time_travel(seconds=36 * 60)
     with boa.reverts("auction: healthy"):
-        market.auction.start(market.borrower, sender=OUTSIDER)
+        market.auction.start(market.borrower, 0, sender=OUTSIDER)
     with boa.env.anchor():
         boa.env.time_travel(seconds=6 * HOUR)
         health = market.engine.assess(market.borrower)
         assert health.mm - health.equity_mm == 6_660 * WAD
-        market.auction.start(market.borrower, sender=OUTSIDER)
+        market.auction.start(market.borrower, 0, sender=OUTSIDER)
     market.deposit(market.borrower, 6_660 * USD)
     boa.env.time_travel(seconds=6 * HOUR)
     with boa.reverts("auction: healthy"):
-        market.auction.start(market.borrower, sender=OUTSIDER)
+        market.auction.start(market.borrower, 0, sender=OUTSIDER)
 
 
 def test_a_wrapper_that_pushes_many_times_in_a_block_gains_nothing(market: Market) -> None:
