@@ -13,8 +13,8 @@
      Who leaves says so three days before and then has two days for it, and nobody leaves while the auction knows of a
      loss: otherwise everybody would be out in the block in which a price falls, and the lenders would be the first
      loss. What is announced goes on bearing losses until it is gone.
-@custom:kill Governance points the auction at the zero address: losses then fall on the lenders; shareholders can
-             still leave, as announced.
+@custom:kill Governance points the auction at the zero address: bids that the fund would have to pay for then revert, until
+             MarginAccounts is pointed at an auction with another fund; bids that cost nobody go on. Shareholders can leave.
 @custom:trust governance chooses who may call cover(), i.e. take all assets, though only ever to MarginAccounts.
 """
 
@@ -54,10 +54,8 @@ exports: (
     erc4626.convertToAssets,
     erc4626.maxDeposit,
     erc4626.previewDeposit,
-    erc4626.deposit,
     erc4626.maxMint,
     erc4626.previewMint,
-    erc4626.mint,
     erc4626.previewWithdraw,
     erc4626.previewRedeem,
     # renouncing is left out: without governance no new auction could ever be paid
@@ -137,6 +135,32 @@ def announce_exit(shares: uint256):
     opens_at: uint256 = block.timestamp + EXIT_DELAY_S
     self.exits[msg.sender] = Exit(shares=shares, opens_at=opens_at)
     log IInsuranceFund.ExitAnnounced(owner=msg.sender, shares=shares, opens_at=opens_at)
+
+
+# deposit and mint are the vault's own, under this contract's lock: a token that calls its sender back would otherwise let
+# it leave after the tokens have come and before there are shares for them, when each share is worth too much.
+
+
+@external
+def deposit(assets: uint256, receiver: address) -> uint256:
+    """
+    @notice As in ERC-4626; returns the shares made
+    """
+    # down: favours the fund
+    shares: uint256 = erc4626._preview_deposit(assets)
+    erc4626._deposit(msg.sender, receiver, assets, shares)
+    return shares
+
+
+@external
+def mint(shares: uint256, receiver: address) -> uint256:
+    """
+    @notice As in ERC-4626; returns the assets taken
+    """
+    # up: favours the fund
+    assets: uint256 = erc4626._preview_mint(shares)
+    erc4626._deposit(msg.sender, receiver, assets, shares)
+    return assets
 
 
 @external
