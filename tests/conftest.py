@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -13,6 +14,14 @@ from hypothesis import HealthCheck, settings
 settings.register_profile("quick", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("deep", parent=settings.get_profile("quick"), max_examples=2_000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def short_contract_names() -> None:
+    """On each revert boa writes out the contract's storage: slow, and it fails on keys that another contract left."""
+    module = sys.modules.get("boa.contracts.vyper.vyper_contract")
+    if module is not None:
+        module.VyperContract.__repr__ = lambda self: f"<{self.filename} at {self.address}>"  # type: ignore[attr-defined]
 
 
 @pytest.fixture(autouse=True)

@@ -14,7 +14,8 @@ from tests.support.ledger import ALICE, ETH, GOVERNANCE, HEARTBEAT_S, USD, WAD, 
 from tests.support.price_feeds import feed_config
 
 # cold slots are counted by forgetting what was touched, which boa cannot do inside a checkpoint of its own
-pytestmark = pytest.mark.ignore_isolation
+# in this order in one process: each call leaves interest booked to this second for the next
+pytestmark = [pytest.mark.ignore_isolation, pytest.mark.xdist_group("accounts_gas")]
 
 DEPOSIT_LIMIT: Final = 90_000
 WITHDRAW_LIMIT: Final = 250_000

@@ -149,7 +149,7 @@ def test_read_is_its_definition(first: Answer, second: Answer, sequencer: Answer
     live = is_live(sequencer, NOW)
     assert world.oracle.call("is_live", static=True) is live
     plain = expected(first, second, None, live, NOW) or RECORDED
-    rated = expected(first, second, rate % 2**256, live, NOW) or Word(0, DEAD, 0, 10_000)
+    rated = expected(first, second, rate % 2**256, live, NOW) or Word(2_400 * WAD, DEAD, NOW, 10_000)
     got = [Word.of(word) for word in world.oracle.call("read", bits & 1, bits >> 1 & 3, static=True)]
     assert got == [plain] * (bits & 1) + [plain] * (bits >> 1 & 1) + [rated] * (bits >> 2 & 1)
 

@@ -189,7 +189,8 @@ def test_either_feed_may_be_broken(ladder: Ladder, code: bytes) -> None:
     boa.env.set_code(ladder.feed.address, code)
     assert (ladder.word().price, ladder.word().state) == (2_000 * WAD, LATE)
     boa.env.set_code(ladder.second.address, code)
-    assert ladder.word() == (0, DEAD, 0, 10_000)
+    # the price that it was wired with
+    assert (ladder.word().price, ladder.word().state, ladder.word().late_bps) == (2_000 * WAD, DEAD, 10_000)
     with boa.reverts("oracle: feed not live"):
         ladder.oracle.record(UNDERLYING, 0)
 
@@ -204,7 +205,7 @@ def test_a_rate_multiplies_whichever_feed_counts(ladder: Ladder) -> None:
     ladder.write(ladder.second, 2_010 * WAD)
     assert ladder.word(COLLATERAL, 3)[:2] == (2_412 * WAD, LATE)
     staked.set_rate(3 * WAD)
-    assert ladder.word(COLLATERAL, 3)[:2] == (0, DEAD)
+    assert ladder.word(COLLATERAL, 3)[:2] == (2_400 * WAD, DEAD)
 
 
 def test_a_feed_without_second_forgets_the_second(ladder: Ladder) -> None:
@@ -284,7 +285,7 @@ def test_while_the_sequencer_is_down_dead_stays_dead_and_late_is_latest(rollup: 
     rollup.write(rollup.feed, 2_000 * 10**8, HEARTBEAT_S + 7)
     assert rollup.word()[1::2] == (LATE, 10_000)
     rollup.write(rollup.feed, 2_000 * 10**8, DEAD_S + 1)
-    assert rollup.word() == (0, DEAD, 0, 10_000)
+    assert (rollup.word().price, rollup.word()[1::2]) == (2_000 * WAD, (DEAD, 10_000))
 
 
 def test_a_caller_cannot_starve_the_sequencer_feed(rollup: Ladder) -> None:
@@ -369,10 +370,12 @@ def test_sharing_forgets_what_the_asset_had(shared: Ladder) -> None:
         config = feed_config(shared.feed.address, HEARTBEAT_S, DEAD_S, shared.second.address, 100, rate)
         shared.oracle.set_feed(COLLATERAL, 4, config)
         shared.oracle.record(COLLATERAL, 4)
+        assert shared.word(COLLATERAL, 4).price == 2_400 * WAD
         shared.oracle.share_feed(4, 0)
     assert shared.word(COLLATERAL, 4).price == 2_000 * WAD
     shared.write(shared.feed, 0)
-    assert shared.word(COLLATERAL, 4) == (0, DEAD, 0, 10_000)
+    # the underlying's own fall-back, not what the asset was worth by its rate
+    assert shared.word(COLLATERAL, 4)[:2] == (2_000 * WAD, DEAD)
 
 
 @pytest.mark.parametrize(

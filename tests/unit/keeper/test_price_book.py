@@ -36,7 +36,7 @@ def folder(tmp_path: Path) -> Path:
 def seen(usd: int, hours: int = 0) -> Snapshot:
     at = NOW + hours * HOUR
     return snapshot(
-        block=Block(100 + hours, b"\x01" * 32, b"\x02" * 32, at), prices={(0, ETH): Price(usd * WAD, 0, at)}
+        block=Block(100 + hours, b"\x01" * 32, b"\x02" * 32, at), prices={(0, ETH): Price(usd * WAD, 0, at, 0)}
     )
 
 
