@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
+from functools import cache
 
 import pytest
 import structlog
@@ -22,6 +23,14 @@ def short_contract_names() -> None:
     module = sys.modules.get("boa.contracts.vyper.vyper_contract")
     if module is not None:
         module.VyperContract.__repr__ = lambda self: f"<{self.filename} at {self.address}>"  # type: ignore[attr-defined]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def sources_read_once() -> None:
+    """On each load boa analyses the source and its imports again, which takes seconds; none changes meanwhile."""
+    module = sys.modules.get("boa.interpret")
+    if module is not None:
+        module.loads_partial = cache(module.loads_partial)  # type: ignore[attr-defined]
 
 
 @pytest.fixture(autouse=True)

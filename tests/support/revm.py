@@ -9,6 +9,7 @@ import re
 import site
 import tempfile
 from functools import lru_cache
+from importlib.metadata import version as distribution_version
 from pathlib import Path
 from typing import Any
 
@@ -27,19 +28,40 @@ CALLER = "0x" + "c0ffee".rjust(40, "0")
 GAS = 500_000_000
 
 
-@lru_cache(maxsize=1)
-def _sources() -> str:
-    """A hash over every contract, so that no code compiled from other sources is ever used."""
-    digest = hashlib.sha256(compiler_version.encode())
-    for path in sorted((ROOT / "contracts").rglob("*.vy*")):
-        digest.update(path.relative_to(ROOT).as_posix().encode() + path.read_bytes())
+_IMPORT = re.compile(r"^(?:from ([\w.]+) )?import (\w+)(?: as \w+)?$", re.MULTILINE)
+
+
+@lru_cache(maxsize=256)
+def _imports(file: Path) -> tuple[Path, ...]:
+    """Files of this repository that one imports; an unknown form of import is an error, not a miss."""
+    text = file.read_text(encoding="utf-8")
+    found = []
+    for line in re.findall(r"^(?:from \S+ import|import) .*$", text, re.MULTILINE):
+        match = _IMPORT.match(line)
+        if match is None:
+            raise ValueError(f"{file}: cannot read the import {line!r}; teach it to tests/support/revm.py")
+        folder = ROOT / (match[1] or "").replace(".", "/")
+        found += [path for path in (folder / f"{match[2]}.vy", folder / f"{match[2]}.vyi") if path.exists()]
+    return tuple(found)
+
+
+def _sources(path: Path) -> str:
+    """A hash over a contract and all that it imports, so that no code compiled from other sources is ever used."""
+    reached, open_files = {path}, [path]
+    while open_files:
+        fresh = set(_imports(open_files.pop())) - reached
+        reached |= fresh
+        open_files += fresh
+    digest = hashlib.sha256(f"{compiler_version} {distribution_version('snekmate')}".encode())
+    for file in sorted(reached):
+        digest.update(file.relative_to(ROOT).as_posix().encode() + file.read_bytes())
     return digest.hexdigest()[:24]
 
 
 @lru_cache(maxsize=64)
 def compiled(path: str) -> tuple[bytes, tuple[dict[str, Any], ...]]:
     """Creation code and ABI of a contract of this repository, compiled from its source or found compiled from it."""
-    file = ROOT / ".pytest_cache" / "compiled" / _sources() / f"{Path(path).stem}.json"
+    file = ROOT / ".pytest_cache" / "compiled" / f"{Path(path).stem}-{_sources(ROOT / path)}.json"
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
         code, abi = _compile(path)
