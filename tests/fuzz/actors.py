@@ -7,70 +7,51 @@ hypothesis source with the same three methods) and calls real contracts. What it
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from typing import Any
-from typing import Protocol as Interface
 
 from eth_abi import encode
 
-from risk.units import pack_lanes, unpack_lanes
+from tests.fuzz.surroundings import Source, Surroundings
 from tests.support.protocol import (
     ANY_NONCE,
     ASSETS,
     BTC,
-    COLLATERAL_WORD,
-    DAY,
     ETH,
     FUTURE,
     HOUR,
     LOTS,
     PERP,
     SOL,
-    UNDERLYING_WORD,
     USD,
     WAD,
     Protocol,
-    Reverted,
     address_of,
     selector,
 )
 
 PEOPLE = ("lender", "hedger", "reckless", "attacker", "griefer", "liquidator", "rival")
+GAMBLERS = ("reckless", "reckless", "attacker", "griefer", "hedger")
+RICH = ("lender", "liquidator", "rival")
 EVERYTHING = 2**256 - 1
+# scenarios of a witness: the ends of the scan in each volatility state
+SCAN_ENDS = (64, 72, 73, 81, 82, 90)
 WITHDRAW = selector("withdraw(uint256,address,uint256,address)")
 DEPOSIT = selector("deposit(uint256,address,uint256)")
 TRANSFER = selector("transfer(uint256,uint256,address,uint256)")
 
 
-class Source(Interface):
-    """Where choices come from."""
-
-    def integer(self, low: int, high: int) -> int: ...
-    def number(self, low: float, high: float) -> float: ...
-    def choice(self, items: Any) -> Any: ...
-
-
-class Actors:
-    """A protocol full of people. ``touched`` are the accounts that the last action was about."""
+class Actors(Surroundings):
+    """A protocol full of people, with the market and the keepers around them."""
 
     def __init__(self, world: Protocol, pick: Source) -> None:
-        self.world, self.pick = world, pick
-        self.refused: Counter[str] = Counter()
-        self.done: Counter[str] = Counter()
-        self.touched: set[int] = set()
-        self.moved = False
+        super().__init__(world, pick)
         self.owner = {name: address_of(name) for name in PEOPLE}
         self.account = {name: world.open_account(owner) for name, owner in self.owner.items()}
         self.second = world.open_account(self.owner["attacker"])
-        self.proposed: tuple[int, list[Any]] | None = None
         numbers = [*self.account.values(), self.second]
         self._pairs = [(a, b) for a in numbers for b in numbers if a != b]
         self._settle_in()
-
-    def forget(self) -> None:
-        """Forgets what was remembered of a play that is rolled back."""
-        self.proposed = None
 
     def _settle_in(self) -> None:
         world = self.world
@@ -88,18 +69,6 @@ class Actors:
 
     # ------------------------------------------------------------------ doing things
 
-    def attempt(self, name: str, call: Callable[[], Any], *accounts: int) -> bool:
-        """Do it or be refused."""
-        self.touched.update(accounts)
-        try:
-            call()
-        except Reverted as error:
-            reason = str(error)
-            self.refused[f"{name}: {reason[:60]}"] += 1
-            return False
-        self.done[name] += 1
-        return True
-
     def _someone(self) -> str:
         return str(self.pick.choice(PEOPLE))
 
@@ -116,6 +85,8 @@ class Actors:
     def deposit(self) -> None:
         name, token = self._someone(), self._token()
         amount = min(self._amount(token), 10**9 * USD)
+        if name in GAMBLERS:
+            amount = amount // 1_000 + 1  # too rich, they would never be liquidated
         account = self.account[name]
         self.attempt("deposit", lambda: self.world.deposit(account, token, amount, self.owner[name]), account)
 
@@ -165,6 +136,24 @@ class Actors:
         usd = pick.choice([1, 100, 10_000, 30_000, 100_000, 1_000_000]) * pick.number(0.5, 2.0)
         lots = max(1, int(usd / world.quotes[u] * LOTS))
         self.attempt("trade", lambda: world.fill(instrument, buyer, seller, lots, price), buyer, seller)
+
+    def gamble(self) -> None:
+        """Somebody poor takes as much risk as margin allows against somebody rich; who lost everything comes back."""
+        world, pick = self.world, self.pick
+        name, rich = pick.choice(GAMBLERS), pick.choice(RICH)
+        poor, u = self.account[name], pick.choice([BTC, ETH, SOL])
+        found = world.assess(poor)
+        spare = int(found["equity_im"] - found["im"])
+        if spare < WAD:
+            self.attempt("come back", lambda: world.deposit(poor, world.cash, 20_000 * USD, self.owner[name]), poor)
+            return
+        instrument = pick.choice([u << 8 | PERP, *(i for i in world.options if i >> 8 == u)])
+        mark = world.mark(instrument)
+        lots = max(1, int(spare / WAD / world.quotes[u] * pick.number(2.0, 8.0) * LOTS))
+        sides = (poor, self.account[rich]) if pick.integer(0, 1) else (self.account[rich], poor)
+        for part in (1, 2, 3, 5, 9):
+            if self.attempt("gamble", lambda part=part: world.fill(instrument, *sides, lots // part, mark), *sides):
+                break
 
     # ------------------------------------------------------------------ anyone
 
@@ -224,6 +213,8 @@ class Actors:
         ended = [i for i, o in world.options.items() if o[0] < world.now and i >> 8 == u]
         if ended:
             instrument = self.pick.choice(ended)
+            everybody = [*self.account.values(), self.second]
+            self.attempt("settle all", lambda: world.accounts.call("settle_many", everybody, u), *everybody)
             if self.attempt("retire", lambda: world.registry.call("retire", instrument)):
                 del world.options[instrument]
         expiry = (world.now // HOUR + self.pick.integer(2, 24 * 20)) * HOUR
@@ -238,25 +229,33 @@ class Actors:
         found = [number for number in self.account.values() if self.world.health(number) < 0]
         return int(self.pick.choice(found)) if found and self.pick.integer(0, 4) else self.account[self._someone()]
 
+    def _on_sale(self) -> int:
+        """An account, mostly one whose auction runs."""
+        found = [number for number in self.account.values() if self.world.auction.call("auction_of", number)[0]]
+        return int(self.pick.choice(found)) if found and self.pick.integer(0, 9) else self._weak()
+
     def start(self) -> None:
         target, who = self._weak(), self.pick.choice(["liquidator", "rival", "attacker"])
         self.attempt("start", lambda: self.world.start(target, self.account[who]), target, self.account[who])
 
     def start_with(self) -> None:
-        target, scenario = self._weak(), self.pick.choice([0, 1, 64, 68, 72, 86, 90])
+        """A witness: the joint scenario that hurts most, or an end of the scan."""
+        target = self._weak()
+        worst = int(self.world.assess(target)["worst_joint"])
+        scenario = worst if worst < SCAN_ENDS[0] and self.pick.integer(0, 4) else self.pick.choice(SCAN_ENDS)
         call = self.world.auction.call
         self.attempt("start with", lambda: call("start_with", target, scenario, self.account["rival"]), target,
                      self.account["rival"])  # fmt: skip
 
     def bid(self) -> None:
-        target, who = self._weak(), self.pick.choice(["liquidator", "rival", "attacker", "lender"])
+        target, who = self._on_sale(), self.pick.choice(["liquidator", "rival", "attacker", "lender"])
         fraction = self.pick.choice([WAD, WAD // 2, WAD // 10, WAD // 1_000, 1])
         self.moved = True  # an insolvent bid may lower the supply index
         mine = self.account[who]
         self.attempt("bid", lambda: self.world.bid(target, mine, self.owner[who], fraction), target, mine)
 
     def bid_legs(self) -> None:
-        world, target = self.world, self._weak()
+        world, target = self.world, self._on_sale()
         who = self.pick.choice(["liquidator", "attacker"])
         legs = []
         for instrument in [BTC << 8 | PERP, ETH << 8 | PERP, SOL << 8 | PERP, *world.options]:
@@ -281,95 +280,11 @@ class Actors:
     def _bid_whole(self, target: int) -> None:
         self.world.bid(target, self.account["liquidator"], self.owner["liquidator"])
 
-    # ------------------------------------------------------------------ market and time
-
-    def price_moves(self) -> None:
-        u = self.pick.choice([BTC, ETH, SOL])
-        move = self.pick.choice([self.pick.number(0.98, 1.02), self.pick.number(0.9, 1.1), self.pick.number(0.6, 1.5)])
-        base = (60_000, 3_000, 150)[u]
-        self.world.set_price(u, min(max(self.world.quotes[u] * move, base / 8), base * 8))
-        self.moved = True
-
-    def time_passes(self) -> None:
-        self.world.wait(self.pick.choice([12, 60, 900, HOUR, 6 * HOUR, DAY, 3 * DAY]))
-        self.moved = True
-        if self.pick.integer(0, 3):
-            self.world.refresh()
-        if self.pick.integer(0, 3):
-            self.keeper_works()
-
-    def keeper_works(self) -> None:
-        """What a keeper on time does after a while."""
-        self.moved = True
-        for u in (BTC, ETH):
-            last = int(self.world.table.call("page_info", u)[3])
-            self.attempt("publish", lambda u=u, last=last: self.world.publish(u, vol=last / 10_000))
-        if self.world.now > (int(self.world.table.call("read", 0)[0]) >> 200 & 0xFFFFFFFF) - DAY:
-            self.attempt("publish joint", self.world.publish_joint)
-
-    def feeds_speak(self) -> None:
-        self.world.refresh()
-        self.moved = True
-
-    # ------------------------------------------------------------------ keepers, late and lying
-
-    def publish(self) -> None:
-        u, vol = self.pick.choice([BTC, ETH]), self.pick.number(0.45, 0.8)
-        self.moved = True
-        self.attempt("publish", lambda: self.world.publish(u, vol=vol))
-
-    def publish_joint(self) -> None:
-        words = [self.pick.integer(0, 2**48 - 1) for _ in range(self.pick.integer(1, 8))]
-        self.moved = True
-        self.attempt("publish joint", lambda: self.world.publish_joint(words))
-
-    def push(self) -> None:
-        """Any legal push or proposal: a random word near the present one."""
-        world, pick = self.world, self.pick
-        kind, number = pick.integer(1, 2), pick.integer(0, 2)
-        used = len((UNDERLYING_WORD, COLLATERAL_WORD)[kind - 1])
-        lanes = list(unpack_lanes(int(world.parameters.call("word", kind, number)))[:used])
-        tighter = pick.integer(0, 1)
-        for lane in pick.choice([range(used), [0], [1], [used - 1]]):
-            down = (kind, lane) in ((1, 8), (2, 3))
-            move = pick.number(1.0, 1.2) if tighter else pick.number(0.85, 1.15)
-            lanes[lane] = min(max(1, int(lanes[lane] / move if down and tighter else lanes[lane] * move)), 65_535)
-        word = pack_lanes(lanes)
-        nonce = int(world.parameters.call("status")[0]) + 1
-        args = (nonce, world.now, world.now + HOUR, b"\1" * 32, b"\2" * 32, [(kind, number, word)])
-        verb = pick.choice(["push", "propose"])
-        self.moved = True
-        if self.attempt(verb, lambda: world.parameters.call(verb, *args, caller=world.keeper)) and verb == "propose":
-            self.proposed = (int(world.parameters.call("proposals")), args[-1])
-
-    def execute(self) -> None:
-        if self.proposed is None:
-            return
-        self.moved, content = True, self.proposed
-        self.attempt("execute", lambda: self.world.parameters.call("execute", *content))
-
-    def funding(self) -> None:
-        world, u = self.world, self.pick.choice([BTC, ETH, SOL])
-        rate = int(world.quotes[u] * WAD * self.pick.number(-0.03, 0.03) / DAY)
-        self.moved = True
-        call = world.registry.call
-        self.attempt("funding", lambda: call("set_funding_rate", u, rate, caller=world.keeper))
-
-    def basis(self) -> None:
-        world, u = self.world, self.pick.choice([BTC, ETH])
-        rate = self.pick.integer(-600, 600)
-        self.moved = True
-        self.attempt("basis", lambda: world.registry.call("set_basis", u << 8 | FUTURE, rate, caller=world.keeper))
-
-    def sync(self) -> None:
-        self.moved = True
-        self.attempt("sync peg", lambda: self.world.parameters.call("sync_peg"))
-
 
 # how often each is tried
 WEIGHTS = {
-    "trade": 30, "deposit": 6, "withdraw": 10, "transfer": 4, "batch": 6, "donate": 2, "grief": 6, "settle": 5,
-    "settle_expiry": 2, "retire_and_list": 2, "start": 4, "start_with": 3, "bid": 7, "bid_legs": 4, "liquidate_all": 2,
-    "price_moves": 10, "time_passes": 5, "feeds_speak": 4, "publish": 2, "keeper_works": 3, "publish_joint": 1,
-    "push": 2, "execute": 1, "funding": 2, "basis": 1, "sync": 1,
+    "trade": 24, "gamble": 14, "deposit": 6, "withdraw": 10, "transfer": 4, "batch": 6, "donate": 2, "grief": 6,
+    "settle": 5, "settle_expiry": 2, "retire_and_list": 2, "start": 4, "start_with": 4, "bid": 10, "bid_legs": 5,
+    "liquidate_all": 1, "price_moves": 12, "time_passes": 5, "feeds_speak": 4, "publish": 2, "keeper_works": 3,
+    "publish_joint": 1, "push": 2, "execute": 1, "funding": 2, "basis": 1, "sync": 1,
 }  # fmt: skip
