@@ -255,7 +255,10 @@ def _leave(receiver: address, owner: address, assets: uint256, shares: uint256):
     leaving: Exit = self.exits[owner]
     assert shares <= leaving.shares and self._is_open(leaving), e.NOT_ANNOUNCED
     self.exits[owner].shares = leaving.shares - shares
+    before_raw: uint256 = erc4626._total_assets()
     erc4626._withdraw(msg.sender, receiver, owner, assets, shares)
+    # a fee on top would be paid by those who stay; no sum of balances: those of some tokens are near 2^256
+    assert before_raw - min(erc4626._total_assets(), before_raw) <= assets, e.SENT_MORE
 
 
 @internal
