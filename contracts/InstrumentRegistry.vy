@@ -55,7 +55,6 @@ exports: (
     carry.set_basis_guards,
     carry.marks,
     carry.mark,
-    carry.funding,
     carry.funding_rate,
     carry.basis_rate,
 )

@@ -47,17 +47,10 @@ exports: (
     erc4626.nonces,
     erc4626.DOMAIN_SEPARATOR,
     erc4626.eip712Domain,
-    # ERC-4626
+    # ERC-4626, where it is true at any time
     erc4626.asset,
-    erc4626.totalAssets,
-    erc4626.convertToShares,
-    erc4626.convertToAssets,
     erc4626.maxDeposit,
-    erc4626.previewDeposit,
     erc4626.maxMint,
-    erc4626.previewMint,
-    erc4626.previewWithdraw,
-    erc4626.previewRedeem,
     # renouncing is left out: without governance no new auction could ever be paid
     ownable_2step.owner,
     ownable_2step.pending_owner,
@@ -137,8 +130,76 @@ def announce_exit(shares: uint256):
     log IInsuranceFund.ExitAnnounced(owner=msg.sender, shares=shares, opens_at=opens_at)
 
 
-# deposit and mint are the vault's own, under this contract's lock: a token that calls its sender back would otherwise let
-# it leave after the tokens have come and before there are shares for them, when each share is worth too much.
+# ------------------------------------------------------------------ the vault, under this contract's lock
+
+# The vault's own take no lock, and a token that calls its sender back does so after tokens have come and before there are
+# shares for them, or the other way round: a share would then leave for too much, or be believed to be worth that by
+# whoever asks. In such a moment all of these revert.
+
+
+@external
+@view
+def totalAssets() -> uint256:
+    """
+    @notice Cash tokens that the fund holds, raw units
+    """
+    return erc4626._total_assets()
+
+
+@external
+@view
+def convertToShares(assets: uint256) -> uint256:
+    """
+    @notice As in ERC-4626
+    """
+    # down: as the standard has it
+    return erc4626._convert_to_shares(assets, False)
+
+
+@external
+@view
+def convertToAssets(shares: uint256) -> uint256:
+    """
+    @notice As in ERC-4626
+    """
+    # down: as the standard has it
+    return erc4626._convert_to_assets(shares, False)
+
+
+@external
+@view
+def previewDeposit(assets: uint256) -> uint256:
+    """
+    @notice Shares that deposit() would make
+    """
+    return erc4626._preview_deposit(assets)
+
+
+@external
+@view
+def previewMint(shares: uint256) -> uint256:
+    """
+    @notice Assets that mint() would take
+    """
+    return erc4626._preview_mint(shares)
+
+
+@external
+@view
+def previewWithdraw(assets: uint256) -> uint256:
+    """
+    @notice Shares that withdraw() would burn, were the exit open
+    """
+    return erc4626._preview_withdraw(assets)
+
+
+@external
+@view
+def previewRedeem(shares: uint256) -> uint256:
+    """
+    @notice Assets that redeem() would send, were the exit open
+    """
+    return erc4626._preview_redeem(shares)
 
 
 @external
@@ -255,7 +316,10 @@ def _leave(receiver: address, owner: address, assets: uint256, shares: uint256):
     leaving: Exit = self.exits[owner]
     assert shares <= leaving.shares and self._is_open(leaving), e.NOT_ANNOUNCED
     self.exits[owner].shares = leaving.shares - shares
+    before_raw: uint256 = erc4626._total_assets()
     erc4626._withdraw(msg.sender, receiver, owner, assets, shares)
+    # a fee on top would be paid by those who stay; no sum of balances: those of some tokens are near 2^256
+    assert before_raw - min(erc4626._total_assets(), before_raw) <= assets, e.SENT_MORE
 
 
 @internal

@@ -126,6 +126,7 @@ class ParameterBatch:
     model_hash: bytes
     data_hash: bytes
     changes: tuple[Change, ...]
+    noun: ClassVar[str]
 
     @property
     def subject(self) -> str:
@@ -134,6 +135,10 @@ class ParameterBatch:
     @property
     def epoch(self) -> int:
         return self.nonce
+
+    def __str__(self) -> str:
+        """Return what people call it: ``push 7``, ``proposal 8``."""
+        return f"{self.noun} {self.nonce}"
 
     def _call(self, function: str) -> ContractCall:
         args = (self.nonce, self.observed_at, self.expires_at, self.model_hash, self.data_hash, self.changes)
@@ -145,6 +150,7 @@ class PushParameters(ParameterBatch):
     """Tighten the words of a batch."""
 
     kind: ClassVar[str] = "push_parameters"
+    noun: ClassVar[str] = "push"
 
     @property
     def call(self) -> ContractCall:
@@ -156,6 +162,7 @@ class ProposeParameters(ParameterBatch):
     """Announce a batch that may loosen."""
 
     kind: ClassVar[str] = "propose_parameters"
+    noun: ClassVar[str] = "proposal"
 
     @property
     def call(self) -> ContractCall:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from eth_utils.crypto import keccak
@@ -62,31 +63,27 @@ class Recorder:
                         result.equity_im,
                         result.equity_mm,
                     )
-                    row.im, row.mm, row.flags = result.im, result.mm, result.flags
+                    row.im, row.mm, row.doubt, row.flags = result.im, result.mm, result.doubt, result.flags
                 session.add(row)
 
     def page(self, action: PublishPage, at: int) -> None:
         """Keep a page that was sent, with all it was built from."""
-        header = action.header
         content = {
-            "header": {
-                "observed_at": header.observed_at,
-                "expires_at": header.expires_at,
-                "reference_price_wad": str(header.reference_price_wad),
-                "lane_unit_wad": str(header.lane_unit_wad),
-                "step_e9": header.step_e9,
-                "atm_vol_bps": header.atm_vol_bps,
-                "model_hash": header.model_hash.hex(),
-                "data_hash": header.data_hash.hex(),
-            },
+            "header": {name: _json_value(name, value) for name, value in asdict(action.header).items()},
             "surfaces": [[str(value) for value in surface] for surface in action.surfaces],
             "rows": action.rows.hex(),
         }
-        self._epoch(action.underlying, header.epoch, keccak(action.rows), content, at)
+        self._epoch(action.underlying, action.epoch, keccak(action.rows), content, at)
 
     def joint(self, action: PublishJoint, at: int) -> None:
         """Keep joint scenarios that were sent."""
-        content = {"scenarios": action.scenarios.hex(), "model_hash": action.model_hash.hex()}
+        content = {
+            "observed_at": action.observed_at,
+            "expires_at": action.expires_at,
+            "model_hash": action.model_hash.hex(),
+            "data_hash": action.data_hash.hex(),
+            "scenarios": action.scenarios.hex(),
+        }
         self._epoch(JOINT, action.joint_epoch, keccak(action.scenarios), content, at)
 
     def _epoch(self, underlying: int, epoch: int, data_hash: bytes, content: dict[str, Any], at: int) -> None:
@@ -134,3 +131,10 @@ class Recorder:
                 return False
             session.delete(row)
             return True
+
+
+def _json_value(name: str, value: int | bytes) -> int | str:
+    """Hashes as hex; amounts in wad as text, as they do not fit the integers of most readers of JSON."""
+    if isinstance(value, bytes):
+        return value.hex()
+    return str(value) if name.endswith("_wad") else value

@@ -225,7 +225,14 @@ def _credit(challenger: address, amount_raw: uint256):
 
 @internal
 def _send(receiver: address, amount_raw: uint256):
+    """
+    @notice Sends `amount_raw`; reverts when the token takes more from this contract than that: it would be other bonds
+    """
+    before_raw: uint256 = staticcall IERC20(BOND_TOKEN).balanceOf(self)
     assert extcall IERC20(BOND_TOKEN).transfer(receiver, amount_raw, default_return_value=True), e.NOT_SENT
+    held_raw: uint256 = staticcall IERC20(BOND_TOKEN).balanceOf(self)
+    # no sum of balances: those of some tokens are near 2^256
+    assert before_raw - min(held_raw, before_raw) <= amount_raw, e.SENT_MORE
 
 
 @internal

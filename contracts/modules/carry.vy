@@ -108,19 +108,6 @@ def mark(instrument: uint256) -> (uint256, int256):
 
 @external
 @view
-def funding(underlyings: uint256) -> DynArray[uint256, 16]:
-    """
-    @notice Cumulative funding now (int256 as uint256, wad per unit) for each set bit (0..15), ascending
-    """
-    indices: DynArray[uint256, 16] = []
-    for underlying: uint256 in range(16):
-        if (underlyings >> underlying) & 1 != 0:
-            indices.append(convert(convert(self._index(self._fundings[underlying]), bytes32), uint256))
-    return indices
-
-
-@external
-@view
 def funding_rate(underlying: uint256) -> (int256, uint256):
     """
     @notice (rate in USD wad per unit and second, unix s when it was set); it stops counting after a day

@@ -44,6 +44,7 @@ SCENARIOS: constant(String[32]) = "table: scenarios"
 # bonds and challenges
 NOTHING_CAME: constant(String[32]) = "table: nothing came"
 NOT_SENT: constant(String[32]) = "table: not sent"
+SENT_MORE: constant(String[32]) = "table: sent too much"
 BOND: constant(String[32]) = "table: bond"
 NO_REQUEST: constant(String[32]) = "table: no request"
 TOO_EARLY: constant(String[32]) = "table: too early"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``ballast params``: show, diff, push."""
+"""``ballast params``: show, diff, push (or, where that would loosen, propose)."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from keeper.act import Result, execute, rehearse
+from keeper.actions import ProposeParameters
 from keeper.app import Connection, SystemClock, check_roles, push_policy
 from keeper.assess import assess_all
 from keeper.commands.common import (
@@ -117,7 +118,7 @@ def push(
     prices: PricesOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Push one batch towards what the model wants. Sends nothing without --execute."""
+    """Push or propose one batch towards what the model wants. Sends nothing without --execute."""
     connection = open_chain(config, network, rpc_url, manifest)
     snapshot = connection.chain.snapshot()
     target = read_target(connection, snapshot, params, prices)
@@ -130,14 +131,15 @@ def push(
         print_plan(connection, snapshot, target, plan, as_json)
         typer.echo(f"dry run: {outcome}", err=True)
         if outcome.result is not Result.WOULD:
-            raise Permanent(f"the push would be refused: {outcome.detail}")
+            raise Permanent(f"{plan.action} would be refused: {outcome.detail}")
         return
     send(connection, plan)
-    typer.echo(f"push {plan.action.nonce} is on chain and reads back as sent", err=True)
+    announced = isinstance(plan.action, ProposeParameters)
+    typer.echo(f"{plan.action} is {'announced' if announced else 'on chain and reads back as sent'}", err=True)
 
 
 def send(connection: Connection, plan: PushPlan) -> None:
-    """Send a push, wait for it, read it back.
+    """Send a push or a proposal, wait for it, read it back.
 
     Raises
     ------
@@ -154,13 +156,13 @@ def send(connection: Connection, plan: PushPlan) -> None:
         sender = Sender(chain, journal, signer, clock, policy_from(settings))
         action = plan.action
         if action is None:
-            raise Permanent("there is no push to send")
+            raise Permanent("there is neither push nor proposal to send")
         outcome = execute(chain, SenderOutbox(sender, journal, clock, None), action)
         if outcome.result is Result.PENDING:
             waiting = next(i for i in journal.open_intents() if (i.kind, i.epoch) == (action.kind, action.epoch))
             sender.wait(waiting, timeout_s=180)
         elif outcome.result is not Result.DONE:
-            raise Permanent(f"the push was refused: {outcome.detail}")
+            raise Permanent(f"{action} was refused: {outcome.detail}")
         verify(chain.snapshot(accounts=()), action)
     finally:
         store.close()

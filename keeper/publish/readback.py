@@ -79,13 +79,13 @@ def _joint(snapshot: Snapshot, action: PublishJoint) -> None:
 def _push(snapshot: Snapshot, action: PushParameters) -> None:
     words, status = snapshot.parameter_words, snapshot.parameters
     if isinstance(words, Unknown) or isinstance(status, Unknown):
-        raise Halt(f"push {action.nonce} was mined but cannot be read back; inspect with 'ballast params show'")
+        raise Halt(f"{action} was mined but cannot be read back; inspect with 'ballast params show'")
     if status.nonce > action.nonce:
         return
     wrong = [(kind, number) for kind, number, word in action.changes if words.get((kind, number)) != word]
     if wrong or status.nonce != action.nonce:
         raise Halt(
-            f"push {action.nonce}: words {wrong} or nonce {status.nonce} on chain differ from what was sent; stop "
+            f"{action}: words {wrong} or nonce {status.nonce} on chain differ from what was sent; stop "
             "pushing and inspect with 'ballast params show'"
         )
 
@@ -93,4 +93,4 @@ def _push(snapshot: Snapshot, action: PushParameters) -> None:
 def _proposal(snapshot: Snapshot, action: ProposeParameters) -> None:
     status = snapshot.parameters
     if isinstance(status, Unknown) or status.nonce < action.nonce:
-        raise Halt(f"proposal {action.nonce} was mined but cannot be read back; inspect with 'ballast params show'")
+        raise Halt(f"{action} was mined but cannot be read back; inspect with 'ballast params show'")

@@ -186,6 +186,7 @@ class AssessmentRow(Base):
     equity_mm: Mapped[int | None] = mapped_column(ChainInt)
     im: Mapped[int | None] = mapped_column(ChainInt)
     mm: Mapped[int | None] = mapped_column(ChainInt)
+    doubt: Mapped[int | None] = mapped_column(ChainInt)
     flags: Mapped[int | None] = mapped_column(Integer)
     unknown: Mapped[str | None] = mapped_column(Text)
 

@@ -81,7 +81,7 @@ def test_a_proof_by_a_scenario_is_paid_the_same_of_what_it_shows(paying: World) 
 
 
 def test_with_a_price_of_gas_gas_is_what_is_paid(world: World) -> None:
-    """The block's base fee is zero here, and so is what it cost; with a dead price the reserve is paid."""
+    """No base fee in revm: nothing (one is in tests/node/test_start_reward.py); with a dead price the reserve."""
     world.long_btc()
     world.set_price(BTC, 39_000)
     with world.undone():

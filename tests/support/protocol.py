@@ -167,7 +167,7 @@ class Protocol:
     # ------------------------------------------------------------------ time and prices
 
     def _block(self) -> None:
-        self.evm.set_block_env(BlockEnv(number=1, timestamp=self.now, basefee=10**9))
+        self.evm.set_block_env(BlockEnv(number=1, timestamp=self.now))
 
     def wait(self, seconds: int) -> None:
         """Let time pass."""

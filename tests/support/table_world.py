@@ -16,7 +16,7 @@ from keeper.publish.tables import surface_slice
 from risk.table import build_page
 from risk.types import OptionSpec
 from risk.units import unpack_underlying
-from tests.support.engine_world import WAD, global_word, lanes
+from tests.support.margin_words import WAD, global_word, lanes
 from tests.support.revm import Contract, deploy, new_evm
 
 HOUR, DAY = 3_600, 86_400

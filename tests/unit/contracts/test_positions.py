@@ -9,7 +9,7 @@ import boa
 import pytest
 from eth_utils import keccak
 
-from tests.support.ledger import ETH, ETH_PERP, HEARTBEAT_S, KEEPER, LOTS, WAD, Ledger, deploy_ledger
+from tests.support.ledger import ETH, ETH_PERP, HEARTBEAT_S, KEEPER, LOTS, WAD, Ledger, deploy_ledger, signed
 
 
 @pytest.fixture(scope="module")
@@ -118,10 +118,11 @@ def test_funding_is_exact_whenever_each_side_is_touched(ledger: Ledger) -> None:
 def test_a_fill_folds_the_carry_into_the_base(ledger: Ledger) -> None:
     ledger.fill(ETH_PERP, ledger.alice, ledger.bob, 10, 2_000 * WAD)
     ledger.registry.set_funding_rate(ETH, -(10**12), sender=KEEPER)
+    start = int(boa.env.timestamp)
     boa.env.time_travel(seconds=50)
     ledger.fill(ETH_PERP, ledger.alice, ledger.carol, 5, 2_100 * WAD)
-    _, carry = ledger.registry.mark(ETH_PERP)
-    assert carry == ledger.registry.funding(1)[0] - 2**256 < 0
+    carry = signed(ledger.registry.marks(1 << ETH)[0] >> 128, 128)
+    assert carry == -(10**12) * (int(boa.env.timestamp) - start)
     assert ledger.perp(ledger.alice, ETH) == (15, -10 * 2_000 * WAD - 5 * 2_100 * WAD + 5 * carry)
     assert ledger.perp(ledger.bob, ETH) == (-10, 10 * 2_000 * WAD)
     assert ledger.perp(ledger.carol, ETH) == (-5, 5 * 2_100 * WAD - 5 * carry)

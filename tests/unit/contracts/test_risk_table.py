@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.engine_world import WAD, lanes
+from tests.support.margin_words import WAD, lanes
 from tests.support.revm import Reverted, deploy
 from tests.support.table_world import (
     ANYBODY,

@@ -11,7 +11,7 @@ from eth_abi.abi import decode, encode
 from eth_utils.abi import function_signature_to_4byte_selector
 from eth_utils.crypto import keccak
 
-from tests.support.engine_world import WAD
+from tests.support.margin_words import WAD
 from tests.support.revm import Contract, Reverted, deploy
 from tests.support.table_world import (
     BOND,

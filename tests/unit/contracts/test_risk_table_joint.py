@@ -11,7 +11,7 @@ from eth_abi.abi import encode
 from eth_account import Account
 from eth_utils.crypto import keccak
 
-from tests.support.engine_world import UNIT, WAD, Perp, row, words
+from tests.support.margin_words import UNIT, WAD, DeltaOne, row, words
 from tests.support.revm import Reverted, deploy
 from tests.support.table_world import ANYBODY, DAY, GOVERNANCE, HOUR, NOW, A, B, C, Header, TableWorld, sign
 
@@ -130,7 +130,7 @@ def test_the_engine_reads_what_the_table_stored(world: TableWorld) -> None:
         world.evm, "contracts/MarginEngine.vy", inputs.address, world.registry.address, world.oracle.address,
         world.parameters.address, world.table.address,
     )  # fmt: skip
-    state = words(perps={1: Perp(-UNIT // 2, 50 * UNIT * WAD)}, options={0: [(2, UNIT)]})
+    state = words(perps={1: DeltaOne(-UNIT // 2, 50 * UNIT * WAD)}, options={0: [(2, UNIT)]})
     inputs.call("set_state", 1, state)
     equity, _, _, _, _, risk, _, worst, flags, doubt, scans = engine.call("assess", 1)
     slack = 625 * 10**12

@@ -295,6 +295,42 @@ def test_bonds_are_measured_and_a_stopped_token_stops_no_revocation(zoo: Zoo) ->
     assert table.call("bond", BOB)[0] == 0
 
 
+def test_a_fee_on_top_is_paid_out_of_no_other_bond(zoo: Zoo) -> None:
+    """Whoever leaves while it is on would take it from those who stay; without it the same call sends to the unit."""
+    table, bond = zoo.world.table, 100 * USD
+    for owner in (BOB, ALICE):
+        zoo.cash.call("mint", owner, bond)
+        zoo.cash.call("approve", table.address, bond, caller=owner)
+        table.call("deposit_bond", owner, bond, caller=owner)
+    table.call("request_bond_withdrawal", bond, caller=BOB)
+    zoo.world.wait(8 * 86_400)
+    zoo.cash.call("set_fees", 0, 1)
+    with pytest.raises(Reverted, match=r"^table: sent too much$"):
+        table.call("withdraw_bond", BOB, caller=BOB)
+    assert (table.call("bond", BOB)[0], zoo.cash.call("balanceOf", table.address)) == (bond, 2 * bond)
+    zoo.cash.call("set_fees", 0, 0)
+    before = zoo.cash.call("balanceOf", BOB)
+    table.call("withdraw_bond", BOB, caller=BOB)
+    assert (zoo.cash.call("balanceOf", BOB) - before, zoo.cash.call("balanceOf", table.address)) == (bond, bond)
+
+
+def test_a_fee_on_top_is_paid_by_no_other_staker(zoo: Zoo) -> None:
+    fund, stake = zoo.world.fund, 1_000 * USD
+    zoo.world.stake(stake, STAKER)
+    zoo.world.stake(stake, BOB)
+    shares = fund.call("balanceOf", BOB)
+    fund.call("announce_exit", shares, caller=BOB)
+    zoo.world.wait(3 * 86_400)
+    zoo.cash.call("set_fees", 0, 1)
+    for function, amount in (("redeem", shares), ("withdraw", stake)):
+        with pytest.raises(Reverted, match=r"^fund: sent too much$"):
+            fund.call(function, amount, BOB, BOB, caller=BOB)
+    zoo.cash.call("set_fees", 0, 0)
+    before = zoo.cash.call("balanceOf", BOB)
+    fund.call("redeem", shares, BOB, BOB, caller=BOB)
+    assert (zoo.cash.call("balanceOf", BOB) - before, fund.call("totalAssets")) == (stake, stake)
+
+
 def test_the_fund_without_an_auction_stops_payouts(zoo: Zoo) -> None:
     """Its kill switch turns covers off, and a bid that needs one reverts: the auction must be replaced too."""
     fall_under(zoo, stake_usd=1_000)

@@ -7,8 +7,10 @@ import errno
 import json
 import math
 import os
+import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -56,6 +58,10 @@ def in_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_version_is_the_packages() -> None:
     result = run("--version")
     assert (result.exit_code, result.stdout) == (0, f"ballast {__version__}\n")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    newest = re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert newest is not None
+    assert __version__ == project["version"] == newest[1]
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http.client import HTTPConnection
 from pathlib import Path
 
@@ -21,7 +21,9 @@ from typer.testing import CliRunner, Result
 
 from keeper.cli import app
 from risk.market.synthetic import warmup
+from risk.types import CollateralParameters, GlobalParameters, UnderlyingParameters
 from tests.support.embedded_node import DEPLOYER_KEY, GENESIS, STRANGER_KEY, Node, deployed_node
+from tests.support.keeper_world import target
 from tests.support.shared import ROOT
 
 HOUR = 3_600
@@ -266,6 +268,30 @@ def test_params_diff_shows_the_step_and_the_target(operator: Operator, prices: P
     for change in found["changes"]:
         low, high = sorted((change["now"], change["target"]))
         assert low <= change["after_push"] <= high, change
+
+
+def test_params_push_names_what_it_sent(operator: Operator, tmp_path: Path) -> None:
+    """The model first wants a wider scan of bitcoin than is on chain, which is pushed, then a smaller one."""
+    shown = json.loads(operator.on_chain("params", "show", "--json").stdout)["parameters"]
+    lanes: dict[tuple[str, int], list[int]] = {}
+    for row in shown:
+        lanes.setdefault((row["kind"], row["id"]), []).append(row["value"])
+    there = target(
+        global_parameters=GlobalParameters(*lanes["global", 0]),
+        underlyings={name: UnderlyingParameters(*lanes["underlying", u]) for u, name in enumerate(("BTC", "ETH"))},
+        collaterals={name: CollateralParameters(*lanes["collateral", a]) for a, name in enumerate(("WBTC", "WETH"))},
+        provenance=replace(target().provenance, observed_at=GENESIS),
+    )
+    bitcoin = there.underlyings["BTC"]
+    said = []
+    for scan_bps in (bitcoin.scan_bps + 300, bitcoin.scan_bps - 300):
+        wanted = {"BTC": replace(bitcoin, scan_bps=scan_bps), "ETH": there.underlyings["ETH"]}
+        file = tmp_path / f"{scan_bps}.json"
+        file.write_text(replace(there, underlyings=wanted).to_json(), encoding="utf-8")
+        env = {"PRIVATE_KEY": key(DEPLOYER_KEY), "BALLAST_CONFIRMATIONS": "0"}
+        result = operator.on_chain("params", "push", "--execute", "--params", str(file), **env)
+        said.append(result.stderr)
+    assert said == ["push 1 is on chain and reads back as sent\n", "proposal 2 is announced\n"]
 
 
 def free_port() -> int:

@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from keeper.act import Outcome, Result, classify, guard
 from keeper.actions import Action, ExecuteProposal, ProposeParameters, PublishPage, PushParameters
@@ -25,9 +26,10 @@ from keeper.publish.triggers import PagePolicy
 from keeper.recorder import Recorder
 from keeper.situation import NativePrice
 from keeper.store import open_store
+from keeper.store.models import AssessmentRow, EpochRow
 from risk.onchain import assess_words
-from risk.onchain_words import Page
-from tests.support.keeper_world import BLOCK, ETH, ETH_LANES, NOW, account, market, page_status, snapshot, target
+from risk.onchain_words import Page, PriceWord
+from tests.support.keeper_world import BLOCK, ETH, ETH_LANES, NOW, PRICE, account, market, page_status, snapshot, target
 
 PARAMETERS_ANSWERS = {"guards": (3_600, 3_600, 172_800, 500, 21_600, 21_600, 43_200, 259_200, 30_000), "changed_at": 0}
 LIQUIDATE = Policy(liquidate=True, settle=False)
@@ -140,6 +142,16 @@ def test_every_cycle_is_recorded(tmp_path: Path) -> None:
     assert cycle.instruments.metrics.liquidatable_accounts._value.get() == 1
 
 
+def test_the_latest_assessments_are_kept_with_their_doubt(tmp_path: Path) -> None:
+    dead = market(prices={ETH: PriceWord(PRICE, 2, NOW - 90_000, 0)})
+    cycle = make(FakeChain(snapshot({1: account(9_000, 1), 2: account(9_000, 0)}, market=dead)), tmp_path)
+    cycle.run()
+    with cycle.recorder._store.session() as session:
+        kept = {row.account: row.doubt for row in session.scalars(select(AssessmentRow))}
+    # one ether at a dead 2,000 USD and a scan of 20 %: the most it can gain, 400 USD, and the scan, 400 USD
+    assert kept == {1: 800 * 10**18, 2: 0}
+
+
 def test_a_cycle_that_breaks_off_is_recorded_as_an_error(tmp_path: Path) -> None:
     chain = FakeChain(snapshot(SICK))
 
@@ -232,6 +244,20 @@ def test_a_page_is_guarded_sent_kept_and_read_back(tmp_path: Path, spoil: bool) 
     assert "check_publish" in chain.called
     assert [o.result for o in report.outcomes] == [Result.DONE]
     assert list(report.halted) == (["publication"] if spoil else [])
+    ((action, _),) = [(o.action, o.result) for o in report.outcomes]
+    with cycle.recorder._store.session() as session:
+        kept = session.get_one(EpochRow, (31337, ETH, action.epoch)).content
+    assert isinstance(action, PublishPage)
+    header = asdict(action.header)
+    assert kept["header"] == header | {
+        "reference_price_wad": str(header["reference_price_wad"]),
+        "lane_unit_wad": str(header["lane_unit_wad"]),
+        "model_hash": header["model_hash"].hex(),
+        "data_hash": header["data_hash"].hex(),
+    }
+    assert kept["header"]["vol_up_bps"] == ETH_LANES.vol_up_bps
+    assert kept["header"]["short_min_bps"] == ETH_LANES.short_min_bps
+    assert kept["rows"] == action.rows.hex()
 
 
 def test_a_page_the_guard_refuses_is_not_sent(tmp_path: Path) -> None:

@@ -72,6 +72,10 @@ def test_header_in_the_order_of_the_interface() -> None:
     assert HEADER.as_tuple() == (7, 1, 2, 3, 4, 5, 6, 10, 11, 12, 13, b"m" * 32, b"d" * 32)
 
 
+def test_a_push_and_a_proposal_are_called_what_they_are() -> None:
+    assert [str(actions.PushParameters(*BATCH)), str(actions.ProposeParameters(*BATCH))] == ["push 9", "proposal 9"]
+
+
 def test_unknown_is_no_value() -> None:
     assert known(Unknown("node down", 5)) is None
     assert known(0) == 0

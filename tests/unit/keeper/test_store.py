@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
-from sqlalchemy import create_engine, event, select
+from sqlalchemy import column, create_engine, event, insert, inspect, select, table
 
 from keeper.errors import ConfigError, Halt, Transient
 from keeper.store import Store, open_store
-from keeper.store.models import Base, MarkRow
+from keeper.store.models import AssessmentRow, Base, MarkRow
 
 
 @pytest.fixture
@@ -27,6 +29,24 @@ def test_migrations_make_the_tables_of_the_models(store: Store) -> None:
     with store.engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
     store.close()
+
+
+def test_a_database_of_the_first_version_gains_the_doubt_of_its_assessments(tmp_path: Path, store: Store) -> None:
+    columns = {"chain_id": 1, "account": 7, "block_number": 9, "assessed_at": 5}
+    with store.engine.connect() as connection:
+        config = Config()
+        config.set_main_option("script_location", "keeper.store:migrations")
+        config.attributes["connection"] = connection
+        command.downgrade(config, "0001")
+        assert "doubt" not in {found["name"] for found in inspect(connection).get_columns("assessments")}
+        connection.execute(insert(table("assessments", *map(column, columns))), columns)
+        connection.commit()
+    store.close()
+    again = open_store(f"sqlite:///{tmp_path}/keeper.sqlite")
+    with again.session() as session:
+        row = session.get_one(AssessmentRow, (1, 7))
+        assert (row.block_number, row.doubt) == (9, None)
+    again.close()
 
 
 def test_opening_again_changes_nothing(tmp_path: Path, store: Store) -> None:
