@@ -134,9 +134,8 @@ def __init__(cash_token: address, registry: address, oracle: address):
 @external
 def settle_delta(account: uint256, instrument: uint256):
     """
-    @notice Turns the profit or loss of a perpetual or future into cash: a settled one closes at its settlement price, a
-            perpetual that lives pays at the oracle's price, and what is below one wad stays in the base
-    @dev A future that lives is refused: its mark leans on a basis that a keeper sets.
+    @notice Turns the profit or loss of a perpetual or future into cash: a settled one closes at its settlement price, one
+            that lives pays at the oracle's price, for a future without its basis; what is below one wad stays in the base
     """
     if instrument >= ledger_views.MAX_INSTRUMENT or instrument & 255 < c.MAX_ROWS:
         err._fail(err.INSTRUMENT)
@@ -144,7 +143,7 @@ def settle_delta(account: uint256, instrument: uint256):
         return
     cash._accrue()
     if not settlement._settle_delta(account, instrument):
-        err._fail(err.PRICE_STALE if instrument & 255 == c.PERP_SLOT else err.NOT_SETTLED)
+        err._fail(err.PRICE_STALE)
 
 
 @external

@@ -38,8 +38,6 @@ ORACLE: public(immutable(address))
 PARAMETERS: public(immutable(address))
 TABLE: public(immutable(address))
 
-LANE: constant(uint256) = 2**16 - 1
-PAGE: constant(uint256) = 2**160 - 1
 ALL_COLUMNS: constant(uint256) = 2**9 - 1
 # bits of one underlying among those of its perpetual and futures
 DELTA_ONES: constant(uint256) = 1 + 2**16 + 2**32
@@ -271,6 +269,9 @@ def _run(account: uint256, given: DynArray[uint256, c.MAX_WORDS], scenario: uint
                 )
                 holding.delta_one = unsafe_add(holding.delta_one, value)
                 holding.moving = unsafe_add(holding.moving, moving)
+                if k != 0:
+                    holding.futures_moving = unsafe_add(holding.futures_moving, moving)
+                    holding.futures_gross = unsafe_add(holding.futures_gross, convert(abs(moving), uint256))
                 cursor = unsafe_add(cursor, 1)
                 mark_index = unsafe_add(mark_index, 1)
             held = held >> 16
@@ -303,7 +304,7 @@ def _run(account: uint256, given: DynArray[uint256, c.MAX_WORDS], scenario: uint
             part, points = underlying_risk._optioned(
                 holding,
                 row_sum._sum_rows(
-                    words, cursor, count, convert(holding.page_1 & PAGE, address), holding.price_word & (2**128 - 1),
+                    words, cursor, count, convert(holding.page_1 & underlying_risk.PAGE, address), holding.price_word & (2**128 - 1),
                     has_down, has_up,
                 ),
             )
@@ -383,7 +384,7 @@ def _run(account: uint256, given: DynArray[uint256, c.MAX_WORDS], scenario: uint
     sums.equity_wad += convert(convert(words[1], bytes32), int256)
     reserve_wad: uint256 = 0
     if words[0] & state_words.POSITIONS != 0 or words[1] >> 255 == 1:
-        reserve_wad = ((parameters[0] >> 64) & LANE) * c.WAD
+        reserve_wad = ((parameters[0] >> 64) & underlying_risk.LANE) * c.WAD
     run.result.equity_mark = sums.equity_wad + convert(sums.value_wad, int256)
     run.result.equity_im = sums.equity_wad - convert(sums.lost_wad, int256) + convert(sums.im_wad, int256)
     run.result.equity_mm = sums.equity_wad + convert(sums.mm_wad, int256)

@@ -173,7 +173,8 @@ def _sums(book: Book, index: int, live: LiveUnderlying) -> _Options:
     return _Options(signed, gross, delta, short_minimum, short_missing, short_tail, missing)
 
 
-def _charges(options: _Options, dollars: FloatArray, grid: FloatArray, live: LiveUnderlying) -> FloatArray:
+def _charges(options: _Options, gross: FloatArray, grid: FloatArray, live: LiveUnderlying) -> FloatArray:
+    """Charges of one underlying; ``gross`` the delta of spot and perpetual, and that of each future, added up, USD."""
     price, lanes = live.market.price, live.market.parameters
     net = np.abs(grid[:, 14] - grid[:, 12]) * (2.0 / live.scan)
     notional = options.gross * price
@@ -181,7 +182,7 @@ def _charges(options: _Options, dollars: FloatArray, grid: FloatArray, live: Liv
     charge = fraction_from_bps(lanes.delta_charge_bps) * net * (1.0 + net / depth)
     charge += fraction_from_bps(lanes.option_charge_bps) * notional * (1.0 + notional / depth)
     charge += options.short_minimum + options.short_missing * price
-    hedged = np.maximum(np.abs(dollars) + options.delta - net, 0.0)
+    hedged = np.maximum(gross + options.delta - net, 0.0)
     return np.asarray(charge + fraction_from_bps(lanes.basis_charge_bps) * 0.5 * hedged)
 
 
@@ -206,7 +207,10 @@ def underlying_result(book: Book, index: int, live: LiveUnderlying, linked: Floa
     grid += np.multiply.outer(dollars * live.scan, np.tile(MOVES, 3)) - slack[:, None]
     if live.tail_pnl.any():
         grid += np.multiply.outer(sums.short_tail, live.tail_pnl)
-    scan, charge = np.maximum(-grid.min(axis=1), 0.0), _charges(sums, dollars, grid, live)
+    scan = np.maximum(-grid.min(axis=1), 0.0)
+    moving = units * live.exposure
+    gross = np.abs(moving[:, 0] + linked) + np.abs(moving[:, 1:]).sum(axis=1)
+    charge = _charges(sums, gross, grid, live)
     notional, optioned = sums.gross * item.price, np.diff(book.options[index].indptr) > 0
     held = optioned | (units != 0.0).any(axis=1) | (book.base[:, index] != 0.0)
     active = held | (linked > 0.0)

@@ -67,17 +67,25 @@ class _DeltaOne(NamedTuple):
     value: int
     low: int
     high: int
+    gross: int
 
 
 def _delta_one(state: AccountState, u: int, market: ChainMarket, linked_value: int) -> _DeltaOne:
-    """``delta_one_value``, ``dv_lo`` and ``dv_hi``."""
-    value = exposure = 0
+    """``delta_one_value``, ``dv_lo``, ``dv_hi`` and the part of ``A`` that is not options."""
+    value = exposure = futures = 0
+    spot = linked_value * 10**6
     for instrument, held in state.delta_ones_of(u).items():
         word = market.marks[instrument]
         carry = word.carry if instrument & 0xFF == PERPETUAL else 0
         value += held.lots * market.mark(instrument) + held.base - held.lots * carry
-        exposure += 0 if word.settled else held.lots * market.mark(instrument)
-    return _DeltaOne(value // 10**6, exposure // 10**6 + linked_value, ceil_div(exposure, 10**6) + linked_value)
+        moving = 0 if word.settled else held.lots * market.mark(instrument)
+        exposure += moving
+        if instrument & 0xFF == PERPETUAL:
+            spot += moving
+        else:
+            futures += abs(moving)
+    low, high = exposure // 10**6 + linked_value, ceil_div(exposure, 10**6) + linked_value
+    return _DeltaOne(value // 10**6, low, high, ceil_div(abs(spot) + futures, 10**6))
 
 
 def _charge(word: int, notional: int, net_delta: int, gross_delta: int, options: OptionSums, unit: int) -> int:
@@ -125,7 +133,7 @@ def assess_underlying(state: AccountState, u: int, market: ChainMarket, linked_v
 
     grid = found.grid
     net_delta = min(ceil_div(abs(grid[1][5] - grid[1][3]) * 20_000, scan_bps), VALUE_CAP)
-    gross_delta = max(abs(linear.low), abs(linear.high)) + ceil_div(options.delta * found.unit, 10**6)
+    gross_delta = linear.gross + ceil_div(options.delta * found.unit, 10**6)
     notional = min(ceil_div(options.gross * price.price, 10**6), VALUE_CAP)
     charge = _charge(word, notional, net_delta, gross_delta, options, found.unit)
     scan = max(0, -min(map(min, grid)))

@@ -36,7 +36,6 @@ NOT_REDUCED: constant(String[32]) = "seize: leg does not reduce"
 IN_BATCH: constant(String[32]) = "batch: not in a batch"
 BATCH_FULL: constant(String[32]) = "batch: too many accounts"
 
-NOT_SETTLED: constant(String[32]) = "settlement: no price yet"
 PRICE_STALE: constant(String[32]) = "settlement: price not fresh"
 
 LOTS: constant(String[32]) = "positions: lots"

@@ -92,27 +92,28 @@ def _book_side(
 def _settle_delta(account: uint256, instrument: uint256) -> bool:
     """
     @notice Turns the profit or loss of a perpetual or future that the account has into cash: a settled one closes at
-            the settlement price, exactly; a perpetual that lives pays what it has made at the oracle's price
-    @dev A future that lives pays nothing: its mark leans on a basis that a keeper sets, and cash moves on oracle prices
-         alone. Its profit counts as equity meanwhile.
+            the settlement price, exactly; one that lives pays what it has made at the oracle's price
+    @dev For a future too that is the price without its basis, which a keeper sets: cash moves on oracle prices alone. What
+         the basis is worth stays in equity. Were nothing paid before the expiry, a base could hide a debt from its interest
+         and a credit from a loss that lenders share.
     @return False when there is no such price: then nothing has changed
     """
     price_wad: uint256 = 0
     carry: int256 = 0
     price_wad, carry = staticcall REGISTRY.mark(instrument)
+    if instrument & 255 != c.PERP_SLOT:
+        carry = 0
     lots: int256 = 0
     pnl_wad: int256 = 0
     cash_wad: int256 = 0
     if price_wad != 0:
-        if instrument & 255 != c.PERP_SLOT:
-            carry = 0
         base: int256 = 0
         lots, base = positions._delta(account, instrument)
         positions._put_delta(account, instrument, 0, 0)
         positions._note_open(instrument, -abs(lots))
         pnl_wad, cash_wad = cash._pay(account, lots * (convert(price_wad, int256) - carry) + base, 0)
         lots = 0
-    elif instrument & 255 == c.PERP_SLOT:
+    else:
         price_state: uint256 = 0
         updated_at: uint256 = 0
         price_wad, price_state, updated_at = staticcall ORACLE.price(0, instrument >> 8)
@@ -120,8 +121,6 @@ def _settle_delta(account: uint256, instrument: uint256) -> bool:
             return False
         lots, pnl_wad = positions._realise(account, instrument, price_wad, carry)
         cash_wad = cash._move(account, pnl_wad)
-    else:
-        return False
     heads._bump(account)
     log IMarginAccounts.DeltaSettled(
         account=account, instrument=instrument, price_wad=price_wad, lots=lots, pnl_wad=pnl_wad, cash_wad=cash_wad

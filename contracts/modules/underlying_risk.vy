@@ -34,6 +34,9 @@ struct Holding:
     # perpetuals and futures: value, and what of it moves with the price, lot x wad
     delta_one: int256
     moving: int256
+    # the same of the futures alone: its sum, and that of its absolute values
+    futures_moving: int256
+    futures_gross: uint256
     # value of the collateral linked to the underlying
     linked_wad: uint256
     # page, 0 without options
@@ -64,7 +67,8 @@ struct Part:
 @pure
 def _slopes(holding: Holding) -> (int256, int256, uint256):
     """
-    @notice (dv_lo x scan range, dv_hi x scan range, greater absolute value of the two dv).
+    @notice (dv_lo x scan range, dv_hi x scan range, gross delta without options). Linked collateral and the perpetual
+            have one mark and are netted; a future has its own.
     """
     low: int256 = convert(holding.linked_wad, int256)
     high: int256 = low
@@ -72,8 +76,13 @@ def _slopes(holding: Holding) -> (int256, int256, uint256):
         whole: int256 = delta_one._floor_lots(holding.moving)
         low = unsafe_add(low, whole)
         high = unsafe_add(low, convert(unsafe_mul(whole, LOTS) != holding.moving, int256))
+    spot: int256 = unsafe_add(
+        unsafe_sub(holding.moving, holding.futures_moving), unsafe_mul(convert(holding.linked_wad, int256), LOTS)
+    )
     scan_bps: int256 = convert(holding.parameters & LANE, int256)
-    return unsafe_mul(low, scan_bps), unsafe_mul(high, scan_bps), convert(max(abs(low), abs(high)), uint256)
+    return unsafe_mul(low, scan_bps), unsafe_mul(high, scan_bps), self._lots_up(
+        unsafe_add(convert(abs(spot), uint256), holding.futures_gross), 1
+    )
 
 
 @internal

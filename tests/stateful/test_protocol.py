@@ -44,7 +44,7 @@ ALLOWED = (
     "accounts: below initial margin", "accounts: risk data dead", "accounts: no row in table", "accounts: in auction",
     "accounts: instrument", "cash: not enough held", "cash: withdrawals limited", "collateral: balance",
     "fill: price band", "registry: not tradable", "registry: expired", "settlement: price not fresh",
-    "settlement: no price yet", "venue: other listing",
+    "venue: other listing",
     "auction: healthy", "auction: none", "auction: running", "auction: unhealthy", "auction: bid too small",
     "auction: bidder health", "auction: data too old", "auction: fraction", "engine: doubt",
 )  # fmt: skip

@@ -91,17 +91,19 @@ def test_futures_count_as_positions(ledger: Ledger) -> None:
     ledger.fill(ETH_PERP, ledger.alice, ledger.carol, 1, WAD)
 
 
-def test_a_living_future_pays_nothing_whatever_its_basis(ledger: Ledger) -> None:
-    """Its mark leans on a number that a keeper sets: cash moves on oracle prices alone."""
+def test_a_living_future_pays_at_the_price_without_its_basis(ledger: Ledger) -> None:
+    """Its mark leans on a number that a keeper sets: cash moves on oracle prices alone, and the basis stays equity."""
     future, _ = ledger.list_future(ETH)
     ledger.fill(future, ledger.alice, ledger.bob, LOTS, 2_000 * WAD)
+    ledger.registry.set_basis(future, 150, sender=KEEPER)
     ledger.set_price(ETH, 2_500)
-    for call in (ledger.accounts.settle_delta,):
-        with boa.reverts("settlement: no price yet"):
-            call(ledger.alice, future)
     ledger.accounts.settle_many([ledger.alice, ledger.bob], ETH)
-    assert ledger.delta(ledger.alice, future) == (LOTS, -LOTS * 2_000 * WAD)
-    assert ledger.accounts.cash_of(ledger.alice) == 0
+    assert ledger.delta(ledger.alice, future) == (LOTS, -LOTS * 2_000 * WAD), "only what has ended, in bulk"
+    for account, cash in ((ledger.alice, 500 * WAD), (ledger.bob, -500 * WAD)):
+        ledger.accounts.settle_delta(account, future, sender=STRANGER)
+        assert ledger.accounts.cash_of(account) == cash
+    assert ledger.delta(ledger.alice, future) == (LOTS, -LOTS * 2_500 * WAD)
+    assert ledger.delta(ledger.bob, future) == (-LOTS, LOTS * 2_500 * WAD)
 
 
 def test_a_settled_future_closes_to_the_unit(ledger: Ledger) -> None:
