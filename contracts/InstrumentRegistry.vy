@@ -221,9 +221,9 @@ def cancel_delisting(underlying: uint256):
 @external
 def settle_by_governance(underlying: uint256, expiry: uint256, price_wad: uint256):
     """
-    @notice Settles an expiry that no round of the feed could settle for three days
+    @notice Settles an expiry that nobody has settled by rounds of the feed for three days
     @dev Abuse: a false price takes the difference from one side of everything that expired then. Anyone can prevent it by
-         showing the rounds in the three days before.
+         showing the rounds in the three days before, if there are any.
     @param price_wad USD wad per unit, 0 < price < 2^90
     """
     ownable._check_owner()

@@ -353,6 +353,7 @@ def _is_open(leaving: Exit) -> bool:
 @view
 def _is_loss_known() -> bool:
     """
-    @dev Anybody may take such a loss, paid by this fund, so nobody can keep the shareholders in.
+    @dev Anybody may take such a loss, paid by this fund, so nobody can keep the shareholders in; except while old data
+         leaves the loss in doubt, when nobody is paid for it.
     """
     return self.auction != empty(address) and staticcall Auction(self.auction).shortfall_wad() != 0

@@ -11,9 +11,11 @@
      negative equity plus a reward rising to the account's size. The phase that counts is decided at every bid by the
      equity of that moment: an account that recovers while the solvent clock runs is sold, not given away.
 
-     Old data: an auction starts only when the account is below MM however the dead prices and pages turn out (`doubt` of
-     the margin rule). While that is open, or the chain's sequencer is down, a running auction's clock stands still; bids
-     are never blocked, but nobody is paid to make one while it is open. A clock counts only watched time: see auction_states, and tick().
+     Old data: an auction starts only when the account is below MM by more than dead prices and pages leave in doubt
+     (`doubt` of the margin rule: a move of the underlying by its scan range, a doubling of a collateral's price; an
+     account that only a greater move would have saved is started). While the account is in doubt, or the chain's
+     sequencer is down, a running auction's clock stands still. Doubt does not block bid(), but pays nobody for taking an
+     insolvent account; bid_legs() needs fresh data. A clock counts only watched time: see auction_states, and tick().
 
      An account's clock starts again only after the account has been above MM by the end buffer, so that hovering around
      MM, or topping up by one unit, resets nothing. Anybody may bid, the owner's other accounts included: they hold
@@ -104,7 +106,7 @@ def start(account: uint256, reward_account: uint256):
     """
     health: IMarginEngine.Assessment = auction_case._assess(account)
     assert health.equity_mm < convert(health.mm, int256), e.HEALTHY
-    # what old data says is not held against anybody
+    # what old data leaves in doubt is not held against anybody
     assert health.equity_mm + convert(health.doubt, int256) < convert(health.mm, int256), e.DOUBT
     phase: uint256 = auction_states.SOLVENT if health.equity_mark > 0 else auction_states.INSOLVENT
     self._start(account, reward_account, phase, health.equity_mark, health.equity_mm, health.mm)
@@ -131,8 +133,8 @@ def start_with(account: uint256, scenario: uint256, reward_account: uint256):
 def tick(account: uint256):
     """
     @notice Records the time that has passed, the phase and the shortfall; ends a cured auction. Anyone.
-    @dev Without bids somebody has to call this every tick_s, or the clock falls behind. Nobody gains by calling it more
-         often: the time counted is the same.
+    @dev Without bids somebody has to call this every tick_s, or the clock falls behind. Calls that are closer together
+         than that count no more.
     @param account Account number
     """
     case: auction_case.Case = auction_case._case(account)
@@ -268,7 +270,8 @@ def bid_legs(
 @view
 def preview_bid(account: uint256, fraction_wad: uint256) -> ILiquidationAuction.Preview:
     """
-    @notice Exactly what a bid for this fraction would do now; reverts with the reason a bid would give
+    @notice What a bid for this fraction would take now and its exact price; reverts with the reason that a bid would give,
+            except for what concerns the bidder's account or the fund's transfer
     @param account Account that is sold
     @param fraction_wad Wanted, (0, 1e18]
     @return Phase that counts, fraction that would be taken, its price (wad, negative: paid to the bidder), discount,

@@ -157,7 +157,7 @@ def deposit(account: uint256, token_: address, amount_raw: uint256):
 def withdraw(account: uint256, token_: address, amount_raw: uint256, receiver: address):
     """
     @notice Sends tokens to `receiver`; cash may be borrowed as far as margin and the tokens held allow. Owner or WITHDRAW
-    @dev Profit and loss of perpetuals becomes cash first when cash is withdrawn. The transfer comes last.
+    @dev Profit and loss of perpetuals with a fresh price becomes cash first when cash is withdrawn. The transfer comes last.
     @param amount_raw Raw units; 2^256-1 = all of the positive balance
     @custom:invariant I-72
     """
@@ -174,7 +174,7 @@ def withdraw(account: uint256, token_: address, amount_raw: uint256, receiver: a
             if perps == 0:
                 break
             if perps & 1 != 0:
-                # where the price is dead the margin check below refuses
+                # without a fresh price nothing is paid; with a dead one the margin check below refuses
                 settlement._settle_delta(account, (underlying << 8) | c.PERP_SLOT)
             perps >>= 1
         if amount == max_value(uint256):

@@ -5,7 +5,7 @@
 """
 @title Prices of underlyings, collateral assets and cash
 @notice One Chainlink-shaped feed for each, an optional second one, times an optional rate source for wrapped tokens.
-        `read` serves every margin check and never reverts; see `feeds` for what makes a price late or dead.
+        `read` serves every margin check and reverts for want of gas alone; see `feeds` for what makes a price late or dead.
 """
 
 from snekmate.auth import ownable

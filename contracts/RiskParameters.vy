@@ -6,16 +6,16 @@
 @title Guarded risk parameters
 @notice The slow parameters of the margin rule, set by a keeper inside limits that governance sets. A batch is taken
         whole or refused whole with its reason; nothing is clipped. A batch that only tightens is pushed: initial
-        margin follows at once, maintenance margin in a straight line, so that no push liquidates. Any other batch is
-        proposed, waits, can be vetoed, and is executed by anybody.
+        margin follows at once, maintenance margin in a straight line, so that nobody is liquidated in the block of a push.
+        Any other batch is proposed, waits, can be vetoed, and is executed by anybody.
 @dev A push can never make the margin rule revert, because every stored word has passed lanes._check_consistent:
      the divisors (scan range, depth, size unit) are at least 1, shocked prices stay positive (scan range <= 90 %), and
      im_scale <= 2, the scale for which the rule's products are proven to fit; `ramp` proves the same of every word on
      its way. A word never set reads as the dearest consistent word. Only sync_peg calls another contract.
 @custom:kill The guardian pauses pushes, proposals and executions; the parameters then lapse and initial margin rises
              step by step to twice the market risk. Maintenance margin, hence liquidation, stays on the last values.
-@custom:trust governance: bounds, guards, roles (through the timelock). guardian: may only stop pushes and veto. keeper:
-              values inside the bounds.
+@custom:trust governance: bounds, guards, roles (through the timelock). guardian: may only stop pushes, forbid
+              keepers and veto. keeper: values inside the bounds.
 """
 
 from contracts.interfaces import IRiskParameters

@@ -10,7 +10,8 @@
         joint scenarios over several underlyings. Anybody may publish what a quorum of publishers signed, inside guards; each
         epoch is a data contract of its own, and one storage write switches to it, so no reader ever sees half an epoch.
 @dev Everything an epoch was computed from is in its event and, as a hash, in storage: anybody can recompute any row, and whoever
-     finds a wrong one can have the chain recompute it, which revokes the epoch and takes from its signers' bonds.
+     finds one in force that is off by more than the tolerance can have the chain recompute it, which revokes the epoch
+     and takes from its signers' bonds; while the terms name a verifier.
 @custom:kill The guardian forbids publishers; with fewer than the quorum left the table ages and the margin rule's staleness
              ladder takes over. Readers are served the last epoch in force.
 @custom:trust governance (a timelock): publishers, quorum, limits, terms of challenges. guardian: may only forbid a publisher.
@@ -221,7 +222,8 @@ def challenge(
 ):
     """
     @notice Revokes the living epoch, or the one before it, if the row of `slot` is not what its inputs give: every signer loses
-            the penalty, half of which is credited to the caller. Readers return to the epoch before.
+            the penalty, or all of a smaller bond, half of which is credited to the caller. Readers return to the epoch
+            before.
     @dev Whoever copies a challenge out of the mempool takes the reward; the epoch is revoked all the same. The previous epoch
          may be challenged so that a liar does not escape by publishing a true one on top, and so that nobody returns to it.
     @param underlying Underlying

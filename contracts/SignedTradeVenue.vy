@@ -12,13 +12,13 @@
 from snekmate.auth import ownable
 from snekmate.auth import ownable_2step
 from snekmate.utils import eip712_domain_separator
-from snekmate.utils import signature_checker
 
 from contracts.interfaces import IInstrumentRegistry
 from contracts.interfaces import IMarginAccounts
 from contracts.modules import constants as c
 from contracts.modules import errors_venue as err
 from contracts.modules import fixed_math
+from contracts.modules import signatures
 
 initializes: ownable
 initializes: ownable_2step[ownable := ownable]
@@ -125,16 +125,19 @@ def set_fee(fee_bps: uint256):
 @external
 def match_orders(
     buy: Order,
-    buy_signature: Bytes[65],
+    buy_signature: Bytes[1024],
     sell: Order,
-    sell_signature: Bytes[65],
+    sell_signature: Bytes[1024],
     lots: uint256,
     price_wad: uint256,
 ):
     """
     @notice Trades `lots` between two signed orders at a price inside both limits; anybody may call
     @dev Abuse: whoever matches chooses the price between the two limits, so a limit must be a price that the signer
-         accepts. A match that would leave either side below its margin reverts and fills nothing.
+         accepts. A match that would leave either side below its margin reverts and fills nothing. Each
+         contract that signs can burn up to 1,000,000 gas of whoever matches.
+    @param buy_signature 64 or 65 bytes of a key, or up to 1,024 bytes that the signing contract accepts
+    @param sell_signature As buy_signature
     @param lots 1e-6 units; at most what is left of either order
     @param price_wad USD wad per unit
     """
@@ -195,7 +198,7 @@ def order_hash(order: Order) -> bytes32:
 
 
 @internal
-def _use(order: Order, signature: Bytes[65], lots: uint256, fee_bps: uint256) -> bytes32:
+def _use(order: Order, signature: Bytes[1024], lots: uint256, fee_bps: uint256) -> bytes32:
     """
     @notice Checks one order and books `lots` as filled; returns its hash
     @dev Replay is stopped by the order's hash, never by the signature, which has more than one form.
@@ -214,7 +217,7 @@ def _use(order: Order, signature: Bytes[65], lots: uint256, fee_bps: uint256) ->
     # a failed recovery gives zero, and account 0 or one that does not exist may have that as its owner
     assert order.signer != empty(address), err.SIGNER
     assert staticcall ACCOUNTS.has_right(order.account, order.signer, RIGHT_TRADE), err.SIGNER
-    assert signature_checker._is_valid_signature_now(order.signer, order_hash, signature), err.SIGNATURE
+    assert signatures._is_valid(order.signer, order_hash, signature), err.SIGNATURE
     return order_hash
 
 

@@ -4,8 +4,8 @@
 # SPDX-License-Identifier: AGPL-3.0-only
 """
 @title Timelock
-@notice Owner of every other contract: what governance does is public for a delay before it can happen. snekmate's timelock
-        controller, without an administrator of its own: roles and the delay change only through the timelock itself.
+@notice Made to own every contract that has an owner: what governance does is public for a delay before it can happen.
+        snekmate's timelock controller, without an administrator of its own: roles and the delay change only through the timelock itself.
 @dev No lock: it holds nothing and calls what was scheduled; a batch must be able to call back into it (update_delay).
 @custom:trust proposers: may schedule and cancel anything, nothing at once. executors: may only execute what is due; the
               zero address among them lets anybody.

@@ -24,7 +24,8 @@ uses: auction_terms
 uses: auction_reward
 
 
-# what one call knows about the account that it is about; is_doubtful: it may be above MM for all that old data says
+# what one call knows about the account that it is about; is_doubtful: something about it is in
+# doubt, and with that it may be above MM
 struct Case:
     state: auction_states.State
     health: IMarginEngine.Assessment
@@ -87,7 +88,7 @@ def _case(account: uint256) -> Case:
         health.equity_mm + convert(health.doubt, int256) >= convert(health.mm, int256)
     )
     passed_s: uint256 = 0
-    # time runs while the account is short whatever old data says, or nothing about it is old
+    # time runs while the account is short by more than is in doubt, or nothing is
     if not is_doubtful and staticcall IPriceOracle(auction_reward.ORACLE).is_live():
         passed_s = min(block.timestamp - state.seen_at, auction_terms._settings.tick_s)
     state = auction_states._advanced(state, health.equity_mark, passed_s, auction_terms._solvent_s())

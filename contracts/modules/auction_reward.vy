@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: AGPL-3.0-only
 """
 @title What the caller of a liquidation is paid
-@notice Twice-covered gas at the base fee of the block, at most what margin has reserved for it in every account with risk
-        (`reserve` of the global parameter word), at most the equity that is left, once an auction.
+@notice Gas at the base fee of the block, as many as the auction's settings name, at most what margin has reserved for it in
+        every account with risk (`reserve` of the global parameter word), at most the equity that is left, once an auction.
+        The whole reserve where the coin that pays for gas has no price, or a dead one.
 """
 
 from contracts.interfaces import IPriceOracle

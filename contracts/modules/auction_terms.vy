@@ -21,9 +21,10 @@ event SettingsSet:
 
 
 # Discount: start_bps, linear to fast_bps in fast_s, linear to slow_bps in slow_s more. insolvent_s: time in which the
-# reward of the insolvent phase rises to MM. Buffers are parts of MM: a sale may bring the account to target_buffer_bps
-# above it, the auction ends at end_buffer_bps above it. min_slice_wad: least size of a slice and of what is left. tick_s:
-# most that a clock counts between two calls that record it. reward_gas: gas that the caller of a start is paid for.
+# reward of the insolvent phase rises to the account's size (MM and the haircuts of its collateral). Buffers are parts
+# of MM: a sale may bring the account to target_buffer_bps above it, the auction ends at end_buffer_bps above it.
+# min_slice_wad: least size of a slice and of what is left. tick_s: most that a clock counts between two calls that
+# record it. reward_gas: gas that the caller of a start is paid for.
 struct Settings:
     start_bps: uint256
     fast_bps: uint256
@@ -95,7 +96,7 @@ def settings() -> Settings:
 @view
 def _is_cured(equity_mm: int256, mm: uint256, doubt: uint256) -> bool:
     """
-    @notice Above MM by the end buffer, or empty, and so even if all that hangs on dead data turned out badly
+    @notice Above MM by the end buffer, or empty, even with all that dead data leaves in doubt taken off
     @custom:invariant I-67
     """
     return equity_mm - convert(doubt, int256) >= auction_math._buffered(mm, self._settings.end_buffer_bps)

@@ -25,7 +25,7 @@ uses: collateral
 @external
 def list_collateral(token: address, linked_plus_one: uint256, cap_raw: uint256, hard_cap_raw: uint256):
     """
-    @notice Lists the next collateral asset, with a small cap to begin with
+    @notice Lists the next collateral asset with a cap inside its hard cap; nothing here says how large
     @dev Abuse: a worthless token with a kind feed borrows the lenders' cash. The caps bound it.
     @param token ERC-20 with at most 18 decimals, not the cash token
     @param linked_plus_one Underlying whose price moves with the asset, plus 1; 0 if none
@@ -68,8 +68,8 @@ def set_withdrawal_limit(limit_bps: uint256):
     """
     @notice Sets how much of the supplied cash may leave in net within a day while the auction knows of losses that the
             insurance fund cannot bear: 100..10,000 bps
-    @dev Abuse: the lowest keeps most lenders in for weeks after a loss; 10,000 lets the first ones out without their
-         share of it.
+    @dev Abuse: the lowest keeps most lenders in for months while such a loss is known; 10,000 lets the first ones out
+         without their share of it.
     """
     ownable._check_owner()
     token_book._set_limit(limit_bps)

@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: AGPL-3.0-only
 """
 @title Price of the cash token
-@notice Cash is never assumed to be worth one dollar: initial margin grows with its loss of peg.
+@notice Cash counts as one dollar. When it is worth less than 0.98, initial margin grows by twice the distance, once somebody
+        has synced it; maintenance margin and equity do not see it.
 """
 
 from contracts.interfaces import IRiskParameters

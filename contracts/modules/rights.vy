@@ -6,7 +6,8 @@
 @title Who may do what with an account
 @notice The owner everything. An operator what the owner named, until when it said: TRADE lets venues take its orders,
         WITHDRAW sends tokens anywhere, MANAGE deposits a new asset, transfers between accounts of one owner, bids at
-        auctions and closes. No right moves anything to another owner but WITHDRAW.
+        auctions and closes. Tokens leave for another owner by WITHDRAW alone; TRADE can lose money to another inside
+        the price band, and MANAGE by what it bids for.
 """
 
 from snekmate.auth import ownable

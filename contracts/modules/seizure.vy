@@ -4,9 +4,9 @@
 # SPDX-License-Identifier: AGPL-3.0-only
 """
 @title Moving a fraction of a portfolio, or chosen positions, to a bidder
-@notice Reads no price and sends no token, so no dead feed and no blacklist can stop a liquidation. Every part of a fraction
-        moves pro rata, rounded towards zero; the whole moves exactly. Nothing is created: what one side loses the
-        other gets.
+@notice Reads no price and sends no token: neither a dead feed nor a blacklist stops what is done here, though the fund's
+        transfer for an insolvent account may fail. Every part of a fraction moves pro rata, rounded towards zero; the
+        whole moves exactly. Nothing is created: what one side loses the other gets.
 """
 
 from contracts.interfaces import IMarginAccounts

@@ -4,7 +4,8 @@
 # SPDX-License-Identifier: AGPL-3.0-only
 """
 @title Which contracts MarginAccounts trusts, and pauses
-@notice Governance is a timelock. No role can move a user's tokens: a withdrawal needs the account's owner or operator.
+@notice Governance is meant to be a timelock: what it wires here is trusted with everything, as the setters say. Guardian and
+        steward move no token: a withdrawal needs the account's owner or operator.
 """
 
 from snekmate.auth import ownable
@@ -115,7 +116,7 @@ def set_auction(auction: address):
 def set_venue(venue: address, allowed: bool):
     """
     @notice Allows or forbids a contract to book fills
-    @dev Abuse: a false venue trades any account at any price down to its initial margin.
+    @dev Abuse: a false venue trades any account down to its initial margin, at any price inside the instrument's band.
     """
     ownable._check_owner()
     self.is_venue[venue] = allowed
