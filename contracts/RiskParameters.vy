@@ -305,6 +305,19 @@ def in_force(kind: uint256, id: uint256) -> uint256:
 
 @external
 @view
+@reentrant
+def underlying_at(id: uint256, at: uint256) -> uint256:
+    """
+    @notice Lanes of an underlying that were in force at `at` (unix s), or at the start of its last ramp if that is later;
+            without widen_bps
+    @dev What a page of the risk table observed then has to say. A lane that has loosened since is that of now.
+         Reentrant for the same reason as words().
+    """
+    return parameter_store._underlying_at(id, at)
+
+
+@external
+@view
 def ramp_ends_at(kind: uint256, id: uint256) -> uint256:
     """
     @notice End of the word's last ramp (unix s), 0 if there was none

@@ -123,6 +123,7 @@ def policy_of(settings: Settings) -> Policy:
         heartbeat_s=publisher.heartbeat_s,
         validity_s=publisher.validity_s,
         drift_steps_bps=int(publisher.drift_steps * 10_000),
+        ramp_s=publisher.ramp_s,
     )
     return Policy(
         liquidate=liquidator.policy != "none",

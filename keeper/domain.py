@@ -249,7 +249,8 @@ class Snapshot:
     ``accounts`` maps an account to its state words (``docs/margin-rule.md``, section 2). ``prices`` is keyed by
     (kind, id) with kind 0 underlying and 1 collateral; ``parameter_words`` and ``parameter_bounds`` by the kinds of
     ``RiskParameters`` (0 global, 1 underlying, 2 collateral). ``market`` holds the same numbers as the integer twin
-    wants them. ``parameter_words`` are the stored words, which ramps lead to; those in force now are in ``market``.
+    wants them. ``parameter_words`` are the stored words, which ramps lead to; those in force now are in ``market``, and
+    ``ramp_ends`` says when the last ramp of an underlying's word ends (unix s; 0: it has never ramped).
     ``delta_ones`` are the listed perpetuals and futures, by instrument.
     """
 
@@ -262,6 +263,7 @@ class Snapshot:
     parameters: ParameterStatus | Unknown
     parameter_words: Mapping[tuple[int, int], int] | Unknown
     parameter_bounds: Mapping[int, ParameterBounds] | Unknown
+    ramp_ends: Mapping[int, int] | Unknown
     table: TableStatus | Unknown
     underlyings: Mapping[int, UnderlyingInfo] | Unknown
     collaterals: Mapping[int, CollateralInfo] | Unknown

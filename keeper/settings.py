@@ -137,6 +137,7 @@ class Publisher(_Section):
     drift_steps: Annotated[Decimal, Field(gt=0, le=6)] = Decimal(2)
     vol_bps: int = Field(default=500, gt=0)
     heartbeat_s: int = Field(default=6 * 3600, gt=0)
+    ramp_s: int = Field(default=3_600, gt=0)
     validity_s: int = Field(default=24 * 3600, gt=0)
     calibrate_s: int = Field(default=3_600, ge=60)
     parameter_heartbeat_s: int = Field(default=24 * 3600, gt=0)

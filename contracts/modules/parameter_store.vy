@@ -208,6 +208,25 @@ def _underlying(id: uint256, stored: uint256) -> uint256:
 
 @internal
 @view
+def _underlying_at(id: uint256, at: uint256) -> uint256:
+    """
+    @notice Lanes of an underlying in force at `at` (unix s), or at the start of its last ramp if that is later
+    @param id Underlying
+    @param at After the end of the last ramp these are the stored lanes
+    @custom:invariant I-50
+    """
+    index: uint256 = self._index(lanes.KIND_UNDERLYING, id)
+    stored: uint256 = self._words[index]
+    if stored == 0:
+        return lanes.UNSET_UNDERLYING
+    if at >= stored >> ramp.END_SHIFT:
+        return stored & lanes.MASK
+    origin: uint256 = self._origins[index]
+    return ramp._at(stored, origin, max(at, origin >> ramp.END_SHIFT))
+
+
+@internal
+@view
 def _collateral(id: uint256, stored: uint256) -> uint256:
     """
     @notice Word of a collateral in force

@@ -163,7 +163,7 @@ def _check_page(
     # each lot, would make every holder of an option liquidatable
     assert header.lane_unit_wad != 0, e.LANE_UNIT
     assert header.lane_unit_wad <= max(header.reference_price_wad // _MAX_UNITS_PER_PRICE, 1), e.LANE_UNIT
-    self._check_shocks(header, staticcall IRiskParameters(PARAMETERS).word(1, underlying))
+    self._check_shocks(underlying, header)
     # not more either: rows for slots not yet used would make a later listing tradable at a margin of zero
     assert row_count == staticcall IInstrumentRegistry(REGISTRY).row_count(underlying), e.ROW_COUNT
 
@@ -227,14 +227,19 @@ def _check_surfaces(header: IRiskTable.Header, surfaces: DynArray[IRiskTable.Sur
 
 
 @internal
-@pure
-def _check_shocks(header: IRiskTable.Header, word: uint256):
+@view
+def _check_shocks(underlying: uint256, header: IRiskTable.Header):
     """
-    @notice Grid step, volatility shocks and short minimum are those of the underlying's parameter word, lanes 0..3 and 9
-    @dev The stored word, towards which the margin rule may still be on its way: a page lives for hours.
+    @notice Grid step, volatility shocks and short minimum are those of the underlying's parameters, lanes 0..3 and 9
+    @dev The step is that of the stored scan range, so that the grid still spans the scan when its ramp has ended. The
+         others reach maintenance margin through the rows alone: they are those in force at the observation, or a page
+         would bring a push in at once.
+    @custom:invariant I-50
     """
+    scan_bps: uint256 = lanes._lane(staticcall IRiskParameters(PARAMETERS).word(lanes.KIND_UNDERLYING, underlying), 0)
     # a twelfth of the scan range, in 1e-9: the scan then ends at the twelfth grid step
-    assert header.step_e9 != 0 and header.step_e9 == lanes._lane(word, 0) * 10**5 // 12, e.GRID_STEP
+    assert header.step_e9 != 0 and header.step_e9 == scan_bps * 10**5 // 12, e.GRID_STEP
+    word: uint256 = staticcall IRiskParameters(PARAMETERS).underlying_at(underlying, header.observed_at)
     assert header.vol_up_bps == lanes._lane(word, 1), e.SHOCKS
     assert header.vol_down_bps == lanes._lane(word, 2), e.SHOCKS
     assert header.vol_power_bps == lanes._lane(word, 3), e.SHOCKS

@@ -47,6 +47,7 @@ from risk.onchain import ChainMarket
 
 T = TypeVar("T")
 CASH = (2, 0)  # kind and id of the cash token's price
+UNDERLYING = 1  # kind of an underlying's parameter word
 STOP = 1  # length of the byte that keeps a blob from being executed
 
 
@@ -120,6 +121,7 @@ class SnapshotReader:
             reads.add(f"instrument {instrument}", ContractCall("InstrumentRegistry", "instrument_info", (instrument,)))
         for u in u_ids:
             reads.add(f"underlying {u}", ContractCall("InstrumentRegistry", "underlying_info", (u,)))
+            reads.add(f"ramp {u}", ContractCall("RiskParameters", "ramp_ends_at", (UNDERLYING, u)))
             reads.add(f"page {u}", ContractCall("RiskTable", "page_info", (u,)))
             reads.add(f"last epoch {u}", ContractCall("RiskTable", "last_epoch", (u,)))
             reads.add(f"rows {u}", ContractCall("RiskTable", "rows_of", (u,)))
@@ -145,6 +147,7 @@ class SnapshotReader:
             parameters=self._parameters(reads),
             parameter_words=reads.all((i, f"word {i[0]} {i[1]}", int) for i in _parameter_ids(u_ids, c_ids)),
             parameter_bounds=reads.all((k, f"bounds {k}", lambda v: ParameterBounds(*v)) for k in range(3)),
+            ramp_ends=reads.all((u, f"ramp {u}", int) for u in u_ids),
             table=self._table(reads, u_ids),
             underlyings=underlyings,
             collaterals=reads.all((c, f"collateral {c}", _collateral(c)) for c in c_ids),

@@ -23,6 +23,7 @@ from risk.types import (
     SmileModel,
     SurfaceSlice,
     SviSlice,
+    UnderlyingParameters,
 )
 from risk.units import bps_nearest, float_from_wad, step_e9_from_scan, unpack_underlying, wad_nearest
 
@@ -135,8 +136,9 @@ def _plan(
         atm_vol_bps(smile),
         now,
         policy,
-        step_e9=_step_in_force(snapshot, info.id),
+        step_e9=_step(snapshot, info.id),
         until=_first_expiry(snapshot, info.id, now),
+        ramp_ends_at=_ramp_ends_at(snapshot, info.id, now),
     ) or _overdue_rows(snapshot, info.id, page)
     if trigger is None:
         return PagePlan(info.id)
@@ -148,11 +150,38 @@ def _plan(
     return PagePlan(info.id, action, trigger)
 
 
-def _step_in_force(snapshot: Snapshot, underlying: int) -> int | None:
-    """Grid step (1e-9) that a page must have: that of the stored scan range; None while unknown or never set."""
+def _stored(snapshot: Snapshot, underlying: int) -> UnderlyingParameters | None:
+    """Lanes to which the ramps lead; None while unknown or never set."""
     words = snapshot.parameter_words
     word = 0 if isinstance(words, Unknown) else words.get((UNDERLYING, underlying), 0)
-    return step_e9_from_scan(unpack_underlying(word).scan_bps) if word else None
+    return unpack_underlying(word) if word else None
+
+
+def _in_force(snapshot: Snapshot, underlying: int) -> UnderlyingParameters | None:
+    """Lanes that the margin rule uses at the snapshot's block; None while unknown."""
+    market = snapshot.market
+    return None if isinstance(market, Unknown) else unpack_underlying(market.underlying_words[underlying])
+
+
+def _step(snapshot: Snapshot, underlying: int) -> int | None:
+    """Grid step (1e-9) that a page must have: that of the stored scan range; None while unknown or never set."""
+    stored = _stored(snapshot, underlying)
+    return None if stored is None else step_e9_from_scan(stored.scan_bps)
+
+
+def _ramp_ends_at(snapshot: Snapshot, underlying: int, now: int) -> int:
+    """When the shocks of pages reach or reached their targets; 0 where none is or was on its way, or while unknown."""
+    stored, in_force, ends = _stored(snapshot, underlying), _in_force(snapshot, underlying), snapshot.ramp_ends
+    if stored is None or in_force is None or isinstance(ends, Unknown):
+        return 0
+    ends_at = ends.get(underlying, 0)
+    # before the end, other lanes of the word may be all that moves
+    return ends_at if ends_at <= now or _shocks(in_force) != _shocks(stored) else 0
+
+
+def _shocks(parameters: UnderlyingParameters) -> tuple[int, int, int]:
+    """Lanes that reach margin through pages alone, and ramp."""
+    return parameters.vol_up_bps, parameters.vol_down_bps, parameters.short_min_bps
 
 
 def _first_expiry(snapshot: Snapshot, underlying: int, now: int) -> int | None:
@@ -203,16 +232,17 @@ def build(
 ) -> PublishPage | None:
     """Price all options of an underlying and pack them; None while the inputs are unknown.
 
-    Uses the stored parameters on chain, not the target's: the contract compares grid step, volatility shocks and short
-    minimum with them. The page ends at the first expiry ahead, as the contract demands.
+    Uses the parameters on chain, not the target's, as the contract compares them: grid step of the stored scan range,
+    volatility shocks and short minimum in force at the snapshot's block. The page ends at the first expiry ahead, as
+    the contract demands.
 
     Raises
     ------
     risk.errors.BadInput
         When an option cannot be priced.
     """
-    options, words = snapshot.options, snapshot.parameter_words
-    if isinstance(options, Unknown) or isinstance(words, Unknown):
+    options, stored, in_force = snapshot.options, _stored(snapshot, underlying), _in_force(snapshot, underlying)
+    if isinstance(options, Unknown) or stored is None or in_force is None:
         return None
     now = snapshot.block.timestamp
     specs = option_specs(options, underlying)
@@ -221,7 +251,7 @@ def build(
         raise BadInput(f"{len(expiries)} expiries are listed, a page has {MAX_SURFACES} surfaces; list fewer expiries")
     surfaces = tuple(surface_tuple(item) for item in slices_from_smile(smile, expiries, now))
     rows = max((o.slot + 1 for o in specs), default=0) if page is None else page.rows_wanted
-    parameters = unpack_underlying(words[UNDERLYING, underlying])
+    parameters = replace(in_force, scan_bps=stored.scan_bps)
     slices = [surface_slice(item) for item in surfaces]
     packed = build_page(specs, price.price_wad, slices, now, parameters, rows)
     header = PageHeader(

@@ -17,9 +17,10 @@ class PagePolicy:
 
     ``drift_steps_bps``: distance of the live price from the reference, in 1e-4 of a grid step (20,000 = two steps);
     ``drift_bps``: the same distance as a share of the reference, whichever is reached first; ``vol_bps``: change of the
-    at-the-money volatility, as a share of the published one; ``heartbeat_s``: age; ``validity_s``: life of a new page.
-    A page with less than a quarter of its life left is replaced whatever its age, unless it ends at an expiry, which a
-    new one could not outlive.
+    at-the-money volatility, as a share of the published one; ``heartbeat_s``: age; ``ramp_s``: age while the shocks are
+    on their way to where a push sent them, since margin feels of them what its page says; ``validity_s``: life of a new
+    page. A page with less than a quarter of its life left is replaced whatever its age, unless it ends at an expiry,
+    which a new one could not outlive.
     """
 
     drift_bps: int
@@ -27,6 +28,7 @@ class PagePolicy:
     heartbeat_s: int
     validity_s: int
     drift_steps_bps: int = 20_000
+    ramp_s: int = 3_600
 
 
 def drift_steps(page: PageStatus, price_wad: int) -> float:
@@ -45,6 +47,7 @@ def page_trigger(
     *,
     step_e9: int | None = None,
     until: int | None = None,
+    ramp_ends_at: int = 0,
 ) -> str | None:
     """Why the page must be published now, None when it need not.
 
@@ -61,6 +64,8 @@ def page_trigger(
         page's own steps: once the range has grown by a quarter, its ends lie beyond the grid.
     until
         Next expiry (unix s), which a new page may not outlive either; None where there is none.
+    ramp_ends_at
+        When the shocks reach or reached their targets (unix s); 0 where they never were on their way.
     """
     if page is None or page.address is None:
         return "there is no page"
@@ -68,6 +73,10 @@ def page_trigger(
         return f"the page has {page.rows} rows, {page.rows_wanted} options are listed"
     if step_e9 is not None and step_e9 != page.step_e9:
         return f"the page has grid step {page.step_e9}e-9, the scan range asks for {step_e9}e-9"
+    if ramp_ends_at > page.observed_at and now >= ramp_ends_at:
+        return "the shocks have reached their targets since the page was made"
+    if ramp_ends_at > page.observed_at and now - page.observed_at >= policy.ramp_s:
+        return f"the shocks are on their way to their targets, and the page is {now - page.observed_at} s old"
     capped = until is not None and page.expires_at >= until
     if not capped and page.expires_at - now < (page.expires_at - page.observed_at) // 4:
         return f"the page expires in {page.expires_at - now} s"

@@ -153,6 +153,7 @@ def snapshot(
         parameters=ParameterStatus(5, NOW - 86_400, NOW - 86_500, NOW + 86_400, 3_600, 3_600),
         parameter_words=dict(WORDS),
         parameter_bounds=BOUNDS,
+        ramp_ends={ETH: 0},
         table=TableStatus(JointStatus(None, 0, 0, 0), {ETH: page_status()}),
         underlyings={ETH: UnderlyingInfo(ETH, "ETH", True, 2)},
         collaterals={0: CollateralInfo(0, "0x" + "22" * 20, 18, ETH, 10**24, 0)},

@@ -8,7 +8,7 @@ Three underlyings (BTC, ETH, SOL) with perpetuals, the first two with options; e
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from eth_account import Account
@@ -200,7 +200,7 @@ class Protocol:
 
     def page(self, u: int, *, vol: float = 0.6, life_s: int = DAY) -> tuple[tuple[Any, ...], list[Any], PackedPage]:
         """Header, surfaces and rows of an honest page of now; ``vol`` a year, flat."""
-        parameters = unpack_underlying(int(self.parameters.call("word", 1, u)))
+        parameters = self.page_parameters(u)
         price = int(self.oracle.call("price", 0, u)[0])
         mine = {i: o for i, o in self.options.items() if i >> 8 == u}
         surfaces = [self._surface(expiry, vol) for expiry in sorted({o[0] for o in mine.values()}) if expiry > self.now]
@@ -214,6 +214,11 @@ class Protocol:
             b"\x01" * 32, b"\x02" * 32,
         )  # fmt: skip
         return header, surfaces, packed
+
+    def page_parameters(self, u: int) -> UnderlyingParameters:
+        """What a page of now has to say: shocks and short minimum in force, over the steps of the stored scan range."""
+        in_force = unpack_underlying(int(self.parameters.call("in_force", 1, u)))
+        return replace(in_force, scan_bps=int(self.parameters.call("word", 1, u)) & 0xFFFF)
 
     def _surface(self, expiry: int, vol: float) -> tuple[int, ...]:
         variance = int(vol * vol * (expiry - self.now) / (365 * DAY) * WAD)

@@ -134,6 +134,30 @@ def test_from_nothing_to_something_is_widened_by_the_cap(params: Any) -> None:
     assert params.in_force(1, 1) == with_lane(UNDERLYING_WORD, 6, 1)
 
 
+def test_what_was_in_force_at_a_moment(params: Any) -> None:
+    """Of any moment of the last ramp, its first for any before it; without what is computed on top."""
+    start = now()
+    push(params, [(1, 0, lane_changed(lane_changed(UNDERLYING_WORD, 1, 1_000), 11, 50))])
+    boa.env.time_travel(seconds=DAY)
+    moments = {-HOUR: 4_000, 0: 4_000, RAMP // 2: 4_500, RAMP - 1: 4_999, RAMP: 5_000, DAY: 5_000, 9 * DAY: 5_000}
+    for after_s, vol_up_bps in moments.items():
+        # the band is free, so it was at its target from the start
+        assert params.underlying_at(0, start + after_s) == with_lane(params.word(1, 0), 1, vol_up_bps)
+    with boa.reverts("params: unknown id"):
+        params.underlying_at(16, start)
+
+
+def test_what_was_in_force_before_a_lane_loosened_is_forgotten(params: Any) -> None:
+    params.set_guards(guards_with(6, HOUR), sender=GOVERNANCE)
+    push(params, [(1, 0, lane_changed(UNDERLYING_WORD, 1, 800))])
+    changes = [(1, 0, lane_changed(UNDERLYING_WORD, 1, 300))]
+    propose(params, changes, nonce=2)
+    boa.env.time_travel(seconds=3 * HOUR)
+    assert lane(params.underlying_at(0, now()), 1) == 4_400
+    params.execute(1, changes)
+    assert [lane(params.underlying_at(0, now() - s), 1) for s in (0, 1, 3 * HOUR)] == [4_300] * 3
+
+
 def test_a_push_on_the_way_goes_on_from_there(params: Any) -> None:
     push(params, [(1, 0, lane_changed(UNDERLYING_WORD, 0, 300))])
     boa.env.time_travel(seconds=2 * HOUR)
@@ -364,6 +388,10 @@ def test_any_sequence_of_changes(deployment: Any, kind: int, listing: bool, data
             dt = data.draw(st.integers(HOUR, 8 * HOUR))
             boa.env.time_travel(seconds=dt)
             later = in_force()
+            if kind == UNDERLYING:
+                # of any moment since the change, and of the change itself for any before it
+                ago = data.draw(st.integers(0, dt + HOUR))
+                assert lanes(params.underlying_at(id_, now() - ago)) == [*twin.at(now() - min(ago, dt)), 0]
             for k in RAMPS[kind]:
                 if tighter(kind, k, lane(word, k), after[k]) and params.ramp_ends_at(kind, id_) == now() - dt + RAMP:
                     assert abs(later[k] - after[k]) <= gap[k] * dt // RAMP

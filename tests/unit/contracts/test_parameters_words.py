@@ -65,7 +65,7 @@ def test_unset_words_read_as_the_dearest(params: Any) -> None:
     assert underlying == pack([9_000, 10_000, 9_000, 0, 1_000, 1_000, 1_000, 100, 1, 500, 0, 1])
     assert collateral == pack([10_000, 10_000, 0, 1, 0])
     assert [empty.in_force(*key) for key in ((0, 0), (1, 15), (2, 15))] == [global_word, underlying, collateral]
-    assert empty.word(1, 15) == 0
+    assert (empty.word(1, 15), empty.underlying_at(15, 0)) == (0, underlying)
     assert params.words(0xFFFF, 0xFFFF)[17 + 2] == COLLATERAL_WORD
 
 

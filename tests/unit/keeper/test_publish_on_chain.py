@@ -178,6 +178,29 @@ def test_a_tightening_goes_out_as_a_push_and_a_loosening_waits_to_be_executed_by
     assert place.queue().proposals == ()
 
 
+def test_pages_follow_a_push_of_the_shocks_every_hour_and_once_at_its_end(place: Place) -> None:
+    place.later(7 * HOUR)
+    place.send(place.page(ETH))
+    wanted = place.target()
+    lanes = replace(wanted.underlyings["ETH"], vol_up_bps=5_200, vol_down_bps=3_100, short_min_bps=160)
+    push = place.plan(replace(wanted, underlyings={**wanted.underlyings, "ETH": lanes}))
+    assert isinstance(push.action, PushParameters)
+    place.send(push.action)
+    said = []
+    for _ in range(15):
+        place.later(HOUR // 2)
+        plan = {p.underlying: p for p in plan_pages(place.hand.chain.snapshot(), place.target(), PAGES, STEPS)}[ETH]
+        if plan.action is None:
+            continue
+        # a block later: what the contract compares is the observation
+        place.protocol.wait(12)
+        place.send(plan.action)
+        header = plan.action.header
+        said.append((header.vol_up_bps, header.short_min_bps))
+    # 40 % to 52 % and 1 % to 1.6 % in six hours; each page 12 s later in its hour than the last, and one at the end
+    assert said == [(4_200, 110), (4_400, 120), (4_601, 130), (4_802, 140), (5_002, 150), (5_200, 160)]
+
+
 def test_an_urgent_push_makes_the_proposal_stale_and_the_queue_says_so(place: Place) -> None:
     place.later(2 * HOUR)
     scan = place.target().underlyings["ETH"].scan_bps

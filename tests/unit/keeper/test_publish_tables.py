@@ -2,11 +2,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from keeper.actions import PublishPage
-from keeper.domain import JointStatus, Price, TableStatus, UnderlyingInfo, Unknown
+from keeper.domain import JointStatus, Price, Snapshot, TableStatus, UnderlyingInfo, Unknown
 from keeper.errors import Halt
 from keeper.publish.readback import verify
 from keeper.publish.tables import (
@@ -23,12 +24,15 @@ from keeper.publish.words import UNDERLYING
 from risk.onchain_words import JointSet, Page
 from risk.pricing import black76
 from risk.pricing.svi import slices_from_smile
-from risk.types import SmileModel
+from risk.types import SmileModel, UnderlyingParameters
+from risk.units import pack_underlying
 from tests.support.keeper_world import (
     ETH,
+    ETH_LANES,
     NOW,
     PRICE,
     WAD,
+    WORDS,
     joint,
     listed_option,
     market,
@@ -236,6 +240,70 @@ def test_a_push_of_the_scan_range_replaces_the_page() -> None:
     assert plan.action is not None and plan.action.header.step_e9 == 25_000_000
     (plan,) = plan_pages(replace(view, parameter_words=Unknown("lost", 1)), target(), POLICY, STEPS)
     assert plan.trigger is None
+
+
+# volatility +30 % -> +36 %, short minimum 0 -> 1 %, half of it in force; the scan range goes from 20 % to 24 %
+PUSHED = replace(ETH_LANES, scan_bps=2_400, vol_up_bps=3_600, short_min_bps=100)
+HALF_WAY = replace(ETH_LANES, scan_bps=2_200, vol_up_bps=3_300, short_min_bps=50, widen_bps=910)
+
+
+def ramping(ends_at: int, in_force: UnderlyingParameters = HALF_WAY, age_s: int = 60, **changes: object) -> Snapshot:
+    """A push to ``PUSHED`` on its way, over a page that has the new steps already."""
+    page = page_status(observed_at=NOW - age_s, step_e9=20_000_000)
+    seen: dict[str, Any] = {
+        "parameter_words": {**WORDS, (UNDERLYING, ETH): pack_underlying(PUSHED)},
+        "market": market(underlying_words={ETH: pack_underlying(in_force)}),
+        "ramp_ends": {ETH: ends_at},
+        "table": TableStatus(JointStatus(None, 0, 0, 0), {ETH: page}),
+    }
+    return snapshot(**(seen | changes))
+
+
+def test_a_page_says_the_shocks_in_force_over_the_steps_of_the_stored_scan_range() -> None:
+    (plan,) = plan_pages(ramping(NOW + 10_800, age_s=3_600), target(), POLICY, STEPS)
+    assert plan.action is not None
+    header = plan.action.header
+    assert (header.vol_up_bps, header.vol_down_bps, header.vol_power_bps) == (3_300, 2_000, 3_000)
+    assert (header.short_min_bps, header.step_e9) == (50, 20_000_000)
+    # its rows were priced with them: half a percent of 2,000 USD a unit, rounded up to a lane
+    lane = int.from_bytes(plan.action.rows[:2], "big")
+    assert 0 <= lane * header.lane_unit_wad - 10 * WAD < header.lane_unit_wad
+
+
+@pytest.mark.parametrize(
+    ("ends_in_s", "age_s", "words"),
+    [
+        (10_800, 3_599, None),
+        (10_800, 3_600, "the shocks are on their way to their targets, and the page is 3600 s old"),
+        (1, 3_599, None),
+        (0, 1, "the shocks have reached their targets since the page was made"),
+        (-7_200, 7_201, "the shocks have reached their targets since the page was made"),
+        # made when they had
+        (0, 0, None),
+        (-7_200, 7_200, None),
+    ],
+)
+def test_a_ramp_takes_a_page_an_hour_and_one_at_its_end(ends_in_s: int, age_s: int, words: str | None) -> None:
+    in_force = HALF_WAY if ends_in_s > 0 else PUSHED
+    (plan,) = plan_pages(ramping(NOW + ends_in_s, in_force, age_s), target(), POLICY, STEPS)
+    assert plan.trigger == words
+    every_ten_minutes = replace(POLICY, ramp_s=600)
+    (plan,) = plan_pages(ramping(NOW + ends_in_s, in_force, age_s), target(), every_ten_minutes, STEPS)
+    assert (plan.trigger is None) == (words is None and ends_in_s <= 0)
+
+
+def test_lanes_that_no_page_says_make_none_while_they_ramp() -> None:
+    charges = replace(PUSHED, scan_bps=2_200, delta_charge_bps=3)
+    (plan,) = plan_pages(ramping(NOW + 10_800, charges, 7_200), target(), POLICY, STEPS)
+    assert plan.trigger is None
+
+
+@pytest.mark.parametrize("part", ["ramp_ends", "market", "parameter_words"])
+def test_what_is_in_force_cannot_be_guessed(part: str) -> None:
+    view = ramping(NOW + 10_800, age_s=6 * 3_600, **{part: Unknown("lost", 1)})
+    (plan,) = plan_pages(view, target(), POLICY, STEPS)
+    assert plan.trigger == "the page is 21600 s old"
+    assert (plan.action is None) == (part != "ramp_ends")
 
 
 def test_an_unread_table_plans_nothing() -> None:

@@ -209,6 +209,7 @@ def test_an_older_block_stays_readable(deployment: Deployment) -> None:
         ("word", "(uint256,uint256)", "parameter_words"),
         ("marks", "(uint256)", "market"),
         ("peg_bps", "()", "peg"),
+        ("ramp_ends_at", "(uint256,uint256)", "ramp_ends"),
         ("words", "(uint256,uint256)", "market"),
     ],
 )
