@@ -25,12 +25,16 @@ _STEP_HAIR = 1e-10
 
 
 class PageAge(NamedTuple):
-    """How stale a page is: lateness by age and by distance in bps, and whether it is dead or long past its expiry."""
+    """How stale a page is: lateness by age and by distance in bps, and whether it is dead or long past its expiry.
+
+    ``boundless``: long past its expiry, and its grid does not bound what options may be worth.
+    """
 
     by_age: float = 0.0
     by_distance: float = 0.0
     dead: bool = False
     forgotten: bool = False
+    boundless: bool = False
 
     @property
     def late_bps(self) -> float:
@@ -106,11 +110,13 @@ def page_age(item: UnderlyingMarket, coordinate: float, now: int) -> PageAge:
     distance = abs(coordinate)
     # Both are whole basis points, rounded up: one of them is far more than the other roundings of the rule.
     by_distance = np.ceil((distance - _NEAR - _STEP_HAIR) * BPS / _NEAR)
+    forgotten = now > item.rows_expire_at + SECONDS_PER_DAY
     return PageAge(
         by_age=float(BPS if age >= life else max(0, -((life - 2 * age) * BPS // life))),
         by_distance=float(np.clip(by_distance, 0.0, BPS)),
         dead=now > item.rows_expire_at or distance > _FAR + _STEP_HAIR,
-        forgotten=now > item.rows_expire_at + SECONDS_PER_DAY,
+        forgotten=forgotten,
+        boundless=forgotten and (distance > GRID_EDGE or item.rows_expire_at == 0),
     )
 
 
@@ -193,7 +199,7 @@ def _doubt(
     forgotten = optioned & live.age.forgotten
     if not live.market.dead and not live.age.forgotten:
         return np.zeros(loss.size)
-    doubt = np.maximum(grid.max(axis=1), 0.0) + loss + np.where(forgotten, notional, 0.0)
+    doubt = np.maximum(grid.max(axis=1), 0.0) + loss + np.where(optioned & live.age.boundless, notional, 0.0)
     return np.where(forgotten | live.market.dead, doubt, 0.0)
 
 

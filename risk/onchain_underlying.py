@@ -44,22 +44,28 @@ class UnderlyingResult(NamedTuple):
 
 
 class PageAge(NamedTuple):
-    """How stale a page is: lateness by age and by distance in bps, and whether it is dead or long past its expiry."""
+    """How stale a page is: lateness by age and by distance in bps, and whether it is dead or long past its expiry.
+
+    ``boundless``: long past its expiry, and its grid does not bound what options may be worth.
+    """
 
     by_age: int = 0
     by_distance: int = 0
     dead: bool = False
     forgotten: bool = False
+    boundless: bool = False
 
 
 def page_age(page: Page, y0: int, now: int) -> PageAge:
     """Staleness of a page that is read at the grid coordinate ``y0`` (1e-9 of a step)."""
     age, life = now - page.observed_at, page.expires_at - page.observed_at
+    forgotten = now > page.expires_at + FORGOTTEN_AFTER_S
     return PageAge(
         by_age=BPS if age >= life else max(0, ceil_div((2 * age - life) * BPS, life)),
         by_distance=min(BPS, max(0, ceil_div((abs(y0) - NEAR) * BPS, NEAR))),
         dead=now > page.expires_at or abs(y0) > FAR,
-        forgotten=now > page.expires_at + FORGOTTEN_AFTER_S,
+        forgotten=forgotten,
+        boundless=forgotten and (abs(y0) > EDGE or page.expires_at == 0),
     )
 
 
@@ -139,7 +145,7 @@ def assess_underlying(state: AccountState, u: int, market: ChainMarket, linked_v
     scan = max(0, -min(map(min, grid)))
     age, dead = found.age, price.state == DEAD
     widen_bps = min(WIDEN_MAX_BPS, lane(word, 12) + price.late_bps + max(age.by_age, age.by_distance))
-    doubt = max(0, *map(max, grid)) + scan + charge + (notional if age.forgotten else 0)
+    doubt = max(0, *map(max, grid)) + scan + charge + (notional if age.boundless else 0)
     return UnderlyingResult(
         underlying=u,
         optioned=optioned,

@@ -158,10 +158,10 @@ def _switch(
 def _revoke(underlying: uint256, is_living: bool, listings: uint256):
     """
     @notice Takes the living or the previous epoch out of force
-    @dev An epoch that is returned to counts as expired when anything was listed since it was published: a slot that was given
-         to another option meanwhile would be judged by the row of the first, so nothing may leave by it. Without an epoch
-         to return to the revoked page stays for maintenance margin, expired and observed never: with no page
-         every short option would be charged the whole price of its underlying.
+    @dev An epoch that is returned to is not to be trusted when anything was listed since it was published: a slot that was
+         given to another option meanwhile would be judged by the row of the first, and what is new has no row. So nothing
+         may leave by it, and nobody is liquidated by it alone. Without an epoch to return to the revoked page stays in the
+         same way, observed never: with no page every short option would be charged the whole price of its underlying.
     @param listings The registry's count now
     """
     if is_living:
@@ -170,10 +170,10 @@ def _revoke(underlying: uint256, is_living: bool, listings: uint256):
         if self._previous_content[underlying] != empty(bytes32):
             word = self._previous_pages[underlying][0]
             if (meta >> _LISTINGS_AT) & (2**40 - 1) != listings:
-                word = self._expired(word)
+                word = self._distrusted(word)
             self._pages[underlying][1] = self._previous_pages[underlying][1]
         else:
-            word = self._expired(word & ~(MASK_32 << _OBSERVED_AT))
+            word = self._distrusted(word & ~(MASK_32 << _OBSERVED_AT))
         self._pages[underlying][0] = word
         self._content[underlying] = self._previous_content[underlying]
         self._meta[underlying] = (meta & ~(MASK_32 << _LAST_EPOCH_AT)) | (
@@ -224,11 +224,9 @@ def _signers(meta: uint256) -> uint256:
 
 
 @internal
-@view
-def _expired(word: uint256) -> uint256:
+@pure
+def _distrusted(word: uint256) -> uint256:
     """
-    @notice The page word 1 with an expiry that has passed in this very block
-    @dev Expiry less observation, the page's life in the margin rule, cannot become negative: an epoch that was replaced was
-         observed at now - 1 at the latest.
+    @notice The page word 1 with an expiry of 0: long past, which casts doubt on all that the page says
     """
-    return (word & (2**_EXPIRES_AT - 1)) | (min(word >> _EXPIRES_AT, block.timestamp - 1) << _EXPIRES_AT)
+    return word & (2**_EXPIRES_AT - 1)

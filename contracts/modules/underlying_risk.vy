@@ -182,7 +182,9 @@ def _optioned(holding: Holding, rows: row_sum.RowSum) -> (Part, int256[3][9]):
             part.lost_wad = convert(max(live.option_value_wad, 0), uint256)
             if staleness._is_doubtful(holding.page_1):
                 is_stale = True
-                part.doubt_wad = notional
+                # off the grid, or with rows that may be another option's, the live grid bounds nothing
+                if live.away_e9 > live_grid.OFF_GRID or holding.page_1 >> 224 == 0:
+                    part.doubt_wad = notional
     part.scan_wad = convert(unsafe_sub(0, live.lowest_wad), uint256)
     # the base volatility's slope round the live price
     spread: uint256 = convert(abs(unsafe_sub(live.points[5][1], live.points[3][1])), uint256)

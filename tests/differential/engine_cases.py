@@ -72,6 +72,9 @@ def random_times(rng: random.Random) -> tuple[int, int]:
             -rng.randint(1, 60),
         ]
     )
+    if rng.random() < 0.1:
+        # returned to after a challenge
+        return NOW - age, 0
     return NOW - age, NOW - age + life
 
 

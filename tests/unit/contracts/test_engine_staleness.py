@@ -176,12 +176,23 @@ def test_a_page_a_day_past_its_expiry_casts_doubt(world: EngineWorld, since: int
     world.page(0, [row(lambda v, _: (970, 1_000, 1_010)[v])], observed_at=NOW - 2 * DAY, expires_at=NOW - since)
     got = world.assess(SHORT)
     gain, scan = 3 * 10**16 - SLACK, 10**16 + SLACK
-    assert got.doubt == (gain + scan + 100 * WAD if is_doubtful else 0)
+    assert got.doubt == (gain + scan if is_doubtful else 0)
     if is_doubtful:
         with pytest.raises(Reverted, match=r"^engine: doubt$"):
             world.assess_at(64)
     else:
         assert world.assess_at(64 + 18) == (got.equity_mm, got.mm)
+
+
+def test_where_the_grid_bounds_nothing_the_notional_is_in_doubt(world: EngineWorld) -> None:
+    """Beyond the grid, and for a page that was returned to (its expiry is zero), whose rows may be other options'."""
+    world.page(0, [row(lambda v, _: (970, 1_000, 1_010)[v])], observed_at=NOW - 2 * DAY, expires_at=0)
+    gain, scan = 3 * 10**16 - SLACK, 10**16 + SLACK
+    assert world.assess(SHORT).doubt == gain + scan + 100 * WAD
+    world.page(0, [flat()], observed_at=NOW - 2 * DAY, expires_at=NOW - DAY - 1)
+    on_grid = world.assess(SHORT).doubt
+    world.price(0, 0, 160 * WAD)
+    assert on_grid < WAD < 160 * WAD < world.assess(SHORT).doubt < 161 * WAD
 
 
 def test_without_a_page_nothing_is_late_or_doubtful(world: EngineWorld) -> None:

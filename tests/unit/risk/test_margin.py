@@ -293,8 +293,10 @@ def test_dead_page_takes_the_value_of_longs_and_an_old_one_leaves_a_doubt() -> N
     alive, dead, gone = (margin(book, Market(SCALES, (item,), now=now)) for now in (1_000, 1_001, 87_401))
     assert [float(r.equity_im[0]) for r in (alive, dead, gone)] == pytest.approx([200.0, 0.0, 0.0])
     assert [float(r.equity_mm[0]) for r in (alive, dead, gone)] == pytest.approx([200.0] * 3)
-    # best point of the grid, scan and the gross notional of the options
-    assert [float(r.doubt[0]) for r in (alive, dead, gone)] == pytest.approx([0.0, 0.0, 40.0 + 40.0 + 200.0])
+    # best point of the grid and scan; the gross notional of the options where the grid bounds nothing
+    assert [float(r.doubt[0]) for r in (alive, dead, gone)] == pytest.approx([0.0, 0.0, 40.0 + 40.0])
+    returned = replace(item, rows_expire_at=0)
+    assert margin(book, Market(SCALES, (returned,), now=87_401)).doubt[0] == pytest.approx(40.0 + 40.0 + 200.0)
     assert margin(book, Market(SCALES, (replace(item, dead=True),), now=0)).doubt[0] == pytest.approx(80.0)
 
 
