@@ -75,8 +75,12 @@ def deploy(
     if as_json:
         typer.echo(plan_json(plan, done))
     else:
-        console().print(plan_table(plan, done, rpc.fees().base_fee_wei))
-    _confirm(yes)
+        fees = rpc.fees()
+        console().print(plan_table(plan, done, fees.base_fee_wei + fees.priority_fee_wei))
+    if {step.id for step in plan.steps} <= set(done):
+        typer.echo("every step is done; nothing is sent, the code on chain is compared", err=True)
+    else:
+        _confirm(yes)
     result = execute(plan, rpc, signer, file, progress=_show_step)
     typer.echo(f"deployed {len(result.contracts)} contracts; manifest {path}", err=True)
     if plan.acceptances:

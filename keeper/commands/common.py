@@ -26,9 +26,11 @@ WAD = 10**18
 WIDE = 140
 
 ConfigOption = Annotated[Path | None, typer.Option("--config", help="TOML file of the keeper's settings.")]
-NetworkOption = Annotated[str | None, typer.Option("--network", help="Name of the network and its manifest.")]
-RpcOption = Annotated[str | None, typer.Option("--rpc-url", help="Endpoint to read from (comma list).")]
-ManifestOption = Annotated[Path | None, typer.Option("--manifest", help="Deployment manifest.")]
+NetworkOption = Annotated[str | None, typer.Option("--network", help="Name of the network, and so of its manifest.")]
+RpcOption = Annotated[str | None, typer.Option("--rpc-url", help="Endpoint, or a comma list of them.")]
+ManifestOption = Annotated[
+    Path | None, typer.Option("--manifest", help="Deployment manifest; default: deployments/<chain id>/<network>.json.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
 ExecuteOption = Annotated[bool, typer.Option("--execute", help="Send transactions; without it nothing is sent.")]
 ParamsOption = Annotated[Path | None, typer.Option("--params", help="Parameter set of 'ballast risk calibrate'.")]

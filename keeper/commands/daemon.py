@@ -29,6 +29,7 @@ from keeper.observe.server import ObserveServer
 from keeper.recorder import Recorder
 from keeper.service import Job, Service
 from keeper.store import open_store
+from risk.market.history import utc
 
 app = typer.Typer(no_args_is_help=True, help="Run the keeper and see what it did.")
 
@@ -134,10 +135,10 @@ def status(
         ]
         print_json({"halted": halted, "runs": runs})
         return
-    made = table("cycles", "id", "started at", "block", "result", "actions", right=("id", "block"))
+    made = table("cycles", "id", "started at (UTC)", "block", "result", "actions", right=("id", "block"))
     for row in rows:
         actions = "" if row.detail is None else "; ".join(row.detail.get("actions", []))
-        made.add_row(str(row.id), str(row.started_at), str(row.block_number or ""), row.result or "unfinished", actions)
+        made.add_row(str(row.id), utc(row.started_at), str(row.block_number or ""), row.result or "unfinished", actions)
     out = console()
     out.print(made)
     out.print(f"halted: {', '.join(halted) or 'nothing'}")

@@ -40,6 +40,7 @@ from keeper.store import open_store
 from keeper.tx.journal import Journal
 from keeper.tx.sender import Sender, policy_from
 from keeper.tx.signer import load_signer
+from risk.market.history import utc
 from risk.types import ParameterSet
 from risk.units import unpack_lanes
 
@@ -66,7 +67,14 @@ def show(
     for row in rows:
         made.add_row(*map(str, row))
     console().print(made)
-    console().print(f"status: {snapshot.parameters}")
+    status = snapshot.parameters
+    if isinstance(status, Unknown):
+        raise Transient(f"the status of the parameters cannot be read ({status.reason}); run again")
+    console().print(
+        f"push {status.nonce} at {utc(status.pushed_at)}, observed at {utc(status.observed_at)}, valid until "
+        f"{utc(status.valid_until)}; at least {status.min_interval_s} s between pushes",
+        markup=False,
+    )
 
 
 def _parameter_rows(snapshot: Snapshot) -> list[tuple[str | int, ...]]:

@@ -30,7 +30,12 @@ def root() -> None:
 
 @app.command()
 def calibrate(
-    prices: Annotated[Path, typer.Option("--prices", help="Folder of <BASE><QUOTE>_<interval>.csv[.gz] files.")],
+    prices: Annotated[
+        Path,
+        typer.Option(
+            "--prices", help="Folder of <BASE><QUOTE>_<interval>.csv[.gz] files; columns ts,open,high,low,close,volume."
+        ),
+    ],
     out: Annotated[Path, typer.Option("--out", help="Where to write the parameter set.")],
     symbols: Annotated[str | None, typer.Option("--symbols", help="Comma list; default: all that are found.")] = None,
     interval: Annotated[str, typer.Option("--interval", help="Bar length, such as 1h.")] = "1h",
@@ -38,8 +43,8 @@ def calibrate(
         list[str] | None, typer.Option("--collateral", help="NAME or NAME=LINKED_UNDERLYING; repeatable.")
     ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of every random draw.")] = 1,
-    quick: Annotated[bool, typer.Option("--quick", help="Smaller samples.")] = False,
-    faults: Annotated[str, typer.Option("--on-fault", help="raise or drop bad rows.")] = "raise",
+    quick: Annotated[bool, typer.Option("--quick", help="Smaller samples, as the keeper takes them.")] = False,
+    faults: Annotated[str, typer.Option("--on-fault", help="A row that cannot be used: raise, or drop it.")] = "raise",
 ) -> None:
     """History to parameter set: scan ranges, shocks, haircuts, joint scenarios with their certificate."""
     policy: Literal["raise", "drop"] = "drop" if faults == "drop" else "raise"

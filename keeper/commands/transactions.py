@@ -46,7 +46,7 @@ def list_intents(
     limit: Annotated[int, typer.Option(min=1, help="Rows to show.")] = 50,
     as_json: JsonOption = False,
 ) -> None:
-    """Newest intents with their state, nonce and transaction."""
+    """Intents with their state, nonce and transaction, those that changed last first."""
     settings = settings_from(config, network, None, manifest)
     store = open_store(settings.database_url.get_secret_value())
     intents = Journal(store, settings.expected_chain_id, "").latest(limit)

@@ -139,6 +139,25 @@ def test_running_again_sends_nothing(
     assert (file.path.read_text(), anvil.web3.eth.block_number) == before
 
 
+def test_the_command_asks_before_it_sends_and_not_when_nothing_is_left(
+    anvil: Anvil, deployer: LocalSigner, config: DeployConfig, file: ManifestFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RPC_URL_31337", anvil.url)
+    monkeypatch.setenv("PRIVATE_KEY", FIRST_KEY)
+    monkeypatch.setattr("keeper.deploy.config.load_config", lambda _path: config)
+    command = ["deploy", "--config", "few.toml", "--manifest", str(file.path)]
+    refused = CliRunner().invoke(app, command, input="n\n")
+    assert (refused.exit_code, anvil.web3.eth.block_number) == (1, 0)
+    assert "error: nothing was sent; run again with --yes to send" in refused.stderr
+    plan = make_plan(config, anvil.rpc, deployer.address)
+    execute(plan, anvil.rpc, deployer, file, waiting=QUICK)
+    before = file.path.read_text(), anvil.web3.eth.block_number
+    again = CliRunner().invoke(app, command)
+    assert again.exit_code == 0, again.stderr
+    assert "every step is done; nothing is sent" in again.stderr and "send these transactions?" not in again.stderr
+    assert (file.path.read_text(), anvil.web3.eth.block_number) == before
+
+
 def test_governance_accepts_and_the_deployer_is_locked_out(
     anvil: Anvil, deployer: LocalSigner, config: DeployConfig, file: ManifestFile
 ) -> None:

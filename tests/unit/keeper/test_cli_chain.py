@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -124,6 +125,13 @@ def test_params_show_names_every_lane(operator: Operator) -> None:
     assert len(rows) == 5 + 2 * 12 + 2 * 5
 
 
+def test_params_show_says_until_when_the_parameters_are_valid(operator: Operator) -> None:
+    result = operator.on_chain("params", "show")
+    assert result.exit_code == 0
+    last = " ".join(result.stdout.splitlines()[-2:])
+    assert re.search(r"push 0 at \S+Z, observed at \S+Z, valid until \S+Z; at least 3600 s between pushes", last), last
+
+
 def test_table_show_sees_that_nothing_is_published(operator: Operator) -> None:
     result = operator.on_chain("table", "show", "--json")
     assert result.exit_code == 0
@@ -151,6 +159,8 @@ def test_a_dry_run_sends_nothing_and_says_what_it_would_do(operator: Operator) -
     assert operator.node.web3.eth.block_number == before
     status = operator.run("keeper", "status", "--json", "--manifest", str(operator.node.manifest_path))
     assert [run["result"] for run in json.loads(status.stdout)["runs"]] == ["ok"]
+    shown = operator.run("keeper", "status", "--manifest", str(operator.node.manifest_path))
+    assert re.search(r"20\d\d-\d\d-\d\dT\d\d:\d\dZ", shown.stdout), shown.stdout
 
 
 def test_executing_without_a_key_is_refused(operator: Operator) -> None:
