@@ -3,8 +3,8 @@
 """
 @title Arithmetic of a liquidation auction
 @notice Pure. `equity` at mark and for maintenance margin, `mm` and prices in wad; discounts and fractions in wad, 1e18
-        = 1. An account's amounts are below 2^140 (128 positions of lots < 2^55 at prices < 2^90, and as much cash), so
-        a product with 1e18 fits.
+        = 1. A product of an amount with 1e18 fits below 2^196 and one of two amounts below 2^128, which is 3.4e20 USD: no
+        account holds that much, though lots, prices and caps alone would let it. Beyond, a bid reverts and moves nothing.
 """
 
 from contracts.modules import constants as c

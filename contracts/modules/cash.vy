@@ -85,7 +85,7 @@ def _set_rates(
 def _now() -> Indices:
     """
     @notice Indices with interest to now
-    @dev Bounds: index < 2^112, scaled totals < 2^128, so each product with one wad more is below 2^240 * 2^60 / 2^59.
+    @dev Bounds: index < 2^112, scaled totals < 2^128, so each product is below 2^240, and so is one over a wad times a wad.
     @custom:invariant I-08
     """
     word: uint256 = self._indices
@@ -105,7 +105,7 @@ def _now() -> Indices:
         use_wad = fixed_math._mul_div_down(borrowed_wad, c.WAD, supplied_wad)
     curve: uint256 = self._curve
     growth_wad: uint256 = rate_curve._growth(curve, use_wad, elapsed)
-    # saturates instead of reverting: a stuck index must not stop withdrawals (it takes centuries to get there)
+    # saturates instead of reverting: a stuck index must not stop withdrawals (ten years at 370 % a year)
     borrow_wad: uint256 = min(
         indices.borrow_wad + fixed_math._mul_div_down(indices.borrow_wad, growth_wad, c.WAD), MASK_112
     )

@@ -67,7 +67,7 @@ def _count(state_word: uint256, price_word: uint256, parameters: uint256) -> Cou
 def _sized(value_wad: uint256, haircut_bps: uint256, size_bps: uint256, size_wad: uint256) -> uint256:
     """
     @notice What a holding counts for (wad): a parabola in its size up to the peak, constant beyond, so that more never
-            counts less. The haircuts are rounded up, against the account.
+            counts less (but for a wad of rounding). The haircuts are rounded up, against the account.
     @dev The value is at most 2^112, so its square times a lane is below 2^240; size_wad < 2^90.
     """
     kept: uint256 = unsafe_sub(c.BPS, min(haircut_bps, c.BPS))

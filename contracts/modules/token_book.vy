@@ -101,6 +101,6 @@ def _check_limit(supplied_raw: uint256):
     outflow: int256 = self._outflow()
     # a flash deposit must not raise the limit by being supplied
     base_raw: int256 = max(convert(supplied_raw, int256) + min(outflow, 0), 0)
-    # < 2^112 and < 2^128, times 10^4
+    # < 2^112 and < 2^181 (scaled < 2^128 at an index < 2^112), times 10^4
     if outflow * 10_000 > base_raw * convert(self.withdrawal_limit_bps, int256):
         err._fail(err.LIMITED)
