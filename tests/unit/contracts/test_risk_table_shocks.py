@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.engine_world import lanes
+from tests.support.margin_words import lanes
 from tests.support.revm import Reverted
 from tests.support.table_world import GOVERNANCE, HOUR, WORD, Header, TableWorld
 
