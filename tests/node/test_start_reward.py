@@ -95,6 +95,10 @@ def test_the_price_of_ether_counts_and_a_dead_one_pays_the_reserve(world: World)
     with world.undone():
         world.set_price(ETH, 2_500)
         assert reward(world, GWEI) == 600_000 * GWEI * 2_500
+    with world.undone():
+        # a hundred millionth of a dollar more: 1,500,000,000.006 wad, of which the account keeps the fraction
+        world.feeds[ETH].call("set_answer", 2_500 * 10**8 + 1, world.now)
+        assert reward(world, 1) == 1_500_000_000
     world.wait(DAY + 1)
     world.set_price(BTC, 39_000)
     assert world.oracle.call("price", 0, ETH)[1] == 2

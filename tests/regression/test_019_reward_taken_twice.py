@@ -28,7 +28,7 @@ def paying(world: World) -> World:
     """With an auction that pays the whole reserve of 10 USD, as there is no price of gas."""
     world.auction = deploy(
         world.evm, "contracts/LiquidationAuction.vy", world.governance, world.accounts.address, world.engine.address,
-        world.fund.address, world.parameters.address, world.oracle.address, 255,
+        world.fund.address, world.parameters.address, world.oracle.address, 16,
     )  # fmt: skip
     world.govern(world.accounts, "set_auction", world.auction.address)
     world.govern(world.fund, "set_auction", world.auction.address)
