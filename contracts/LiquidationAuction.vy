@@ -173,7 +173,7 @@ def bid(
          dust. A bidder who is delayed passes 2^256-1, which accepts any nonce: max_price_wad and min_health_wad then
          protect it.
     @param account Account that is sold
-    @param bidder_account Account that takes over; the caller is its owner or an operator with the right MANAGE
+    @param bidder_account Account that takes over; the caller is its owner or, out of doubt, an operator with MANAGE
     @param fraction_wad Wanted, (0, 1e18]; lowered to what makes the account healthy, raised to 1e18
            rather than leave dust
     @param max_price_wad Most the bidder pays for what it gets, wad (negative: least it must be paid)
@@ -181,8 +181,7 @@ def bid(
     @param expected_nonce The account's nonce as seen in the preview
     @return (fraction taken wad, price paid wad: negative when paid to the bidder)
     """
-    auction_case._check_bidder(account, bidder_account, expected_nonce)
-    case: auction_case.Case = auction_case._case(account)
+    case: auction_case.Case = auction_case._case_for(account, bidder_account, expected_nonce)
     quote: ILiquidationAuction.Preview = auction_case._quote(account, case, fraction_wad)
     assert quote.price_wad <= max_price_wad, e.TOO_DEAR
     covered_wad: uint256 = 0
@@ -223,15 +222,14 @@ def bid_legs(
     @dev Only with fresh prices and living pages: marks are prices here. A leg that worsens the rest earns nothing, as relief is
          measured over all legs together.
     @param account Account that is relieved
-    @param bidder_account Account that takes over; the caller is its owner or an operator with the right MANAGE
+    @param bidder_account Account that takes over; the caller is its owner or, out of doubt, an operator with MANAGE
     @param legs Instruments and the signed lots (1e-6 units) that leave the account; each towards zero
     @param min_reward_wad Least reward, wad
     @param min_health_wad Least equity_im - im of the bidder's account afterwards, wad; below zero counts as zero
     @param expected_nonce The account's nonce, or 2^256-1
     @return Reward in cash, wad
     """
-    auction_case._check_bidder(account, bidder_account, expected_nonce)
-    case: auction_case.Case = auction_case._case(account)
+    case: auction_case.Case = auction_case._case_for(account, bidder_account, expected_nonce)
     assert not auction_case._is_cured(case.health), e.HEALTHY
     assert case.state.phase == auction_states.SOLVENT, e.INSOLVENT
     extcall IMarginAccounts(auction_case.ACCOUNTS).seize_legs(

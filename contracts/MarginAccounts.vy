@@ -183,7 +183,7 @@ def withdraw(account: uint256, token_: address, amount_raw: uint256, receiver: a
             err._fail(err.ZERO_AMOUNT)
         cash_wad: int256 = cash._move(account, -cash._withdraw(amount))
         if wiring._withdrawals_limited():
-            token_book._check_limit(cash._supplied_raw())
+            token_book._check_limit()
         heads._bump(account)
         log IMarginAccounts.CashWithdrawn(account=account, receiver=receiver, amount_raw=amount, cash_wad=cash_wad)
     else:

@@ -179,8 +179,11 @@ def _sums(book: Book, index: int, live: LiveUnderlying) -> _Options:
     return _Options(signed, gross, delta, short_minimum, short_missing, short_tail, missing)
 
 
-def _charges(options: _Options, gross: FloatArray, grid: FloatArray, live: LiveUnderlying) -> FloatArray:
-    """Charges of one underlying; ``gross`` the delta of spot and perpetual, and that of each future, added up, USD."""
+def _charges(
+    options: _Options, moving: FloatArray, linked: FloatArray, grid: FloatArray, live: LiveUnderlying
+) -> FloatArray:
+    """Charges of one underlying; ``moving`` (A, 3) is the USD delta of the perpetual and of the two futures."""
+    gross = np.abs(moving[:, 0] + linked) + np.abs(moving[:, 1:]).sum(axis=1)
     price, lanes = live.market.price, live.market.parameters
     net = np.abs(grid[:, 14] - grid[:, 12]) * (2.0 / live.scan)
     notional = options.gross * price
@@ -214,9 +217,7 @@ def underlying_result(book: Book, index: int, live: LiveUnderlying, linked: Floa
     if live.tail_pnl.any():
         grid += np.multiply.outer(sums.short_tail, live.tail_pnl)
     scan = np.maximum(-grid.min(axis=1), 0.0)
-    moving = units * live.exposure
-    gross = np.abs(moving[:, 0] + linked) + np.abs(moving[:, 1:]).sum(axis=1)
-    charge = _charges(sums, gross, grid, live)
+    charge = _charges(sums, units * live.exposure, linked, grid, live)
     notional, optioned = sums.gross * item.price, np.diff(book.options[index].indptr) > 0
     held = optioned | (units != 0.0).any(axis=1) | (book.base[:, index] != 0.0)
     active = held | (linked > 0.0)

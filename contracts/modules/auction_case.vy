@@ -172,11 +172,20 @@ def _priced(case: Case, legs: DynArray[ILiquidationAuction.Leg, 16]) -> DynArray
 
 @internal
 @view
-def _check_bidder(account: uint256, bidder_account: uint256, expected_nonce: uint256):
+def _case_for(account: uint256, bidder_account: uint256, expected_nonce: uint256) -> Case:
+    """
+    @notice The account's case, for a bidder who may have it
+    @dev In doubt an account may be worth less than it is sold for: to believe otherwise is for the owner of the bidder's
+         account, not for an operator, whose own loss it may be.
+    """
     accounts: IMarginAccounts = IMarginAccounts(ACCOUNTS)
     assert bidder_account != account, e.SELF_BID
     assert staticcall accounts.has_right(bidder_account, msg.sender, RIGHT_MANAGE), e.NOT_AUTHORISED
     assert expected_nonce == ANY_NONCE or expected_nonce == staticcall accounts.nonce_of(account), e.NONCE
+    case: Case = self._case(account)
+    if case.is_doubtful:
+        assert staticcall accounts.owner_of(bidder_account) == msg.sender, e.NOT_AUTHORISED
+    return case
 
 
 @internal

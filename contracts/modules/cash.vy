@@ -239,15 +239,6 @@ def _withdraw(amount_raw: uint256) -> int256:
     return convert(amount_raw * SCALE, int256)
 
 
-@internal
-@view
-def _supplied_raw() -> uint256:
-    """
-    @notice All positive cash in raw units, rounded down; the caller has accrued
-    """
-    return fixed_math._mul_div_down(self._totals & MASK_128, self._indices & MASK_112, c.WAD) // SCALE
-
-
 # --- losses ----------------------------------------------------------------------------------------------------------
 
 

@@ -66,8 +66,8 @@ def set_collateral_hard_cap(asset: uint256, hard_cap_raw: uint256):
 @external
 def set_withdrawal_limit(limit_bps: uint256):
     """
-    @notice Sets how much of the supplied cash may leave in net within a day while the auction knows of losses that the
-            insurance fund cannot bear: 100..10,000 bps
+    @notice Sets how much of the cash tokens that are here may leave in net within a day while the auction knows of losses
+            that the insurance fund cannot bear: 100..10,000 bps
     @dev Abuse: the lowest keeps most lenders in for months while such a loss is known; 10,000 lets the first ones out
          without their share of it.
     """

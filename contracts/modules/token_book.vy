@@ -25,7 +25,7 @@ MIN_LIMIT_BPS: constant(uint256) = 100
 
 # booked raw (0..111) | net outflow raw, int112 (112..223) | when that was, unix s (224..255)
 _book: uint256
-# of the supplied cash, net, within a day, while withdrawals are limited
+# of the cash tokens that are here, net, within a day, while withdrawals are limited
 withdrawal_limit_bps: public(uint256)
 
 
@@ -94,13 +94,15 @@ def _put(booked_raw: uint256, outflow_raw: int256):
 
 @internal
 @view
-def _check_limit(supplied_raw: uint256):
+def _check_limit():
     """
-    @notice Refuses when more than the limit has left in net, of what is supplied now less what came in within the day
+    @notice Refuses when more than the limit has left in net, of the tokens that are here less what came in within the day
+    @dev Not of what is supplied: a debt to another account of one's own, on collateral that is here for one transaction,
+         would be supply too.
     """
     outflow: int256 = self._outflow()
-    # a flash deposit must not raise the limit by being supplied
-    base_raw: int256 = max(convert(supplied_raw, int256) + min(outflow, 0), 0)
+    # a flash deposit must not raise the limit by being here
+    base_raw: int256 = max(convert(self._booked(), int256) + min(outflow, 0), 0)
     # < 2^112 and < 2^181 (scaled < 2^128 at an index < 2^112), times 10^4
     if outflow * 10_000 > base_raw * convert(self.withdrawal_limit_bps, int256):
         err._fail(err.LIMITED)

@@ -6,8 +6,8 @@ account's options in it counted as doubt; now it is what the live grid allows th
 the grid. 30 far calls on ether, worth nothing, need 91 USD of maintenance margin and cast a doubt of 90,091 USD: over
 a position in bitcoin, whose feed is alive and which needs no page. As long as nobody published for ether no auction of
 the account started: bitcoin falls by 40 %, equity is 12,000 USD and maintenance margin 17,525, and the loss went on to
-where others pay it. The calls could be bought in advance and kept; an outage of one underlying's publishers was all that
-was left to wait for.
+where others pay it. The calls could be bought in advance and kept; an outage of one underlying's publishers was all
+that was left to wait for.
 """
 
 from __future__ import annotations

@@ -119,8 +119,8 @@ def test_a_deposit_lets_another_leave(limited: Ledger) -> None:
 
 def test_borrowed_cash_counts_collateral_and_transfers_do_not(limited: Ledger) -> None:
     with boa.reverts("cash: withdrawals limited"):
-        take(limited, 1_001, limited.carol)
-    take(limited, 1_000, limited.carol)  # supply is what it was: 10 % of 10,000
+        take(limited, 909, limited.carol, raw=90_910)
+    take(limited, 909, limited.carol, raw=90_909)  # a debt, but 10 % of the tokens that are left, as with credit
     other = limited.accounts.open_account(ALICE)
     limited.accounts.transfer(limited.alice, other, limited.cash.address, ALL, sender=ALICE)
     limited.deposit(limited.alice, limited.weth, WAD, sender=ALICE)
