@@ -172,7 +172,7 @@ def price_band(instrument: uint256) -> (uint256, uint256, uint256):
 
 @internal
 @view
-def _run(account: uint256, given: DynArray[uint256, c.MAX_WORDS], scenario: uint256, shown: uint256) -> Run:
+def _run(account: uint256, words: DynArray[uint256, c.MAX_WORDS], scenario: uint256, shown: uint256) -> Run:
     """
     @notice Evaluates the active underlyings one after the other, then the scenarios over all of them.
     @dev The loop is in here because passing words and inputs on would copy them for every underlying. Calls skip the check
@@ -180,12 +180,11 @@ def _run(account: uint256, given: DynArray[uint256, c.MAX_WORDS], scenario: uint
          Unchecked operations: an underlying's sums are below 2^246 (see underlying_risk), collateral's below 2^220, and
          indices below 2^9.
     @param account Account number
-    @param given State words (section 2) to use instead of the account's, unless empty
+    @param words State words (section 2) to use; if empty, the account's are read into it
     @param scenario Scenario of assess_at, whose bound then is the result's mm; or EVERY; or SCANS_ONLY, for which the
            requirements are upper bounds
     @param shown Underlying whose live grid to return, or NOTHING
     """
-    words: DynArray[uint256, c.MAX_WORDS] = given
     if len(words) == 0:
         words = staticcall IMarginAccounts(ACCOUNTS).state(account, skip_contract_check=True)
     run: Run = empty(Run)
