@@ -135,12 +135,7 @@ def grid(account: uint256, underlying: uint256) -> int256[27]:
     @param underlying Underlying; all zero when the account has nothing in it
     @return Index 9 * v + n: volatility state v (down, base, up), price move (n - 4) quarters of the scan range
     """
-    points: int256[3][9] = self._run(account, [], EVERY, underlying).points
-    result: int256[27] = empty(int256[27])
-    for v: uint256 in range(3):
-        for n: uint256 in range(9):
-            result[9 * v + n] = points[n][v]
-    return result
+    return live_grid._by_state(self._run(account, [], EVERY, underlying).points)
 
 
 @external
@@ -172,7 +167,7 @@ def price_band(instrument: uint256) -> (uint256, uint256, uint256):
 
 @internal
 @view
-def _run(account: uint256, given: DynArray[uint256, c.MAX_WORDS], scenario: uint256, shown: uint256) -> Run:
+def _run(account: uint256, words: DynArray[uint256, c.MAX_WORDS], scenario: uint256, shown: uint256) -> Run:
     """
     @notice Evaluates the active underlyings one after the other, then the scenarios over all of them.
     @dev The loop is in here because passing words and inputs on would copy them for every underlying. Calls skip the check
@@ -180,12 +175,11 @@ def _run(account: uint256, given: DynArray[uint256, c.MAX_WORDS], scenario: uint
          Unchecked operations: an underlying's sums are below 2^246 (see underlying_risk), collateral's below 2^220, and
          indices below 2^9.
     @param account Account number
-    @param given State words (section 2) to use instead of the account's, unless empty
+    @param words State words (section 2) to use; if empty, the account's are read into it
     @param scenario Scenario of assess_at, whose bound then is the result's mm; or EVERY; or SCANS_ONLY, for which the
            requirements are upper bounds
     @param shown Underlying whose live grid to return, or NOTHING
     """
-    words: DynArray[uint256, c.MAX_WORDS] = given
     if len(words) == 0:
         words = staticcall IMarginAccounts(ACCOUNTS).state(account, skip_contract_check=True)
     run: Run = empty(Run)
@@ -232,7 +226,7 @@ def _run(account: uint256, given: DynArray[uint256, c.MAX_WORDS], scenario: uint
     elif scenario < EVERY:
         assert shape.active_count == 1, errors.SEVERAL_ACTIVE
     scenarios: uint256[4][16] = empty(uint256[4][16])
-    optioned_sums: uint256[4][16] = empty(uint256[4][16])
+    joint_sums: uint256[4][16] = empty(uint256[4][16])
     # underlyings without options, and their straight lines one after the other
     flats: joint_scan.Lines = empty(joint_scan.Lines)
     if scenario == EVERY and joint_count != 0:
@@ -316,36 +310,38 @@ def _run(account: uint256, given: DynArray[uint256, c.MAX_WORDS], scenario: uint
                 # at a time, because constant indices need no bounds checks
                 cells: uint256[4][20] = joint_scan._cells(points)
                 position: uint256 = unsafe_mul(u, 16)
-                b: uint256 = 0
-                w: uint256 = 0
                 j: uint256 = 0
                 for s: uint256[4] in scenarios:
-                    t: uint256[4] = optioned_sums[j]
-                    w = (s[0] ^ joint_scan.SIGN_BITS) >> position
-                    b = w & 255
+                    t: uint256[4] = joint_sums[j]
+                    w: uint256 = (s[0] ^ joint_scan.SIGN_BITS) >> position
+                    b: uint256 = w & 255
                     w = (w >> 8) & 255
                     cell: uint256[4] = cells[unsafe_add(unsafe_div(unsafe_add(unsafe_mul(b, 4), 123), 127), unsafe_mul(w >> 7, 10))]
-                    w = unsafe_mul(unsafe_add(w, convert(w == 0, uint256)), unsafe_add(cell[2], unsafe_mul(b, cell[3])))
-                    t[0] = unsafe_add(unsafe_add(t[0], w), unsafe_add(cell[0], unsafe_mul(b, cell[1])))
+                    t[0] = unsafe_add(
+                        unsafe_add(t[0], unsafe_add(cell[0], unsafe_mul(b, cell[1]))),
+                        unsafe_mul(unsafe_add(w, convert(w == 0, uint256)), unsafe_add(cell[2], unsafe_mul(b, cell[3]))))
                     w = (s[1] ^ joint_scan.SIGN_BITS) >> position
                     b = w & 255
                     w = (w >> 8) & 255
                     cell = cells[unsafe_add(unsafe_div(unsafe_add(unsafe_mul(b, 4), 123), 127), unsafe_mul(w >> 7, 10))]
-                    w = unsafe_mul(unsafe_add(w, convert(w == 0, uint256)), unsafe_add(cell[2], unsafe_mul(b, cell[3])))
-                    t[1] = unsafe_add(unsafe_add(t[1], w), unsafe_add(cell[0], unsafe_mul(b, cell[1])))
+                    t[1] = unsafe_add(
+                        unsafe_add(t[1], unsafe_add(cell[0], unsafe_mul(b, cell[1]))),
+                        unsafe_mul(unsafe_add(w, convert(w == 0, uint256)), unsafe_add(cell[2], unsafe_mul(b, cell[3]))))
                     w = (s[2] ^ joint_scan.SIGN_BITS) >> position
                     b = w & 255
                     w = (w >> 8) & 255
                     cell = cells[unsafe_add(unsafe_div(unsafe_add(unsafe_mul(b, 4), 123), 127), unsafe_mul(w >> 7, 10))]
-                    w = unsafe_mul(unsafe_add(w, convert(w == 0, uint256)), unsafe_add(cell[2], unsafe_mul(b, cell[3])))
-                    t[2] = unsafe_add(unsafe_add(t[2], w), unsafe_add(cell[0], unsafe_mul(b, cell[1])))
+                    t[2] = unsafe_add(
+                        unsafe_add(t[2], unsafe_add(cell[0], unsafe_mul(b, cell[1]))),
+                        unsafe_mul(unsafe_add(w, convert(w == 0, uint256)), unsafe_add(cell[2], unsafe_mul(b, cell[3]))))
                     w = (s[3] ^ joint_scan.SIGN_BITS) >> position
                     b = w & 255
                     w = (w >> 8) & 255
                     cell = cells[unsafe_add(unsafe_div(unsafe_add(unsafe_mul(b, 4), 123), 127), unsafe_mul(w >> 7, 10))]
-                    w = unsafe_mul(unsafe_add(w, convert(w == 0, uint256)), unsafe_add(cell[2], unsafe_mul(b, cell[3])))
-                    t[3] = unsafe_add(unsafe_add(t[3], w), unsafe_add(cell[0], unsafe_mul(b, cell[1])))
-                    optioned_sums[j] = t
+                    t[3] = unsafe_add(
+                        unsafe_add(t[3], unsafe_add(cell[0], unsafe_mul(b, cell[1]))),
+                        unsafe_mul(unsafe_add(w, convert(w == 0, uint256)), unsafe_add(cell[2], unsafe_mul(b, cell[3]))))
+                    joint_sums[j] = t
                     j = unsafe_add(j, 1)
         if u == shown:
             run.points = points
@@ -358,8 +354,7 @@ def _run(account: uint256, given: DynArray[uint256, c.MAX_WORDS], scenario: uint
         sums.charges_wad = unsafe_add(sums.charges_wad, part.charge_wad)
         sums.added_wad = unsafe_add(sums.added_wad, part.added_wad)
         sums.scan_wad = unsafe_add(sums.scan_wad, part.scan_wad)
-        if part.scan_wad > sums.scan_max_wad:
-            sums.scan_max_wad = part.scan_wad
+        sums.scan_max_wad = max(sums.scan_max_wad, part.scan_wad)
         run.result.doubt = unsafe_add(run.result.doubt, part.doubt_wad)
         run.result.flags |= part.flags
         run.result.scans.append(part.scan_wad)
@@ -373,10 +368,15 @@ def _run(account: uint256, given: DynArray[uint256, c.MAX_WORDS], scenario: uint
         sums.loss_im_wad = sums.scan_wad
         if shape.active_count >= 2:
             if scenario == EVERY and run.result.flags & c.FLAG_JOINT_MISSING == 0:
-                flat_sums: uint256[4][16] = empty(uint256[4][16])
+                flat_sums: uint256[4][16] = joint_sums
+                scale: uint256 = 16129
                 if flats.count != 0:
                     flat_sums = joint_scan._flat_sums(scenarios, flats)
-                sums.loss_wad, run.result.worst_joint = joint_scan._worst(optioned_sums, flat_sums, joint_count)
+                    scale = joint_scan.FLAT_SCALE
+                if flats.count != 0 and shape.optioned != 0:
+                    sums.loss_wad, run.result.worst_joint = joint_scan._worst_of_both(joint_sums, flat_sums, joint_count)
+                else:
+                    sums.loss_wad, run.result.worst_joint = joint_scan._worst(flat_sums, scale, joint_count)
             sums.loss_wad = requirement._floored(sums, parameters[0])
             sums.loss_im_wad = max(sums.loss_wad, requirement._scaled(sums.scan_wad, parameters[0] >> 80))
 

@@ -185,13 +185,48 @@ def _on_line(scenario: uint256, line: int256[3]) -> uint256:
 
 @internal
 @pure
-def _worst(optioned: uint256[4][16], flat: uint256[4][16], count: uint256) -> (uint256, uint256):
+def _worst(sums: uint256[4][16], scale: uint256, count: uint256) -> (uint256, uint256):
     """
     @notice Greatest loss in wad, rounded against the account, and the lowest scenario that has it (255: no loss).
+    @dev Rounding keeps order, so only a sum below all before is rounded. Sums are x scale: 16129 or FLAT_SCALE.
+    """
+    worst: uint256 = NO_SCENARIO
+    lowest: uint256 = SUM_FLOOR
+    lift: uint256 = unsafe_mul(SUM_FLOOR, scale)
+    low: int256 = 0
+    j: uint256 = 0
+    for t: uint256[4] in sums:
+        if j >= count:
+            break
+        if (
+            convert(convert(t[0], bytes32), int256) < low or convert(convert(t[1], bytes32), int256) < low
+            or convert(convert(t[2], bytes32), int256) < low or convert(convert(t[3], bytes32), int256) < low
+        ):
+            i: uint256 = j
+            for sum: uint256 in t:
+                if convert(convert(sum, bytes32), int256) < low and i < count:
+                    low = convert(convert(sum, bytes32), int256)
+                    rounded: uint256 = unsafe_div(unsafe_add(sum, lift), scale)
+                    if rounded < lowest:
+                        lowest = rounded
+                        worst = i
+                i = unsafe_add(i, 1)
+        j = unsafe_add(j, 4)
+    return unsafe_sub(SUM_FLOOR, lowest), worst
+
+
+@internal
+@pure
+def _worst_of_both(optioned: uint256[4][16], flat: uint256[4][16], count: uint256) -> (uint256, uint256):
+    """
+    @notice The same for underlyings with and without options, whose sums are rounded each for itself.
     """
     worst: uint256 = NO_SCENARIO
     lowest: uint256 = 2 * SUM_FLOOR
     total: uint256 = 0
+    # in memory: a constant takes 32 bytes of code wherever it stands
+    lift: uint256 = LIFT
+    flat_lift: uint256 = FLAT_LIFT
     j: uint256 = 0
     for four: uint256[4] in optioned:
         if j >= count:
@@ -204,25 +239,25 @@ def _worst(optioned: uint256[4][16], flat: uint256[4][16], count: uint256) -> (u
                 t[k] = 0
                 f[k] = 0
         total = unsafe_add(
-            unsafe_div(unsafe_add(t[0], LIFT), 16129), unsafe_div(unsafe_add(f[0], FLAT_LIFT), FLAT_SCALE)
+            unsafe_div(unsafe_add(t[0], lift), 16129), unsafe_div(unsafe_add(f[0], flat_lift), FLAT_SCALE)
         )
         if total < lowest:
             lowest = total
             worst = j
         total = unsafe_add(
-            unsafe_div(unsafe_add(t[1], LIFT), 16129), unsafe_div(unsafe_add(f[1], FLAT_LIFT), FLAT_SCALE)
+            unsafe_div(unsafe_add(t[1], lift), 16129), unsafe_div(unsafe_add(f[1], flat_lift), FLAT_SCALE)
         )
         if total < lowest:
             lowest = total
             worst = unsafe_add(j, 1)
         total = unsafe_add(
-            unsafe_div(unsafe_add(t[2], LIFT), 16129), unsafe_div(unsafe_add(f[2], FLAT_LIFT), FLAT_SCALE)
+            unsafe_div(unsafe_add(t[2], lift), 16129), unsafe_div(unsafe_add(f[2], flat_lift), FLAT_SCALE)
         )
         if total < lowest:
             lowest = total
             worst = unsafe_add(j, 2)
         total = unsafe_add(
-            unsafe_div(unsafe_add(t[3], LIFT), 16129), unsafe_div(unsafe_add(f[3], FLAT_LIFT), FLAT_SCALE)
+            unsafe_div(unsafe_add(t[3], lift), 16129), unsafe_div(unsafe_add(f[3], flat_lift), FLAT_SCALE)
         )
         if total < lowest:
             lowest = total

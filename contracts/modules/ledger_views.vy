@@ -175,17 +175,24 @@ def _state(account: uint256) -> DynArray[uint256, 128]:
         if held & 1 != 0:
             words.append(collateral._word(account, asset))
         held >>= 1
-    if head & heads.POSITION_MASK == 0:
-        return words
+    # bits of one underlying: 0 its perpetual, 16 and 32 its futures
+    deltas: uint256 = ((head >> heads.PERP_SHIFT) & heads.BITMAP_MASK) | ((head >> heads.FUTURES_SHIFT) << 16)
+    counts: uint256 = head & (2**heads.PERP_SHIFT - 1)
     for underlying: uint256 in range(16):
-        if head & (1 << (heads.PERP_SHIFT + underlying)) != 0:
-            words.append(positions._deltas[account][underlying << 2])
-        futures: uint256 = head >> (heads.FUTURES_SHIFT + underlying)
-        if futures & 1 != 0:
-            words.append(positions._deltas[account][(underlying << 2) | 1])
-        if futures & (1 << 16) != 0:
-            words.append(positions._deltas[account][(underlying << 2) | 2])
-        count: uint256 = heads._option_count(head, underlying)
-        for word: uint256 in range((count + 3) >> 2, bound=32):
-            words.append(positions._options[account][(underlying << 5) | word])
+        if deltas | counts == 0:
+            break
+        if deltas & (1 + (1 << 16) + (1 << 32)) != 0:
+            if deltas & 1 != 0:
+                words.append(positions._deltas[account][underlying << 2])
+            if deltas & (1 << 16) != 0:
+                words.append(positions._deltas[account][(underlying << 2) | 1])
+            if deltas & (1 << 32) != 0:
+                words.append(positions._deltas[account][(underlying << 2) | 2])
+        count: uint256 = counts & 255
+        if count != 0:
+            for word: uint256 in range((count + 3) >> 2, bound=32):
+                words.append(positions._options[account][(underlying << 5) | word])
+        counts >>= 8
+        # what was the lowest bit of a third must not enter the third below
+        deltas = (deltas >> 1) & ~((1 << 15) | (1 << 31))
     return words

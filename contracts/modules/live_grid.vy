@@ -81,6 +81,19 @@ def _straight(low_sloped: int256, high_sloped: int256) -> int256[3][9]:
 
 @internal
 @pure
+def _by_state(points: int256[3][9]) -> int256[27]:
+    """
+    @notice The points one volatility state after the other.
+    """
+    result: int256[27] = empty(int256[27])
+    for v: uint256 in range(3):
+        for n: uint256 in range(9):
+            result[9 * v + n] = points[n][v]
+    return result
+
+
+@internal
+@pure
 def _highest(points: int256[3][9]) -> uint256:
     """
     @notice The most that a live grid gains, at least 0.
