@@ -17,7 +17,7 @@ from tests.support.protocol import ETH, HOUR, LOTS, PERP, USD, Protocol, address
 
 SHORT, LONG, LENDER = map(address_of, ("short", "long", "lender"))
 SIZE = 100 * LOTS
-CLIFF = "the rule nets a contract that expires in a minute with one that does not"
+CLIFF = "accepted risk R-35: the rule nets a contract that expires in a minute with one that does not"
 
 
 def world_before_expiry(*, is_future: bool) -> tuple[Protocol, int, int]:

@@ -16,7 +16,7 @@ import pytest
 from tests.support.ledger import AUCTION, USD, WAD, deploy_ledger
 
 
-@pytest.mark.xfail(strict=True, reason="the floor of the supply index is for good")
+@pytest.mark.xfail(strict=True, reason="accepted risk R-38: the floor of the supply index is for good")
 def test_later_lenders_bear_a_later_loss() -> None:
     with boa.env.anchor():
         ledger = deploy_ledger()
