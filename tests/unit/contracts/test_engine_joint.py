@@ -48,6 +48,27 @@ def test_losses_that_round_to_the_same_name_the_first(world: EngineWorld) -> Non
     assert got.scans == (1, 1)
 
 
+def rising_pair(world: EngineWorld) -> list[int]:
+    """An account that is long an option that rises with the price in each of two underlyings."""
+    for u in (0, 1):
+        world.page(u, [row(lambda _, node: 20_000 + 1_000 * node)])
+    return words(options={0: [(0, UNIT)], 1: [(0, UNIT)]})
+
+
+def test_words_behind_the_last_scenario_are_no_scenarios(world: EngineWorld) -> None:
+    """A zero word would lose the slack; the only scenario gains."""
+    account = rising_pair(world)
+    world.joint([{0: (127, 0), 1: (127, 0)}])
+    assert world.assess(account).worst_joint == 255
+
+
+@pytest.mark.parametrize("moves", [(-60, -40, -20, -80, -60, -80, -70), (-20, -40, -60, -80, -100, -120), (20, 0, -1)])
+def test_the_first_of_the_deepest_falls_is_the_worst_of_options(world: EngineWorld, moves: tuple[int, ...]) -> None:
+    account = rising_pair(world)
+    world.joint([{0: (move, 0), 1: (move, 0)} for move in moves])
+    assert world.assess(account).worst_joint == moves.index(min(moves))
+
+
 @pytest.mark.parametrize("byte", [-127, -126, -96, -95, -64, -1, 0, 1, 31, 32, 100, 127])
 def test_moves_between_the_points_are_linear(world: EngineWorld, byte: int) -> None:
     world.joint([{0: (byte, 0)}])
