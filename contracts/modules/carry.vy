@@ -24,6 +24,9 @@ uses: instruments
 FUNDING_TTL_S: constant(uint256) = 86_400
 MAX_BASIS_BPS: constant(int256) = 3_000
 MAX_BASIS_STEP_BPS: constant(uint256) = 1_000
+# A step may move a future's mark by this much, bps of the price: less than a hedge with it is charged (basis_charge). The
+# rate is a year's, so the longer a future has to go the smaller the step.
+MAX_BASIS_MOVE_BPS: constant(uint256) = 20
 MIN_BASIS_INTERVAL_S: constant(uint256) = 60
 MAX_BASIS_INTERVAL_S: constant(uint256) = 86_400
 YEAR_S: constant(int256) = 365 * 86_400
@@ -54,8 +57,7 @@ def __init__():
 def set_basis_guards(max_step_bps: uint256, min_interval_s: uint256):
     """
     @notice Sets how far (1..1,000 bps a year) and how often (every 60..86,400 s) a basis may move
-    @dev Abuse: the widest let a keeper go from 0 to 3,000 bps a year in two minutes, which moves the mark of a future of
-         one year by 30 %.
+    @dev Abuse: the widest let a keeper move the mark of a future by 20 bps of the price every minute.
     """
     ownable._check_owner()
     assert max_step_bps > 0 and max_step_bps <= MAX_BASIS_STEP_BPS, err.GUARDS
@@ -194,6 +196,8 @@ def _set_basis(instrument: uint256, rate_bps: int256):
     # both are at most the bound, so the difference fits
     step: uint256 = convert(abs(rate_bps - self._basis_rate(word)), uint256)
     assert step <= self.max_basis_step_bps, err.BASIS_STEP
+    left_s: uint256 = instruments._expiry(word) - block.timestamp
+    assert step * left_s <= MAX_BASIS_MOVE_BPS * convert(YEAR_S, uint256), err.BASIS_STEP
     assert block.timestamp >= self._basis_set_at(word) + self.min_basis_interval_s, err.BASIS_SOON
     low: uint256 = (convert(convert(rate_bps, bytes32), uint256) & (2**16 - 1)) | (block.timestamp << 16)
     instruments._words[instrument] = ((word >> instruments.EXPIRY_AT) << instruments.EXPIRY_AT) | low

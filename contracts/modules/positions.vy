@@ -14,6 +14,7 @@
     1e6 times its cash out of the base, a closing all of the base and q*(M - F), whose q add up to 0.
 """
 
+from contracts.modules import closing
 from contracts.modules import constants as c
 from contracts.modules import errors_accounts as err
 from contracts.modules import fixed_math
@@ -106,6 +107,19 @@ def _change_delta(account: uint256, instrument: uint256, lots: int256, base: int
         balance = 0
     self._put_delta(account, instrument, held, balance)
     return held, closed
+
+
+@internal
+def _trade_delta(account: uint256, instrument: uint256, lots: int256, base: int256) -> (int256, int256):
+    """
+    @notice As _change_delta, for a trade: the base of all that it closes becomes cash
+    """
+    held: int256 = 0
+    balance: int256 = 0
+    held, balance = self._delta(account, instrument)
+    closed: int256 = closing._closed(held, balance, lots, base)
+    self._put_delta(account, instrument, held + lots, balance + base - closed)
+    return held + lots, closed
 
 
 @internal

@@ -79,7 +79,7 @@ def _book_side(
     else:
         if slot == c.PERP_SLOT:
             exact += lots * (staticcall REGISTRY.mark(instrument))[1]
-        resulting, exact = positions._change_delta(account, instrument, lots, exact)
+        resulting, exact = positions._trade_delta(account, instrument, lots, exact)
     cash._pay(account, exact, -convert(fee_wad, int256))
     heads._bump(account)
     return resulting

@@ -7,6 +7,7 @@
 """
 
 from contracts.interfaces import IMarginLens
+from contracts.modules import closing
 from contracts.modules import constants as c
 from contracts.modules import errors_engine as errors
 from contracts.modules import fixed_math
@@ -82,12 +83,15 @@ def _trade_delta_one(
     for k: uint256 in range(kind, bound=2):
         first += convert(words[0] & self._delta_bit(underlying, k) != 0, uint256)
     beyond: uint256 = first
-    lots: int256 = traded
-    base: int256 = added
+    lots: int256 = 0
+    base: int256 = 0
     if words[0] & bit != 0:
         beyond = first + 1
-        lots += self._signed(words[first] << 192) >> 192
-        base += self._signed(words[first]) >> 64
+        lots = self._signed(words[first] << 192) >> 192
+        base = self._signed(words[first]) >> 64
+    closed: int256 = closing._closed(lots, base, traded, added)
+    lots += traded
+    base += added - closed
     assert abs(lots) <= MAX_SIGNED_LOTS, errors.BAD_LOTS
     assert abs(base) <= MAX_BASE, errors.BAD_PRICE
 
@@ -97,9 +101,9 @@ def _trade_delta_one(
         head |= bit
         section.append((self._unsigned(base) << 64) | (self._unsigned(lots) & (2**64 - 1)))
     result: DynArray[uint256, c.MAX_WORDS] = self._splice(words, head, first, beyond, section)
-    if lots == 0:
-        # closed: the profit becomes cash, down, against the account
-        result[1] = self._add_cash(result[1], fixed_math._floor_div(base, LOTS))
+    if closed != 0:
+        # the profit becomes cash, down, against the account
+        result[1] = self._add_cash(result[1], fixed_math._floor_div(closed, LOTS))
     return result
 
 

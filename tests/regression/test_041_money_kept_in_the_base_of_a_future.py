@@ -51,9 +51,7 @@ def test_a_loan_pays_interest_however_it_was_taken(world: World) -> None:
     world.fill(ETH_FUTURE, debtor, other, 1, world.mark(ETH_FUTURE))
     shift(world, debtor, taker, LOAN)
     world.withdraw(taker, world.cash, LOAN * USD, owner)
-    # half a million of the lenders' has left, and nobody owes it
-    assert world.accounts.call("cash_totals")[1] < WAD
-    # somebody who lends wants interest
+    # half a million of the lenders' has left; nobody owed it until somebody settled the base, or, since 046, at all
     world.accounts.call("settle_delta", debtor, ETH_FUTURE)
     world.wait(20 * DAY)
     assert world.accounts.call("cash_totals")[1] > LOAN * WAD

@@ -16,7 +16,11 @@ from tests.support.protocol import BTC, DAY, ETH, HOUR, LOTS, PERP, USD, Protoco
 OWNER, OTHER = map(address_of, ("owner", "other"))
 
 
-@pytest.mark.xfail(strict=True, raises=Reverted, reason="accepted risk R-37: off the grid the notional of longs is doubt, not their tail")
+@pytest.mark.xfail(
+    strict=True,
+    raises=Reverted,
+    reason="accepted risk R-37: off the grid the notional of longs is doubt, not their tail",
+)
 def test_worthless_calls_protect_nothing_when_their_underlying_falls() -> None:
     world = Protocol()
     owner, other = world.open_account(OWNER), world.open_account(OTHER)

@@ -86,10 +86,11 @@ def test_a_base_stays_below_2_191(ledger: Ledger) -> None:
     address = ledger.accounts.address
     assert boa.env.get_storage(address, at) == 1 | (2**192 - 1) << 64
     for sign in (1, -1):
-        boa.env.set_storage(address, at, 1 | (sign * (2**191 - 1) % 2**192) << 64)
-        assert ledger.perp(ledger.alice, ETH) == (1, sign * (2**191 - 1))
-        ledger.fill(ETH_PERP, ledger.alice, ledger.bob, 1, 0)
+        # who holds more of the same pays for it (long) or is paid (short): only that adds to a base
+        boa.env.set_storage(address, at, -sign % 2**64 | (sign * (2**191 - 1) % 2**192) << 64)
+        assert ledger.perp(ledger.alice, ETH) == (-sign, sign * (2**191 - 1))
         sides = (ledger.bob, ledger.alice) if sign > 0 else (ledger.alice, ledger.bob)
+        ledger.fill(ETH_PERP, *sides, 1, 0)
         with boa.reverts("positions: base"):
             ledger.fill(ETH_PERP, *sides, 1, 1)
 
