@@ -18,7 +18,7 @@ from tests.support.protocol import ETH, HOUR, LOTS, USD, Protocol, address_of
 
 BUYER, WRITER, LENDER = map(address_of, ("buyer", "writer", "lender"))
 SIZE, HOURS, VOLATILITY = 100 * LOTS, 6, 0.4
-GAP = "accepted risk R-36: nine scan points, a quarter of the scan range apart; the inner price nodes of the row are not looked at"
+GAP = "accepted risk R-36: nine scan points, a quarter of the scan range apart"
 
 
 def world_with_a_straddle(strike_usd: int) -> tuple[Protocol, int]:
