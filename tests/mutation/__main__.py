@@ -2,7 +2,7 @@
 """Changes the contracts one slip at a time and counts how many the tests notice.
 
     python -m tests.mutation --sample 120 --seed 1        a sample over all margin and ledger sources
-    python -m tests.mutation --sample 0 --only haircut    every mutant of one module
+    python -m tests.mutation --sample 0 --only haircut    every mutant of one module; or a group of targets.toml
     python -m tests.mutation --list --only haircut        what would be tried
 
 Exit code 1 when fewer than --at-least percent of the valid mutants are killed. Survivors that
@@ -29,7 +29,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sample", type=int, default=120, help="mutants to try; 0 = all")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--only", default="", help="part of a source's path")
+    parser.add_argument("--only", default="", help="part of a source's path, or a group of targets.toml")
     parser.add_argument("--jobs", type=int, default=JOBS)
     parser.add_argument("--at-least", type=float, default=95.0, help="percent that must be killed")
     parser.add_argument("--json", action="store_true", help="print the outcomes as JSON")
@@ -51,8 +51,8 @@ def main() -> int:
 
         def told(outcome: Outcome) -> None:
             progress.advance(task)
-            if outcome.result == "survived":
-                console.print(f"survived: {outcome.mutant.key}", markup=False)
+            if outcome.result != "killed":
+                console.print(f"{outcome.result}: {outcome.mutant.key}", markup=False, soft_wrap=True)
 
         outcomes = run(chosen, wanted.jobs, told)
     counts = {name: sum(o.result == name for o in outcomes) for name in ("killed", "survived", "invalid")}

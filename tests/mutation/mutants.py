@@ -37,6 +37,8 @@ _RULES: tuple[tuple[str, re.Pattern[str], str], ...] = tuple(
 )
 _ASSERT = re.compile(r"^(\s*)assert (.+)$")
 _IF = re.compile(r"^(\s*)(if|elif) (.+):$")
+# its negation is the mutant that the rule "comparison" already makes
+_ONE_EQUALITY = re.compile(r"^(?:(?! and | or | [<>]=? ).)* [=!]= (?:(?! and | or | [<>=!]=? ).)*$")
 # declarations and text, where a change is no slip of logic
 _SKIP = re.compile(r"^\s*(#|from |import |event |struct |interface |exports|initializes|uses|implements|@|def |log )")
 _CONSTANT = re.compile(r"^\w+: (public\()?(constant|immutable)\(")
@@ -44,7 +46,10 @@ _CONSTANT = re.compile(r"^\w+: (public\()?(constant|immutable)\(")
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """One change: ``path`` relative to the repository, ``line`` from 1, texts without the newline."""
+    """One change: ``path`` relative to the repository, ``line`` from 1, texts without the newline.
+
+    ``repeat`` counts the same change to the same text in one function.
+    """
 
     path: str
     line: int
@@ -52,11 +57,13 @@ class Mutant:
     kind: str
     before: str
     after: str
+    repeat: int = 1
 
     @property
     def key(self) -> str:
         """What a survivor is listed by: stable while neither function nor line text changes."""
-        return f"{self.path}:{self.function}: {self.before.strip()} -> {self.after.strip()}"
+        which = f" ({self.repeat})" if self.repeat > 1 else ""
+        return f"{self.path}:{self.function}: {self.before.strip()} -> {self.after.strip()}{which}"
 
 
 def _code(line: str) -> str:
@@ -73,7 +80,7 @@ def mutants_of(path: str, source: str) -> list[Mutant]:
     ['    assert a <= b', '    pass']
     """
     found: list[Mutant] = []
-    function, in_doc, open_brackets = "", False, 0
+    function, in_doc, open_brackets, skipped = "", False, 0, False
     for number, line in enumerate(source.splitlines(), start=1):
         if line.count('"""') == 1:
             in_doc = not in_doc
@@ -84,10 +91,14 @@ def mutants_of(path: str, source: str) -> list[Mutant]:
         code = _code(line)
         starts = open_brackets == 0
         open_brackets += code.count("(") + code.count("[") - code.count(")") - code.count("]")
-        if not function or not code.strip() or _CONSTANT.match(line) or (starts and _SKIP.match(line)):
+        if starts and code.strip():
+            skipped = bool(_SKIP.match(line) or _CONSTANT.match(line))
+        if not function or not code.strip() or skipped:
             continue
         changes = [*_by_rule(code), *(_whole(code) if starts and open_brackets == 0 else ())]
-        found += [Mutant(path, number, function, kind, line, after) for kind, after in changes if after != code]
+        for kind, after in changes:
+            repeat = sum(m.function == function and (m.before, m.after) == (line, after) for m in found) + 1
+            found.append(Mutant(path, number, function, kind, line, after, repeat))
     return found
 
 
@@ -102,7 +113,7 @@ def _whole(code: str) -> Iterator[tuple[str, str]]:
     if dropped:
         yield "assert", f"{dropped[1]}pass"
     condition = _IF.match(code)
-    if condition:
+    if condition and not _ONE_EQUALITY.match(condition[3]):
         yield "condition", f"{condition[1]}{condition[2]} not ({condition[3]}):"
 
 
