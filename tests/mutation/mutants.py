@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 # (name, pattern, replacement): applied to one occurrence in the code part of a line
 _RULES: tuple[tuple[str, re.Pattern[str], str], ...] = tuple(
@@ -80,6 +81,7 @@ def mutants_of(path: str, source: str) -> list[Mutant]:
     ['    assert a <= b', '    pass']
     """
     found: list[Mutant] = []
+    repeats: Counter[str] = Counter()
     function, in_doc, open_brackets, skipped = "", False, 0, False
     for number, line in enumerate(source.splitlines(), start=1):
         if line.count('"""') == 1:
@@ -97,8 +99,9 @@ def mutants_of(path: str, source: str) -> list[Mutant]:
             continue
         changes = [*_by_rule(code), *(_whole(code) if starts and open_brackets == 0 else ())]
         for kind, after in changes:
-            repeat = sum(m.function == function and (m.before, m.after) == (line, after) for m in found) + 1
-            found.append(Mutant(path, number, function, kind, line, after, repeat))
+            mutant = Mutant(path, number, function, kind, line, after)
+            repeats[mutant.key] += 1
+            found.append(replace(mutant, repeat=repeats[mutant.key]))
     return found
 
 

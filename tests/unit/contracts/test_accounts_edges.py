@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
 
 import boa
 import pytest
@@ -13,6 +13,7 @@ from tests.support.ledger import (
     ALICE,
     ALL,
     AUCTION,
+    BTC,
     ETH,
     ETH_PERP,
     FUTURE_A,
@@ -20,9 +21,11 @@ from tests.support.ledger import (
     GOVERNANCE,
     GUARDIAN,
     LOTS,
+    STEWARD,
     STRANGER,
     USD,
     WAD,
+    WETH,
     Ledger,
     deploy_ledger,
 )
@@ -47,22 +50,28 @@ def ledger(deployment: Ledger) -> Iterator[Ledger]:
 # --- instruments -----------------------------------------------------------------------------------------------------
 
 
-def test_either_future_of_an_underlying_is_a_future(ledger: Ledger) -> None:
-    """Slots 254 and 253: no row needed, a base in place of a premium, closed at the price of the expiry."""
-    futures = [ledger.list_future(ETH, hours) for hours in (24, 48)]
-    assert [instrument for instrument, _ in futures] == [ETH << 8 | FUTURE_A, ETH << 8 | FUTURE_B]
-    for instrument, _ in futures:
+@pytest.mark.parametrize("underlying", [ETH, BTC])
+def test_either_future_of_an_underlying_is_a_future(ledger: Ledger, underlying: int) -> None:
+    """Slots 254 and 253: no row needed, a base in place of a premium, cash at the oracle's price."""
+    spot_usd = ledger.oracle.price(0, underlying)[0] // WAD
+    futures = [ledger.list_future(underlying, hours) for hours in (24, 48)]
+    assert [instrument for instrument, _ in futures] == [underlying << 8 | FUTURE_A, underlying << 8 | FUTURE_B]
+    for number, (instrument, _) in enumerate(futures, start=1):
         ledger.gate.set_row(instrument, False)
-        ledger.fill(instrument, ledger.alice, ledger.bob, 3 * LOTS, 2_000 * WAD)
-        assert ledger.delta(ledger.alice, instrument) == (3 * LOTS, -3 * LOTS * 2_000 * WAD)
-        assert ledger.accounts.cash_of(ledger.alice) == 0
-        with boa.reverts("settlement: no price yet"):
-            ledger.accounts.settle_delta(ledger.alice, instrument)
+        price_wad = (spot_usd - 10) * WAD
+        ledger.fill(instrument, ledger.alice, ledger.bob, 3 * LOTS, price_wad)
+        assert ledger.delta(ledger.alice, instrument) == (3 * LOTS, -3 * LOTS * price_wad)
+        assert ledger.accounts.position_of(ledger.bob, instrument) == -3 * LOTS
+        assert ledger.accounts.delta_of(ledger.bob, instrument)[0] == -3 * LOTS
+        assert ledger.accounts.cash_of(ledger.alice) == (number - 1) * 30 * WAD
+        ledger.accounts.settle_delta(ledger.alice, instrument)
+        assert ledger.accounts.cash_of(ledger.alice) == number * 30 * WAD
     second, expiry = futures[1]
-    ledger.expire(ETH, expiry, 2_100)
+    ledger.expire(underlying, expiry, spot_usd + 100)
     ledger.accounts.settle_delta(ledger.alice, second)
-    assert ledger.accounts.cash_of(ledger.alice) == 300 * WAD
+    assert ledger.accounts.cash_of(ledger.alice) == 360 * WAD
     assert ledger.delta(ledger.alice, second) == (0, 0)
+    assert ledger.delta(ledger.alice, futures[0][0])[0] == 3 * LOTS
 
 
 def test_the_highest_price(ledger: Ledger) -> None:
@@ -141,6 +150,63 @@ def test_less_than_a_raw_unit_is_left_behind_a_raw_unit_is_not(ledger: Ledger) -
         ledger.accounts.withdraw(ledger.alice, ledger.cash.address, ALL, ALICE, sender=ALICE)
     ledger.accounts.close_account(ledger.alice, sender=ALICE)
     assert ledger.accounts.cash_of(0) == RAW - 1
+
+
+def test_lenders_without_anything_to_lose_see_no_loss(ledger: Ledger) -> None:
+    ledger.deposit(ledger.carol, ledger.cash, 1_000_000 * USD)
+    ledger.accounts.socialise_loss(10**6 * WAD, sender=AUCTION)
+    assert [log.loss_wad for log in losses(ledger)] == [999_999 * WAD]
+    assert ledger.accounts.cash_totals()[2] == 10**12  # the index never falls below a millionth
+    ledger.accounts.socialise_loss(WAD, sender=AUCTION)
+    assert losses(ledger) == []
+
+
+def losses(ledger: Ledger) -> list[Any]:
+    """Losses that the last call shared."""
+    return [log for log in ledger.accounts.get_logs() if type(log).__name__ == "LossSocialised"]
+
+
+def test_the_book_of_a_cash_token_of_18_decimals() -> None:
+    """Up to 2^112 - 1 raw arrive at once, and move at once between accounts of one owner."""
+    with boa.env.anchor():
+        ledger = deploy_ledger(boa.load("contracts/testing/TestToken.vy", "Dollar", "USD", 18))
+        top = 2**112 - 1
+        ledger.deposit(ledger.bob, ledger.cash, top)
+        assert ledger.accounts.cash_of(ledger.bob) == ledger.accounts.cash_book()[0] == top
+        with boa.reverts("cash: total too large"):
+            ledger.deposit(ledger.carol, ledger.cash, 1)
+        other = ledger.accounts.open_account(ALICE)
+        with boa.reverts("cash: total too large"):
+            ledger.accounts.transfer(ledger.alice, other, ledger.cash.address, top + 1, sender=ALICE)
+        ledger.accounts.transfer(ledger.alice, other, ledger.cash.address, top, sender=ALICE)
+        assert [ledger.accounts.cash_of(k) for k in (ledger.alice, other)] == [-top, top]
+
+
+# --- collateral ------------------------------------------------------------------------------------------------------
+
+
+def test_a_cap_is_filled_by_one_deposit_or_by_two(ledger: Ledger) -> None:
+    ledger.deposit(ledger.alice, ledger.weth, 400 * WAD, ALICE)
+    with boa.reverts("collateral: cap"):
+        ledger.deposit(ledger.alice, ledger.weth, 600 * WAD + 1)
+    ledger.deposit(ledger.alice, ledger.weth, 600 * WAD)
+    ledger.accounts.withdraw(ledger.alice, ledger.weth.address, 1_000 * WAD, ALICE, sender=ALICE)
+    ledger.deposit(ledger.alice, ledger.weth, 1_000 * WAD, ALICE)
+    assert ledger.accounts.collateral_of(ledger.alice, WETH) == 1_000 * WAD
+
+
+def test_a_cap_that_stays_is_no_raise_and_does_not_come_down(ledger: Ledger) -> None:
+    accounts = ledger.accounts
+    accounts.set_collateral_cap(WETH, 1_200 * WAD, sender=STEWARD)
+    at = int(boa.env.timestamp)
+    boa.env.time_travel(seconds=3_600)
+    accounts.set_collateral_cap(WETH, 1_200 * WAD, sender=STEWARD)  # the day of its raise is not over
+    assert accounts.collateral_hard_cap(WETH) == (10_000 * WAD, at)
+    accounts.set_collateral_hard_cap(WETH, 1_200 * WAD, sender=GOVERNANCE)
+    assert [type(log).__name__ for log in accounts.get_logs()] == ["CollateralHardCapSet"]
+    accounts.set_collateral_hard_cap(WETH, 2**112 - 1, sender=GOVERNANCE)
+    accounts.set_collateral_cap(WETH, 2**112 - 1, sender=GOVERNANCE)
+    assert accounts.collateral_hard_cap(WETH)[0] == accounts.collateral_info(WETH)[3] == 2**112 - 1
 
 
 # --- pauses ----------------------------------------------------------------------------------------------------------
