@@ -120,9 +120,9 @@ def __init__(governance: address, oracle: address):
 def set_role(role: uint256, who: address, allowed: bool):
     """
     @notice Grants or revokes a role: 1 lister (options, futures, reduce-only), 2 keeper (funding and basis, inside bounds)
-    @dev Abuse: a lister can fill every slot, which stops new listings until governance has retired what nobody holds,
-         and can make everything reduce-only, which governance clears. A keeper can charge one side of a perpetual the
-         bound for as long as it holds the role, and walk a basis to its bound one step an interval.
+    @dev Abuse: a lister can fill every slot, or the sixteen expiries, which stops new listings until governance has retired
+         what nobody holds, and can make everything reduce-only, which governance clears. A keeper can charge one side of
+         a perpetual the bound for as long as it holds the role, and walk a basis to its bound one step an interval.
     """
     ownable._check_owner()
     assert role == ROLE_LISTER or role == ROLE_KEEPER, err.ROLE
@@ -239,7 +239,8 @@ def settle_by_governance(underlying: uint256, expiry: uint256, price_wad: uint25
 def list_option(underlying: uint256, expiry: uint256, strike_wad: uint256, is_call: bool) -> uint256:
     """
     @notice Lists an option in the lowest free slot of its underlying; returns the instrument
-    @param expiry Unix s, on the hour, in the future, at most two years ahead
+    @param expiry Unix s, on the hour, in the future, at most two years ahead; a seventeenth to come is refused, as a page
+           names sixteen
     @param strike_wad USD wad per unit, from a twentieth to twenty times of the oracle's fresh price, < 2^90
     """
     self._check_lister(underlying)

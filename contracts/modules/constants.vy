@@ -20,6 +20,8 @@ FUTURE_B_SLOT: constant(uint256) = 253
 MAX_LOTS: constant(uint256) = 2**55 - 1
 MAX_PRICE_WAD: constant(uint256) = 2**90 - 1
 MAX_WORDS: constant(uint256) = 128
+# expiries of options that one page can name
+MAX_SURFACES: constant(uint256) = 16
 
 ROW_BYTES: constant(uint256) = 96
 

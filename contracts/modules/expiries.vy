@@ -17,9 +17,13 @@ STEP_S: constant(uint256) = 3_600
 MAX_S: constant(uint256) = 2 * 366 * 86_400
 # Before this only the rounds of the feed settle, and anyone may show them.
 GOVERNANCE_AFTER_S: constant(uint256) = 3 * 86_400
+_MASK_40: constant(uint256) = 2**40 - 1
+_ONE_OPTION: constant(uint256) = 2**40
 
 # whether something was listed to expire then; underlying -> unix s
 _is_expiry: HashMap[uint256, HashMap[uint256, bool]]
+# expiries of listed options, by underlying: unix s (0..39) | how many options (40..255); 0 or an expiry that has passed = free
+_places: HashMap[uint256, uint256[c.MAX_SURFACES]]
 # USD wad, 0 = not settled; underlying -> unix s
 settlement_price: public(HashMap[uint256, HashMap[uint256, uint256]])
 
@@ -32,6 +36,39 @@ def _add(underlying: uint256, expiry: uint256):
     assert expiry > block.timestamp and expiry <= block.timestamp + MAX_S, err.EXPIRY
     assert expiry % STEP_S == 0, err.EXPIRY
     self._is_expiry[underlying][expiry] = True
+
+
+@internal
+def _add_option(underlying: uint256, expiry: uint256):
+    """
+    @notice The same for an option: of their expiries to come there are no more than a page can name, or no page would be
+            true. What has passed a page need not name.
+    @custom:invariant I-37
+    """
+    self._add(underlying, expiry)
+    free: uint256 = c.MAX_SURFACES
+    for place: uint256 in range(c.MAX_SURFACES):
+        word: uint256 = self._places[underlying][place]
+        if word & _MASK_40 == expiry:
+            self._places[underlying][place] = word + _ONE_OPTION
+            return
+        if free == c.MAX_SURFACES and word & _MASK_40 <= block.timestamp:
+            free = place
+    assert free < c.MAX_SURFACES, err.EXPIRIES
+    self._places[underlying][free] = expiry | _ONE_OPTION
+
+
+@internal
+def _drop_option(underlying: uint256, expiry: uint256):
+    """
+    @notice Takes note that an option is not listed any more; the last of an expiry frees its place
+    """
+    for place: uint256 in range(c.MAX_SURFACES):
+        word: uint256 = self._places[underlying][place]
+        # one that has passed may have lost its place to another
+        if word & _MASK_40 == expiry:
+            self._places[underlying][place] = 0 if word >> 40 == 1 else word - _ONE_OPTION
+            return
 
 
 @internal

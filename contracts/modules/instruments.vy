@@ -47,7 +47,7 @@ def _list_option(underlying: uint256, expiry: uint256, strike_wad: uint256, is_c
     """
     @notice Lists in the lowest free slot; the caller has checked underlying and strike (> 0, < 2^90)
     """
-    expiries._add(underlying, expiry)
+    expiries._add_option(underlying, expiry)
     terms: uint256 = strike_wad | (expiry << EXPIRY_AT) | (convert(is_call, uint256) << CALL_AT)
     assert not self._is_listed[underlying][terms], err.DUPLICATE
     slot: uint256 = self._lowest(~self._used[underlying] & OPTION_SLOTS)
@@ -121,6 +121,7 @@ def _free(instrument: uint256):
     self._used[underlying] &= ~(1 << (instrument & 255))
     if instrument & 255 < c.MAX_ROWS:
         self._is_listed[underlying][word & OPTION_TERMS] = False
+        expiries._drop_option(underlying, self._expiry(word))
     log IInstrumentRegistry.InstrumentRetired(instrument=instrument, serial=self._serial(word))
 
 

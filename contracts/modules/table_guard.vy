@@ -37,7 +37,7 @@ struct Limits:
 
 
 # expiries after the observation; settled and expired options need none
-MAX_SURFACES: constant(uint256) = 16
+MAX_SURFACES: constant(uint256) = c.MAX_SURFACES
 
 _MINUTE: constant(uint256) = 60
 _HOUR: constant(uint256) = 3_600

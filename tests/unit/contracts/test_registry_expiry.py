@@ -110,6 +110,60 @@ def test_only_the_round_of_the_expiry_settles_it(world: RegistryWorld) -> None:
     assert registry.settlement_price(ETH, expiry) == 2_222 * WAD
 
 
+# --- how many --------------------------------------------------------------------------------------------------------
+
+
+def test_a_page_can_name_every_expiry_of_options_to_come(world: RegistryWorld) -> None:
+    """Sixteen of each underlying; more of one expiry, futures and another underlying take no place."""
+    registry = world.registry
+    expiries = [world.hour(5 + k) for k in range(17)]
+    for expiry in expiries[:16]:
+        world.option(ETH, 2_000, expiry)
+    with boa.reverts("registry: too many expiries"):
+        world.option(ETH, 2_000, expiries[16])
+    assert world.option(ETH, 2_100, expiries[15]) == 16
+    registry.list_future(ETH, expiries[16], sender=LISTER)
+    world.option(BTC, 50_000, expiries[16])
+    # at the expiry, and not a second before
+    world.travel_to(expiries[0] - 1)
+    world.touch()
+    with boa.reverts("registry: too many expiries"):
+        world.option(ETH, 2_000, expiries[16])
+    boa.env.time_travel(seconds=1)
+    world.option(ETH, 2_000, expiries[16])
+    with boa.reverts("registry: too many expiries"):
+        world.option(ETH, 2_000, world.hour(100))
+
+
+def test_the_last_option_of_an_expiry_frees_its_place(world: RegistryWorld) -> None:
+    registry = world.registry
+    expiries = [world.hour(5 + k) for k in range(17)]
+    first, second = world.option(ETH, 2_000, expiries[0]), world.option(ETH, 2_100, expiries[0])
+    for expiry in expiries[1:16]:
+        world.option(ETH, 2_000, expiry)
+    registry.retire(first, sender=GOVERNANCE)
+    with boa.reverts("registry: too many expiries"):
+        world.option(ETH, 2_000, expiries[16])
+    registry.retire(second, sender=GOVERNANCE)
+    world.option(ETH, 2_000, expiries[16])
+    with boa.reverts("registry: too many expiries"):
+        world.option(ETH, 2_000, expiries[0])
+
+
+def test_an_option_whose_place_was_taken_frees_none(world: RegistryWorld) -> None:
+    """It is retired after its expiry, when another expiry has its place."""
+    registry = world.registry
+    expiries = [world.hour(5 + k) for k in range(18)]
+    late = world.option(ETH, 2_000, expiries[0])
+    for expiry in expiries[1:16]:
+        world.option(ETH, 2_000, expiry)
+    world.settle(ETH, expiries[0], 2_000)
+    world.option(ETH, 2_000, expiries[16])
+    registry.retire(late, sender=STRANGER)
+    with boa.reverts("registry: too many expiries"):
+        world.option(ETH, 2_000, expiries[17])
+
+
 # --- settlement by governance ----------------------------------------------------------------------------------------
 
 
