@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import sys
+import traceback
 from typing import Annotated
 
 import typer
@@ -10,6 +12,7 @@ import typer
 from keeper import __version__
 from keeper.commands import accounts, chain, daemon, demonstration, params, risk, tables, transactions
 from keeper.commands.common import Friendly
+from keeper.logging import configure, scrub
 
 app = typer.Typer(
     cls=Friendly,
@@ -48,5 +51,10 @@ app.command("explain")(accounts.explain)
 
 
 def main() -> None:
-    """Entry point of the ``ballast`` script."""
-    app()
+    """Entry point of the ``ballast`` script; a traceback, too, goes out without secrets."""
+    configure()
+    try:
+        app()
+    except Exception:  # noqa: BLE001  (the interpreter would print it with whatever it quotes)
+        sys.stderr.write(scrub(traceback.format_exc()))
+        sys.exit(1)

@@ -16,6 +16,7 @@ from keeper.decide import LIQUIDATION, PARAMETERS, PUBLICATION, Decision, Policy
 from keeper.domain import Block, Snapshot, Unknown
 from keeper.errors import Halt
 from keeper.index.proposals import QueuedProposal
+from keeper.logging import scrub
 from keeper.observe.alerts import Alerts
 from keeper.observe.board import Instruments
 from keeper.ports import Chain, Clock
@@ -117,7 +118,7 @@ class Cycle:
         try:
             report = self._turn(began)
         except Exception as error:
-            self.recorder.finish(run, self.clock.now(), None, "error", {"error": str(error)})
+            self.recorder.finish(run, self.clock.now(), None, "error", {"error": scrub(str(error))})
             self.instruments.failed(self.clock.now())
             raise
         self.recorder.finish(run, self.clock.now(), report.block.number, report.result, report.detail())

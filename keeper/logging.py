@@ -1,20 +1,37 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Structured logs on standard error, with secrets taken out."""
+"""Structured logs on standard error, with secrets taken out.
+
+What other libraries log goes the same way: their errors quote the paths of endpoints, and those are often keys.
+"""
 
 from __future__ import annotations
 
 import logging
+import os
 import re
 import sys
+import traceback
 from collections.abc import Iterable, MutableMapping
+from pathlib import Path
 from typing import Any, TextIO
 from urllib.parse import urlsplit
 
 import structlog
+from pydantic import BaseModel, SecretStr
 
 SECRET_NAMES = re.compile(r"private.?key|password|secret|token$|api.?key|mnemonic|authorization|^raw$", re.IGNORECASE)
 SECRET_URLS = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<rest>[^\s'\"<>]+)", re.IGNORECASE)
+URL_PATHS = re.compile(r"(?P<lead>\burl: )/[^\s'\"<>]+", re.IGNORECASE)  # urllib3 quotes a path without its host
 HIDDEN = "[hidden]"
+WEB = frozenset({"http", "https", "ws", "wss"})
+SHORTEST_SECRET = 8  # shorter pieces of a URL are words such as 'v3', which would be hidden everywhere
+OWN_NEWS = "apscheduler.executors"  # repeats what keeper.service has said of a failed job
+_known: list[str] = []
+
+
+def debugging() -> bool:
+    """Whether ``BALLAST_DEBUG=1`` asks for tracebacks."""
+    return os.environ.get("BALLAST_DEBUG") == "1"
 
 
 def redact_text(text: str, secrets: Iterable[str] = ()) -> str:
@@ -29,7 +46,47 @@ def redact_text(text: str, secrets: Iterable[str] = ()) -> str:
     """
     for secret in secrets:
         text = text.replace(secret, HIDDEN)
-    return SECRET_URLS.sub(_host_only, text)
+    return URL_PATHS.sub(rf"\g<lead>/{HIDDEN}", SECRET_URLS.sub(_host_only, text))
+
+
+def scrub(text: str) -> str:
+    """Take every secret that this process was configured with out of a text, and what :func:`redact_text` knows."""
+    return redact_text(text, _known)
+
+
+def secret_texts(value: Any) -> tuple[str, ...]:
+    """Every text below a setting that must never appear, longest first.
+
+    Of a URL these are the password, and the path and query with their parts: what follows the host is often a key.
+
+    Examples
+    --------
+    >>> secret_texts(SecretStr("https://rpc.example/v3/0123456789abcdef"))
+    ('/v3/0123456789abcdef', '0123456789abcdef')
+    """
+    return tuple(sorted(set(_secret_texts(value)), key=lambda text: (-len(text), text)))
+
+
+def _secret_texts(value: Any) -> list[str]:
+    if isinstance(value, SecretStr):
+        text = value.get_secret_value()
+        return _url_parts(text) if "://" in text else [text, text.removeprefix("0x")]
+    if isinstance(value, BaseModel):
+        return [text for name in type(value).model_fields for text in _secret_texts(getattr(value, name))]
+    if isinstance(value, dict):
+        value = list(value.values())
+    return [text for item in value for text in _secret_texts(item)] if isinstance(value, list | tuple) else []
+
+
+def _url_parts(url: str) -> list[str]:
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return [url]
+    pieces = [parts.password or ""]
+    if parts.scheme.lower() in WEB:
+        pieces += [parts.path, parts.query, *re.split(r"[/?&=]", f"{parts.path}?{parts.query}")]
+    return [piece for piece in pieces if len(piece.strip("/")) >= SHORTEST_SECRET]
 
 
 def _host_only(match: re.Match[str]) -> str:
@@ -70,34 +127,72 @@ class Redactor:
 def configure(
     level: str = "INFO", fmt: str = "plain", *, secrets: Iterable[str] = (), stream: TextIO | None = None
 ) -> None:
-    """Set the process's logging up.
+    """Set the process's logging up, that of the libraries included.
 
     Parameters
     ----------
     level
-        ``DEBUG``, ``INFO``, ``WARNING`` or ``ERROR``.
+        ``DEBUG``, ``INFO``, ``WARNING`` or ``ERROR``. Libraries are heard from ``WARNING`` on.
     fmt
         ``json`` for one object a line, ``plain`` for people.
     secrets
-        Texts that must never appear, for example a private key.
+        Texts that must never appear, for example a private key; see :func:`secret_texts`.
     stream
         Where to write; standard error by default, so that a command's output stays clean.
     """
+    _known[:] = [secret for secret in secrets if secret]
     target = stream or sys.stderr
     colours = fmt == "plain" and target.isatty()
     renderer: structlog.typing.Processor = (
         structlog.processors.JSONRenderer() if fmt == "json" else structlog.dev.ConsoleRenderer(colors=colours)
     )
+    stamps: list[structlog.typing.Processor] = [
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    shown: list[structlog.typing.Processor] = [_error_of, structlog.processors.format_exc_info, Redactor(_known)]
     structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            Redactor(secrets),
-            renderer,
-        ],
+        processors=[structlog.contextvars.merge_contextvars, *stamps, *shown, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level]),
         logger_factory=structlog.PrintLoggerFactory(target),
         cache_logger_on_first_use=False,
     )
+    _configure_libraries(target, level, stamps, [*shown, renderer])
+
+
+class _Handler(logging.StreamHandler[TextIO]):
+    """Where the libraries' logs go: ours, so that setting up again replaces it and no other handler."""
+
+
+def _configure_libraries(
+    target: TextIO, level: str, stamps: list[structlog.typing.Processor], rest: list[structlog.typing.Processor]
+) -> None:
+    handler = _Handler(target)
+    handler.setLevel(max(logging.WARNING, logging.getLevelNamesMapping()[level]))
+    drop_meta = structlog.stdlib.ProcessorFormatter.remove_processors_meta
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[structlog.stdlib.add_logger_name, *stamps], processors=[drop_meta, *rest]
+        )
+    )
+    root = logging.getLogger()
+    for old in [each for each in root.handlers if isinstance(each, _Handler)]:
+        root.removeHandler(old)
+    root.addHandler(handler)
+    logging.getLogger(OWN_NEWS).setLevel(logging.CRITICAL)
+
+
+def _error_of(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Give an error as type, sentence and line instead of its traceback, unless that is asked for."""
+    given = event.get("exc_info")
+    if not given or debugging():
+        return event
+    event.pop("exc_info")
+    error = given if isinstance(given, BaseException) else sys.exc_info()[1] if given is True else given[1]
+    if error is not None and "error" not in event:
+        text = " ".join(str(error).split())
+        event["error"] = f"{type(error).__name__}: {text}" if text else type(error).__name__
+        frames = traceback.extract_tb(error.__traceback__)
+        if frames:
+            event["at"] = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}"
+    return event

@@ -121,16 +121,16 @@ class Service:
             try:
                 job.run()
             except (Halt, ConfigError) as error:
-                self._log.error(str(error), job=job.name)
+                self._log.error(str(error), job=job.name, error=type(error).__name__, exc_info=True)
                 self._fatal = error
                 self._stop.set()
                 raise
             except KeeperError as error:
-                self._log.warning(str(error), job=job.name, error=type(error).__name__)
+                self._log.warning(str(error), job=job.name, error=type(error).__name__, exc_info=True)
                 raise
             except Exception:
                 self._metrics.unhandled_exceptions_total.inc()
-                self._log.exception("unexpected error", job=job.name)
+                self._log.exception("unexpected error; BALLAST_DEBUG=1 shows where it comes from", job=job.name)
                 raise
 
         return run

@@ -31,6 +31,7 @@ from keeper.errors import ConfigError
 WEI_PER_GWEI = 10**9
 WEI_PER_ETHER = 10**18
 PREFIX = "BALLAST_"
+NOT_SETTINGS = frozenset({"BALLAST_CONFIG", "BALLAST_DEBUG", "BALLAST_SHARED"})
 CONVENTIONS = {
     "ETH_RPC_URL": "eth_rpc_url",
     "TX_RPC_URL": "tx_rpc_url",
@@ -291,7 +292,7 @@ class _Environment(PydanticBaseSettingsSource):
                 found[CONVENTIONS[name]] = value
             elif match := re.fullmatch(r"RPC_URL_(\d+)", name):
                 found.setdefault("rpc_urls", {})[int(match[1])] = value
-            elif name.startswith(PREFIX) and name not in ("BALLAST_CONFIG", "BALLAST_SHARED"):
+            elif name.startswith(PREFIX) and name not in NOT_SETTINGS:
                 _put(found, name.removeprefix(PREFIX).lower().split("__"), value, name)
         return found
 

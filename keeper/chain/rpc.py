@@ -27,7 +27,7 @@ UNWANTED = ("validation", "gas_price_strategy", "ens_name_to_address")
 
 
 class Endpoint:
-    """One node; ``name`` is its host, because the rest of a URL is often a key."""
+    """One node; ``name`` is its host and port, because the rest of a URL is often a key."""
 
     def __init__(self, provider: BaseProvider, name: str) -> None:
         self.web3 = Web3(provider)
@@ -50,7 +50,7 @@ class Endpoint:
                 f"RPC endpoint with scheme '{parts.scheme}' is not usable; give an http(s) URL with a host"
             )
         provider = HTTPProvider(url, request_kwargs={"timeout": timeout_s}, exception_retry_configuration=None)
-        return cls(provider, parts.hostname)
+        return cls(provider, f"{parts.hostname}:{parts.port}" if parts.port else parts.hostname)
 
 
 class Rpc:

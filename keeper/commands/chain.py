@@ -21,14 +21,14 @@ from keeper.commands.common import (
     RpcOption,
     console,
     print_json,
+    read_settings,
     settings_from,
     table,
 )
 from keeper.commands.doctor import examine
 from keeper.deploy.steps import Step
 from keeper.errors import ConfigError, Permanent
-from keeper.logging import redact_text
-from keeper.settings import load_settings
+from keeper.logging import redact_text, scrub
 from keeper.store import open_store
 from keeper.tx.signer import load_signer
 
@@ -60,7 +60,7 @@ def deploy(
     wanted = load_config(config)
     if network is not None and network != wanted.network.name:
         raise ConfigError(f"{config} is of network {wanted.network.name}, not {network}; give the file of that network")
-    settings = load_settings(network=wanted.network.name, chain_id=wanted.network.chain_id, rpc_url=rpc_url)
+    settings = read_settings(network=wanted.network.name, chain_id=wanted.network.chain_id, rpc_url=rpc_url)
     rpc = Rpc.connect(settings.endpoints, send_url=settings.send_endpoint, timeout_s=settings.rpc_timeout_s)
     rpc.check_chain(wanted.network.chain_id)
     signer = load_signer(settings)
@@ -135,11 +135,11 @@ def doctor(
     """Ask everything that must be right before a keeper is left alone; exit code 1 where something is not."""
     found = examine(settings_from(config, network, rpc_url, manifest))
     if as_json:
-        print_json([{"name": f.name, "ok": f.ok, "detail": f.detail} for f in found])
+        print_json([{"name": f.name, "ok": f.ok, "detail": scrub(f.detail)} for f in found])
     else:
         made = table("doctor", "question", "", "answer")
         for item in found:
-            made.add_row(item.name, "ok" if item.ok else "FAILED", escape(redact_text(item.detail)))
+            made.add_row(item.name, "ok" if item.ok else "FAILED", escape(scrub(item.detail)))
         console().print(made)
     wrong = [item.name for item in found if not item.ok]
     if wrong:
@@ -154,7 +154,7 @@ def _db() -> None:
 @db_app.command("upgrade")
 def db_upgrade(config: ConfigOption = None, network: NetworkOption = None) -> None:
     """Bring the database to the newest schema."""
-    settings = load_settings(config, network=network)
+    settings = read_settings(config, network=network)
     store = open_store(settings.database_url.get_secret_value())
     typer.echo(f"{store.name} is at the newest schema")
     store.close()
@@ -172,7 +172,7 @@ def config_show(
     redacted: Annotated[bool, typer.Option("--redacted", help="Hide secrets; they always are.")] = True,
 ) -> None:
     """Settings as they are after command line, environment, file and defaults; secrets are hidden."""
-    settings = load_settings(config, network=network)
+    settings = read_settings(config, network=network)
     typer.echo(json.dumps(_shown(settings.model_dump()), indent=1, default=str))
 
 

@@ -18,7 +18,7 @@ from typer.core import TyperGroup
 from keeper.app import Connection, connect
 from keeper.deploy.manifest import load_manifest
 from keeper.errors import ConfigError, Halt, KeeperError
-from keeper.logging import configure
+from keeper.logging import configure, debugging, scrub, secret_texts
 from keeper.settings import Settings, load_settings
 from risk.errors import BadInput, RiskError
 
@@ -44,10 +44,10 @@ class Friendly(TyperGroup):
         try:
             return super().invoke(ctx)
         except (KeeperError, RiskError, OSError) as error:
-            if os.environ.get("BALLAST_DEBUG") == "1":
+            if debugging():
                 raise
             sentence, code = explain_error(error)
-            typer.echo(f"error: {sentence}", err=True)
+            typer.echo(f"error: {scrub(sentence)}", err=True)
             raise typer.Exit(code) from None
 
 
@@ -73,14 +73,19 @@ def settings_from(
 
     The chain id may be left to the manifest: the one that is named, or the only one of the network's name.
     """
-    settings = load_settings(config, network=network, rpc_url=rpc_url, manifest=manifest, **more)
+    settings = read_settings(config, network=network, rpc_url=rpc_url, manifest=manifest, **more)
     if settings.chain_id is None and settings.network not in settings.networks:
         path = settings.manifest or _only_manifest(settings.network)
         if path is not None:
             chain_id = load_manifest(path).chain_id
-            settings = load_settings(config, network=network, rpc_url=rpc_url, manifest=path, chain_id=chain_id, **more)
-    secrets = [settings.private_key.get_secret_value()] if settings.private_key else []
-    configure(settings.log_level, settings.log_format, secrets=secrets)
+            settings = read_settings(config, network=network, rpc_url=rpc_url, manifest=path, chain_id=chain_id, **more)
+    return settings
+
+
+def read_settings(config: Path | None = None, **overrides: Any) -> Settings:
+    """Settings, and logging set up by them: from here on no text shows a secret of theirs."""
+    settings = load_settings(config, **overrides)
+    configure(settings.log_level, settings.log_format, secrets=secret_texts(settings))
     return settings
 
 

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from keeper.app import Connection, check_roles, connect
 from keeper.assess import ParityPolicy, assess_all, check_parity, choose_for_parity
+from keeper.deploy.manifest import load_manifest
 from keeper.domain import Snapshot, Unknown
 from keeper.errors import KeeperError, Permanent
 from keeper.settings import Settings
@@ -34,6 +35,7 @@ def examine(settings: Settings) -> list[Finding]:
     """Ask every question that can still be asked; a failed one does not stop the others."""
     found: list[Finding] = []
     _ask(found, "database", lambda: _database(settings))
+    _ask(found, "deployment", lambda: _deployment(settings))
     connection = _ask_for(found, "chain and contracts", lambda: connect(settings))
     signer = _ask(found, "signer", lambda: load_signer(settings).address)
     if connection is None:
@@ -76,6 +78,13 @@ def _database(settings: Settings) -> str:
     store = open_store(settings.database_url.get_secret_value())
     store.close()
     return f"{store.name} is at the newest schema"
+
+
+def _deployment(settings: Settings) -> str:
+    done, wanted = load_manifest(settings.manifest_path).progress
+    if done < wanted:
+        raise Permanent(f"deployment unfinished: {done} of {wanted} steps; run ballast deploy again")
+    return f"all {wanted} steps are done"
 
 
 def _balance(connection: Connection, address: str) -> str:

@@ -81,15 +81,15 @@ class Sequencer(Section):
 class Guards(Section):
     """Limits in time of parameter changes, and the least scan range over the volatility of a day."""
 
-    max_age_s: int = 3_600
-    min_interval_s: int = 3_600
-    ttl_s: int = 172_800
-    lapse_step_bps: int = 500
-    lapse_interval_s: int = 21_600
-    ramp_s: int = 21_600
-    loosen_delay_s: int = 43_200
-    listing_ramp_s: int = 259_200
-    min_scan_multiple_bps: int = 30_000
+    max_age_s: int = Field(default=3_600, ge=60, le=DAY_S)
+    min_interval_s: int = Field(default=3_600, ge=60, le=7 * DAY_S)
+    ttl_s: int = Field(default=172_800, ge=3_600, le=30 * DAY_S)
+    lapse_step_bps: int = Field(default=500, ge=1, le=10_000)
+    lapse_interval_s: int = Field(default=21_600, ge=60, le=7 * DAY_S)
+    ramp_s: int = Field(default=21_600, ge=1, le=7 * DAY_S)
+    loosen_delay_s: int = Field(default=43_200, ge=3_600, le=7 * DAY_S)
+    listing_ramp_s: int = Field(default=259_200, ge=0, le=30 * DAY_S)
+    min_scan_multiple_bps: int = Field(default=30_000, ge=0, le=100_000)
 
 
 class Parameters(Section):

@@ -113,6 +113,7 @@ class Executor:
                 multicall=plan.multicall,
                 feeds=plan.feeds,
             )
+        manifest.planned = len({step.id for step in plan.steps} | {step.id for step in manifest.steps})
         self._check_balance(manifest)
         self.file.save(manifest)  # a disk that cannot take the first record must stop before anything is sent
         return manifest

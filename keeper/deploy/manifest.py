@@ -89,7 +89,8 @@ class StepRecord(_Record):
 class Manifest(_Record):
     """Everything a keeper, a person or a resumed deployment needs to know. Prices in USD, times in unix seconds.
 
-    ``governance`` is the owner in the end: an address, or ``Timelock``, the contract of that name.
+    ``governance`` is the owner in the end: an address, or ``Timelock``, the contract of that name. ``planned`` counts
+    the steps of the plan and of earlier ones; 0 where an older version wrote the file.
     """
 
     format: int = FORMAT
@@ -107,6 +108,7 @@ class Manifest(_Record):
     multicall: bool = False
     contracts: dict[str, ContractRecord] = Field(default_factory=dict)
     feeds: dict[str, str] = Field(default_factory=dict)
+    planned: int = 0
     steps: list[StepRecord] = Field(default_factory=list)
 
     @property
@@ -135,9 +137,15 @@ class Manifest(_Record):
         }
 
     @property
+    def progress(self) -> tuple[int, int]:
+        """Steps that are done, and all that are recorded or planned."""
+        return sum(step.done for step in self.steps), max(self.planned, len(self.steps))
+
+    @property
     def complete(self) -> bool:
-        """Whether every recorded step is done."""
-        return bool(self.steps) and all(step.done for step in self.steps)
+        """Whether every step is done."""
+        done, wanted = self.progress
+        return done == wanted > 0
 
     def step(self, step_id: str) -> StepRecord | None:
         """Record of a step, None where it has not begun."""

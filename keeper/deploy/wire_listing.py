@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from keeper.deploy.config import DeployConfig
+from keeper.deploy.config import DeployConfig, Guards
 from keeper.deploy.config_base import DAY_S, ZERO
 from keeper.deploy.config_market import (
     Bounds,
@@ -24,6 +24,7 @@ from keeper.deploy.config_market import (
     Underlying,
     UnderlyingWord,
 )
+from keeper.deploy.first_words import check_bounds, check_first
 from keeper.deploy.slots import Slots, Terms
 from keeper.deploy.steps import AtLeast, Call, Check, Kind, Ref, Step
 from keeper.errors import ConfigError
@@ -227,7 +228,8 @@ class Listing:
 
     def _parameters(self) -> Iterator[Step]:
         given = self.config.parameters
-        for kind, bound in enumerate((given.bounds_global, given.bounds_underlying, given.bounds_collateral)):
+        bounds = (given.bounds_global, given.bounds_underlying, given.bounds_collateral)
+        for kind, bound in enumerate(bounds):
             words = _bound_words(kind, bound)
             done = Check("RiskParameters", "bounds", (kind,), words)
             name = ("global", "underlying", "collateral")[kind]
@@ -236,17 +238,26 @@ class Listing:
             values = tuple(given.guards.model_dump().values())
             done = Check("RiskParameters", "guards", (), (values,))
             yield Call("RiskParameters", "set_guards", (values,), (done,))
-        first: list[tuple[int, int, str, BaseModel]] = [(0, 0, "global", given.initial)]
-        first += [(1, i, item.symbol, item.parameters) for i, item in enumerate(self.config.underlyings)]
-        first += [(2, i, item.symbol, item.parameters) for i, item in enumerate(self.config.collateral)]
-        for kind, number, symbol, word in first:
-            packed = pack_lanes(list(word.model_dump().values()))
+        guards = given.guards or Guards()  # the contract begins with these
+        for kind, number, symbol, where, lanes in self._first_words():
+            packed = pack_lanes(list(lanes.values()))
             # a later push has replaced it: any word but zero means initialised
             done = Check("RiskParameters", "word", (kind, number), (packed,))
             later = Check("RiskParameters", "word", (kind, number), (AtLeast(1),))
             # an asset may have an underlying's symbol
             subject = f"collateral {symbol}" if kind == COLLATERAL + 1 else symbol
-            yield Call("RiskParameters", "initialise", (kind, number, packed), (done, later), subject, Kind.INITIAL)
+            step = Call("RiskParameters", "initialise", (kind, number, packed), (done, later), subject, Kind.INITIAL)
+            if step.id not in self.progress.done:
+                check_first(kind, where, lanes, bounds[kind], guards.min_scan_multiple_bps)
+            yield step
+
+    def _first_words(self) -> Iterator[tuple[int, int, str, str, dict[str, int]]]:
+        """Kind, number, symbol, section of the file and lanes of each first word."""
+        yield 0, 0, "global", "parameters.initial", self.config.parameters.initial.model_dump()
+        for i, item in enumerate(self.config.underlyings):
+            yield 1, i, item.symbol, f"underlyings.{i}.parameters ({item.symbol})", item.parameters.model_dump()
+        for i, asset in enumerate(self.config.collateral):
+            yield 2, i, asset.symbol, f"collateral.{i}.parameters ({asset.symbol})", asset.parameters.model_dump()
 
 
 def scaled(value: Decimal, scale: int) -> int:
@@ -268,12 +279,10 @@ def _plain(value: Decimal) -> str:
 
 
 def _bound_words(kind: int, bounds: Bounds) -> tuple[int, int, int, int]:
-    lanes = list(WORDS[kind].model_fields)
-    words = []
-    for limit in ("low", "high", "step_up", "step_down"):
-        given: Mapping[str, int] = getattr(bounds, limit)
-        for name in given:
-            if name not in lanes:
-                raise ConfigError(f"bounds {limit} name lane {name!r}; the lanes are {', '.join(lanes)}")
-        words.append(pack_lanes([given.get(name, 0) for name in lanes]))
-    return words[0], words[1], words[2], words[3]
+    lanes = WORDS[kind].model_fields
+    check_bounds(kind, lanes, bounds)
+    low, high, step_up, step_down = (
+        pack_lanes([given.get(name, 0) for name in lanes])
+        for given in (bounds.low, bounds.high, bounds.step_up, bounds.step_down)
+    )
+    return low, high, step_up, step_down

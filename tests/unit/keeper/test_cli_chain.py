@@ -143,10 +143,27 @@ def test_doctor_without_key_and_pages_says_what_is_missing(operator: Operator) -
     assert result.exit_code == 1
     found = {item["name"]: item for item in json.loads(result.stdout)}
     assert found["chain and contracts"]["ok"] and found["parity"]["ok"] and found["prices"]["ok"]
+    assert re.fullmatch(r"all \d+ steps are done", found["deployment"]["detail"])
     assert found["parity"]["detail"] == "2 accounts equal the engine's integers"
     assert not found["signer"]["ok"] and "PRIVATE_KEY_FILE" in found["signer"]["detail"]
     assert not found["risk table"]["ok"] and "rows" in found["risk table"]["detail"]
     assert result.stderr == "error: not ready: signer, risk table; the table says what to do\n"
+
+
+def test_doctor_sees_a_deployment_that_stopped_half_way(operator: Operator, tmp_path: Path) -> None:
+    manifest = json.loads(operator.node.manifest_path.read_text())
+    whole = len(manifest["steps"])
+    manifest["steps"] = manifest["steps"][: whole - 2]
+    half = tmp_path / "half.json"
+    half.write_text(json.dumps(manifest))
+    result = operator.run("doctor", "--json", "--manifest", str(half), "--rpc-url", operator.node.url)
+    assert result.exit_code == 1
+    found = {item["name"]: item for item in json.loads(result.stdout)}
+    assert found["deployment"] == {
+        "name": "deployment", "ok": False,
+        "detail": f"deployment unfinished: {whole - 2} of {whole} steps; run ballast deploy again",
+    }  # fmt: skip
+    assert "not ready: deployment, " in result.stderr
 
 
 def test_a_dry_run_sends_nothing_and_says_what_it_would_do(operator: Operator) -> None:

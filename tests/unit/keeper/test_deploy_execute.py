@@ -267,8 +267,8 @@ def test_disk_full_in_the_middle_goes_on_later(place: Place, monkeypatch: pytest
 
 def test_refused_step_names_the_contracts_reason(place: Place) -> None:
     data = local_data()
-    data["underlyings"][0]["parameters"]["scan_bps"] = 500  # below the bound of 800
-    with pytest.raises(Permanent, match=r"step 'RiskParameters.initialise BTC' would revert with 'params: "):
+    data["table"] = {"max_age_s": 59}  # the contract wants at least a minute
+    with pytest.raises(Permanent, match=r"step 'RiskTable.set_limits' would revert with 'table: limits'"):
         place.deploy(parse_config(data, "x"))
     sent = place.sent()
     with pytest.raises(Permanent):
@@ -356,3 +356,20 @@ def test_waiting_too_long_is_transient(place: Place) -> None:
     tester.enable_auto_mine_transactions()
     manifest = place.deploy(tiny_config())
     assert place.sent() == len([step for step in manifest.steps if step.block])
+
+
+def test_a_deployment_that_stopped_half_way_knows_it(place: Place) -> None:
+    with pytest.raises(KilledError):
+        place.deploy(progress=kill_at("done", "deploy RiskTable"))
+    half = place.file.load()
+    assert half is not None and not half.complete
+    done, wanted = half.progress
+    assert (done, wanted) == (len(half.steps), len(place.plan().steps))
+    assert place.deploy().progress == (wanted, wanted)
+
+
+def test_a_first_word_that_is_in_force_is_not_judged_by_bounds_that_came_later(place: Place) -> None:
+    place.deploy()
+    data = local_data()
+    data["parameters"]["bounds_global"]["high"]["im_scale_bps"] = 12_000  # the first word had 12,500
+    assert place.deploy(parse_config(data, "x")).complete

@@ -144,6 +144,26 @@ def change(**places: Any) -> dict[str, Any]:
         ),
         (change(collateral__0__cap="0.0000000000000000001"), "has more decimals than"),
         (change(parameters__bounds_global__low={"nonsense": 1}), "bounds low name lane 'nonsense'; the lanes are im_"),
+        (
+            change(parameters__initial__im_scale_bps=10_900),
+            r"^parameters.initial.im_scale_bps = 10900 is outside parameters.bounds_global, 11000..20000; correct",
+        ),
+        (
+            change(underlyings__1__parameters__depth=0xFFFF, parameters__bounds_underlying__high__depth=60_000),
+            r"^underlyings.1.parameters \(ETH\).depth = 65535 is outside parameters.bounds_underlying, 1..60000;",
+        ),
+        (
+            change(collateral__0__parameters__haircut_im_bps=99, collateral__0__parameters__haircut_mm_bps=99),
+            r"^collateral.0.parameters \(WETH\).haircut_im_bps = 99 is outside parameters.bounds_collateral, 100..",
+        ),
+        (
+            change(parameters__bounds_global__low__reserve_usd=101),
+            "^parameters.bounds_global: low reserve_usd = 101 is above high reserve_usd = 100; swap them$",
+        ),
+        (
+            change(underlyings__0__parameters__vol_day_bps=801),
+            r"\(BTC\).scan_bps = 2400 is below 2403, which vol_day_bps = 801 needs by parameters.guards.min_scan_mul",
+        ),
         (change(underlyings__0__options={"expiry_days": [1], "strikes_percent": ["0.001"]}), "rounds a strike to zero"),
     ],
 )
@@ -151,6 +171,17 @@ def test_refusals_before_anything_is_sent(place: Place, data: dict[str, Any], me
     with pytest.raises(ConfigError, match=message):
         place.plan(parse_config(data, "x"))
     assert place.sent() == 0
+
+
+def test_a_first_word_at_its_limits_is_planned_and_taken(place: Place) -> None:
+    """3 times 800 is 2,400, the scan range; the bounds of the chain include themselves."""
+    at_limits = change(underlyings__0__parameters__vol_day_bps=800, parameters__initial__im_scale_bps=11_000)
+    assert place.deploy(parse_config(at_limits, "x")).complete
+
+
+def test_without_the_rule_a_scan_range_may_be_below_the_volatility(place: Place) -> None:
+    free = change(underlyings__0__parameters__vol_day_bps=2_999, parameters__guards__min_scan_multiple_bps=0)
+    assert place.plan(parse_config(free, "x")).steps
 
 
 def test_unreachable_node_is_transient() -> None:

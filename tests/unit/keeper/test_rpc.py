@@ -132,7 +132,7 @@ def test_revert_reason_of_broken_data() -> None:
 def test_nobody_listens() -> None:
     with serve(lambda method, params: result("0x1")) as node:
         gone = node.url
-    with pytest.raises(Transient, match=r"eth_getBalance of .* at 127\.0\.0\.1 did not get through"):
+    with pytest.raises(Transient, match=r"eth_getBalance of .* at 127\.0\.0\.1:\d+ did not get through"):
         client(gone).balance(HOLDER)
 
 
