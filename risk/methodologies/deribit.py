@@ -80,7 +80,7 @@ def extended(profit: float, move: float, terms: Terms, spot: float, *, weight: f
 
 @dataclass(frozen=True, slots=True)
 class InverseResult:
-    """Demand in coins, with its parts; ``profits`` of the 27 + 8 scenarios before the offset of gains."""
+    """Demand in coins, with its parts; ``profits`` of the 9 + 8 scenarios before the offset of gains."""
 
     im: float
     mm: float
