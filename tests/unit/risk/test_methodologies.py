@@ -164,11 +164,11 @@ def test_deribit_grid_of_one_short_call() -> None:
 def test_paradex_scan_of_one_short_put() -> None:
     found = Paradex(fee=0.0).margin(Book(0.0, (option(-1.0, 95.0, is_call=False),)), market())
     tau = 30 / 365
-    states = ((100.0, 0.6), (84.0, 0.84), (67.0, 0.84))
+    states = ((100.0, 0.6), (84.0, 0.84), (34.0, 0.84))
     before, near, far = (float(black76.price(f, 95.0, v, tau, 1.0, False)) for f, v in states)
     assert found.scenarios[1].profit == pytest.approx(before - near, rel=1e-12)
-    # -33 % at a weight of 16/33 is worse
-    assert found.im == pytest.approx((far - before) * 16 / 33, rel=1e-12)
+    # -66 % at a weight of 16/66 is worse
+    assert found.im == pytest.approx((far - before) * 16 / 66, rel=1e-12)
     assert found.mm == pytest.approx(0.5 * found.im)
 
 
