@@ -39,6 +39,7 @@ exports: (
 # instruments and expiries
 exports: (
     expiries.settlement_price,
+    expiries.last_settled_at,
     instruments.row_count,
     instruments.listing_count,
     registry_views.option_info,

@@ -13,6 +13,8 @@
      Who leaves says so three days before and then has two days for it, and nobody leaves while the auction knows of a
      loss: otherwise everybody would be out in the block in which a price falls, and the lenders would be the first
      loss. What is announced goes on bearing losses until it is gone.
+
+     However often the fund is emptied it can be filled again: see fund_shares, by which a million shares may become one.
 @custom:kill Governance points the auction at the zero address: bids that the fund would have to pay for then revert, until
              MarginAccounts is pointed at an auction with another fund; bids that cost nobody go on. Shareholders can leave.
 @custom:trust governance chooses who may call cover(), i.e. take all assets, though only ever to MarginAccounts.
@@ -20,6 +22,7 @@
 
 from contracts.interfaces import IInsuranceFund
 from contracts.modules import errors_fund as e
+from contracts.modules import fund_shares
 from ethereum.ercs import IERC20
 from snekmate.auth import ownable
 from snekmate.auth import ownable_2step
@@ -33,11 +36,12 @@ initializes: erc4626
 uses: ownable
 uses: erc20
 initializes: ownable_2step[ownable := ownable]
+initializes: fund_shares[erc20 := erc20]
 
 exports: (
     # ERC-20 with EIP-2612 permits
     erc4626.totalSupply,
-    erc4626.balanceOf,
+    fund_shares.balanceOf,
     erc4626.approve,
     erc4626.allowance,
     erc4626.name,
@@ -51,6 +55,9 @@ exports: (
     erc4626.asset,
     erc4626.maxDeposit,
     erc4626.maxMint,
+    # announced exits and consolidated shares
+    fund_shares.exits,
+    fund_shares.consolidations,
     # renouncing is left out: without governance no new auction could ever be paid
     ownable_2step.owner,
     ownable_2step.pending_owner,
@@ -67,12 +74,6 @@ event AuctionSet:
     auction: indexed(address)
 
 
-# shares that may still leave, and from when (unix s)
-struct Exit:
-    shares: uint256
-    opens_at: uint256
-
-
 _NAME: constant(String[22]) = "Ballast Insurance Fund"
 _DECIMALS_OFFSET: constant(uint8) = 6
 
@@ -85,9 +86,6 @@ ACCOUNTS: public(immutable(address))
 
 # who may ask for a cover; set by governance
 auction: public(address)
-
-# by owner of shares; a new announcement replaces the one before
-exits: public(HashMap[address, Exit])
 
 
 @deploy
@@ -124,9 +122,10 @@ def announce_exit(shares: uint256):
     @param shares At most what the caller has now; 0 takes the announcement back
     @custom:invariant I-76
     """
-    assert shares <= erc4626._max_redeem(msg.sender), e.SHARES
+    fund_shares._update(msg.sender)
+    assert shares <= fund_shares._balance(msg.sender), e.SHARES
     opens_at: uint256 = block.timestamp + EXIT_DELAY_S
-    self.exits[msg.sender] = Exit(shares=shares, opens_at=opens_at)
+    fund_shares._exits[msg.sender] = fund_shares.Exit(shares=shares, opens_at=opens_at)
     log IInsuranceFund.ExitAnnounced(owner=msg.sender, shares=shares, opens_at=opens_at)
 
 
@@ -209,7 +208,7 @@ def deposit(assets: uint256, receiver: address) -> uint256:
     """
     # down: favours the fund
     shares: uint256 = erc4626._preview_deposit(assets)
-    erc4626._deposit(msg.sender, receiver, assets, shares)
+    self._enter(receiver, assets, shares)
     return shares
 
 
@@ -220,7 +219,7 @@ def mint(shares: uint256, receiver: address) -> uint256:
     """
     # up: favours the fund
     assets: uint256 = erc4626._preview_mint(shares)
-    erc4626._deposit(msg.sender, receiver, assets, shares)
+    self._enter(receiver, assets, shares)
     return assets
 
 
@@ -230,8 +229,7 @@ def transfer(to: address, amount: uint256) -> bool:
     @notice As in ERC-20, but shares announced to leave stay where they are until their window has passed
     @dev Else the same shares could be announced by one address after the other and always be about to leave.
     """
-    self._check_movable(msg.sender, amount)
-    erc20._transfer(msg.sender, to, amount)
+    self._move(msg.sender, to, amount)
     return True
 
 
@@ -240,9 +238,8 @@ def transferFrom(owner: address, to: address, amount: uint256) -> bool:
     """
     @notice As in ERC-20, with the same exception as transfer()
     """
-    self._check_movable(owner, amount)
     erc20._spend_allowance(owner, msg.sender, amount)
-    erc20._transfer(owner, to, amount)
+    self._move(owner, to, amount)
     return True
 
 
@@ -307,15 +304,23 @@ def cover(amount_raw: uint256) -> uint256:
     log IInsuranceFund.LossCovered(
         amount_raw=arrived_raw, receiver=ACCOUNTS, assets_left_raw=staticcall token.balanceOf(self)
     )
+    fund_shares._consolidate(erc4626._total_assets())
     return arrived_raw
+
+
+@internal
+def _enter(receiver: address, assets: uint256, shares: uint256):
+    fund_shares._update(receiver)
+    erc4626._deposit(msg.sender, receiver, assets, shares)
 
 
 @internal
 def _leave(receiver: address, owner: address, assets: uint256, shares: uint256):
     assert not self._is_loss_known(), e.LOSS_KNOWN
-    leaving: Exit = self.exits[owner]
+    fund_shares._update(owner)
+    leaving: fund_shares.Exit = fund_shares._exit(owner)
     assert shares <= leaving.shares and self._is_open(leaving), e.NOT_ANNOUNCED
-    self.exits[owner].shares = leaving.shares - shares
+    fund_shares._exits[owner].shares = leaving.shares - shares
     before_raw: uint256 = erc4626._total_assets()
     erc4626._withdraw(msg.sender, receiver, owner, assets, shares)
     # a fee on top would be paid by those who stay; no sum of balances: those of some tokens are near 2^256
@@ -323,29 +328,31 @@ def _leave(receiver: address, owner: address, assets: uint256, shares: uint256):
 
 
 @internal
-@view
-def _check_movable(owner: address, amount: uint256):
+def _move(owner: address, to: address, amount: uint256):
     """
     @custom:invariant I-76
     """
-    leaving: Exit = self.exits[owner]
+    fund_shares._update(owner)
+    fund_shares._update(to)
+    leaving: fund_shares.Exit = fund_shares._exit(owner)
     if leaving.shares != 0 and block.timestamp <= leaving.opens_at + EXIT_WINDOW_S:
         # an announcement is at most the balance, and announced shares only leave with it
-        assert amount <= erc4626._max_redeem(owner) - leaving.shares, e.ANNOUNCED
+        assert amount <= fund_shares._balance(owner) - leaving.shares, e.ANNOUNCED
+    erc20._transfer(owner, to, amount)
 
 
 @internal
 @view
 def _free_shares(owner: address) -> uint256:
-    leaving: Exit = self.exits[owner]
+    leaving: fund_shares.Exit = fund_shares._exit(owner)
     if not self._is_open(leaving) or self._is_loss_known():
         return 0
-    return min(leaving.shares, erc4626._max_redeem(owner))
+    return min(leaving.shares, fund_shares._balance(owner))
 
 
 @internal
 @view
-def _is_open(leaving: Exit) -> bool:
+def _is_open(leaving: fund_shares.Exit) -> bool:
     return block.timestamp >= leaving.opens_at and block.timestamp <= leaving.opens_at + EXIT_WINDOW_S
 
 

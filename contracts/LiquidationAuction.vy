@@ -18,9 +18,9 @@
      insolvent account; bid_legs() needs fresh data. A clock counts only watched time: see auction_states, and tick().
 
      An account's clock starts again only after the account has been above MM by the end buffer, so that hovering around
-     MM, or topping up by one unit, resets nothing. Anybody may bid, the owner's other accounts included: they hold
-     initial margin for what they take like everyone, and what the fund pays rises from zero profit, so that whoever
-     accepts the least gets it.
+     MM, or topping up by one unit, resets nothing. Anybody may bid, the owner's other accounts included: they hold initial
+     margin for what they take like everyone, and what the fund pays rises from zero profit, so that whoever accepts the
+     least gets it. What has settled is booked before an account is judged here: see settled_options.
 @custom:kill Governance points MarginAccounts and InsuranceFund at another auction; this one can then move nothing.
 @custom:trust governance: the settings, inside constant ranges. Nobody can choose a price, a bidder or an account.
 """
@@ -104,7 +104,7 @@ def start(account: uint256, reward_account: uint256):
     @param reward_account Margin account that gets the caller's reward, cash from the account's reserve; 0 = nobody
     @custom:invariant I-56, I-73
     """
-    health: IMarginEngine.Assessment = auction_case._assess(account)
+    health: IMarginEngine.Assessment = auction_case._booked(account)
     assert health.equity_mm < convert(health.mm, int256), e.HEALTHY
     # what old data leaves in doubt is not held against anybody
     assert health.equity_mm + convert(health.doubt, int256) < convert(health.mm, int256), e.DOUBT
@@ -124,7 +124,7 @@ def start_with(account: uint256, scenario: uint256, reward_account: uint256):
     """
     equity_mm: int256 = 0
     bound: uint256 = 0
-    equity_mm, bound = staticcall IMarginEngine(auction_case.ENGINE).assess_at(account, scenario)
+    equity_mm, bound = auction_case._proof(account, scenario)
     assert equity_mm < convert(bound, int256), e.HEALTHY
     self._start(account, reward_account, auction_states.SOLVENT, equity_mm, equity_mm, bound)
 
@@ -269,13 +269,14 @@ def bid_legs(
 def preview_bid(account: uint256, fraction_wad: uint256) -> ILiquidationAuction.Preview:
     """
     @notice What a bid for this fraction would take now and its exact price; reverts with the reason that a bid would give,
-            except for what concerns the bidder's account or the fund's transfer
+            except for what concerns the bidder's account or the fund's transfer. A bid books settled options first, a
+            view cannot: while there are any this reverts, see MarginAccounts.settle_many.
     @param account Account that is sold
     @param fraction_wad Wanted, (0, 1e18]
     @return Phase that counts, fraction that would be taken, its price (wad, negative: paid to the bidder), discount,
             and the account's equity at mark, MM (wad) and nonce
     """
-    return auction_case._quote(account, auction_case._case(account), fraction_wad)
+    return auction_case._preview(account, fraction_wad)
 
 
 @external

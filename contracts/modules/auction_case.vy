@@ -16,12 +16,14 @@ from contracts.modules import auction_terms
 from contracts.modules import constants as c
 from contracts.modules import errors_auction as e
 from contracts.modules import fixed_math
+from contracts.modules import settled_options
 from ethereum.ercs import IERC20
 from ethereum.ercs import IERC20Detailed
 
 uses: auction_states
 uses: auction_terms
 uses: auction_reward
+initializes: settled_options
 
 
 # what one call knows about the account that it is about; is_doubtful: something about it is in
@@ -56,6 +58,7 @@ def __init__(accounts: address, engine: address, fund: address):
     ACCOUNTS = accounts
     ENGINE = engine
     FUND = fund
+    settled_options.__init__(accounts, engine)
     _CASH_TOKEN = staticcall IMarginAccounts(accounts).cash_token()
     decimals: uint256 = convert(staticcall IERC20Detailed(_CASH_TOKEN).decimals(), uint256)
     assert decimals <= 18, e.CASH_DECIMALS
@@ -69,21 +72,56 @@ def _assess(account: uint256) -> IMarginEngine.Assessment:
 
 
 @internal
+def _booked(account: uint256) -> IMarginEngine.Assessment:
+    """
+    @notice The account's assessment when what has settled is booked
+    """
+    settled_options._book(account)
+    return self._assess(account)
+
+
+@internal
+def _proof(account: uint256, scenario: uint256) -> (int256, uint256):
+    """
+    @notice IMarginEngine.assess_at when what has settled is booked
+    """
+    settled_options._book(account)
+    return staticcall IMarginEngine(ENGINE).assess_at(account, scenario)
+
+
+@internal
 @view
 def _is_cured(health: IMarginEngine.Assessment) -> bool:
     return auction_terms._is_cured(health.equity_mm, health.mm, health.doubt)
 
 
 @internal
-@view
 def _case(account: uint256) -> Case:
     """
     @notice The running auction of an account as of now
+    """
+    return self._judged(account, self._booked(account))
+
+
+@internal
+@view
+def _preview(account: uint256, wanted_wad: uint256) -> ILiquidationAuction.Preview:
+    """
+    @notice What a bid would do now, of an account that a bid would find as it is
+    """
+    settled_options._check_booked(account)
+    return self._quote(account, self._judged(account, self._assess(account)), wanted_wad)
+
+
+@internal
+@view
+def _judged(account: uint256, health: IMarginEngine.Assessment) -> Case:
+    """
+    @notice The running auction of an account that was found like this now
     @custom:invariant I-61
     """
     state: auction_states.State = auction_states._load(account)
     assert state.phase != auction_states.NO_PHASE, e.NO_AUCTION
-    health: IMarginEngine.Assessment = self._assess(account)
     is_doubtful: bool = health.doubt != 0 and (
         health.equity_mm + convert(health.doubt, int256) >= convert(health.mm, int256)
     )
@@ -171,7 +209,6 @@ def _priced(case: Case, legs: DynArray[ILiquidationAuction.Leg, 16]) -> DynArray
 
 
 @internal
-@view
 def _case_for(account: uint256, bidder_account: uint256, expected_nonce: uint256) -> Case:
     """
     @notice The account's case, for a bidder who may have it
@@ -189,13 +226,12 @@ def _case_for(account: uint256, bidder_account: uint256, expected_nonce: uint256
 
 
 @internal
-@view
 def _check_taken(bidder_account: uint256, min_health_wad: int256):
     """
     @notice The bidder holds initial margin for what it took
     @custom:invariant I-58
     """
-    taken: IMarginEngine.Assessment = self._assess(bidder_account)
+    taken: IMarginEngine.Assessment = self._booked(bidder_account)
     assert taken.equity_im - convert(taken.im, int256) >= max(min_health_wad, 0), e.BIDDER_HEALTH
 
 

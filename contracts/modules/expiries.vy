@@ -26,6 +26,8 @@ _is_expiry: HashMap[uint256, HashMap[uint256, bool]]
 _places: HashMap[uint256, uint256[c.MAX_SURFACES]]
 # USD wad, 0 = not settled; underlying -> unix s
 settlement_price: public(HashMap[uint256, HashMap[uint256, uint256]])
+# unix s, 0 = never; by underlying. What was made before that may not know of a settlement
+last_settled_at: public(uint256[c.MAX_UNDERLYINGS])
 
 
 @internal
@@ -91,6 +93,7 @@ def _settle(underlying: uint256, expiry: uint256, price_wad: uint256, round_id: 
     # 0 would leave it unsettled; a price above the bound would break the arithmetic of whoever reads it
     assert price_wad > 0 and price_wad <= c.MAX_PRICE_WAD, err.PRICE_BOUND
     self.settlement_price[underlying][expiry] = price_wad
+    self.last_settled_at[underlying] = block.timestamp
     log IInstrumentRegistry.ExpirySettled(
         underlying=underlying, expiry=expiry, price_wad=price_wad, round_id=round_id
     )

@@ -50,6 +50,7 @@ def test_one_price_for_everything_that_expires_then(world: RegistryWorld) -> Non
     (log,) = registry.get_logs()
     assert (log.underlying, log.expiry, log.price_wad, log.round_id) == (ETH, expiry, 2_222 * WAD, round_id)
     assert registry.settlement_price(ETH, expiry) == 2_222 * WAD
+    assert (registry.last_settled_at(ETH), registry.last_settled_at(BTC)) == (world.now(), 0)
     assert world.mark(ETH, PERP) == world.mark(ETH, FUTURE_A) == (2_222 * WAD, 0)
     for instrument in (option, future, PERP):
         assert registry.instrument_info(instrument).settlement_price_wad == 2_222 * WAD
