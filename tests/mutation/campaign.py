@@ -109,10 +109,10 @@ class Worker:
             raise Unusable(f"worker ended with {self.process.wait()}")
         return line
 
-    def ask(self, tests: Sequence[str], path: str = "", source: str = "") -> dict[str, Any]:
-        """Runs tests, with ``source`` in place of the file ``path`` where given."""
+    def ask(self, tests: Sequence[str], path: str = "", source: str = "", original: str = "") -> dict[str, Any]:
+        """Runs tests, with ``source`` in place of the ``original`` of the file ``path`` where given."""
         assert self.process.stdin is not None
-        job = {"path": path, "source": source, "tests": tests, "limit_s": TIME_LIMIT_S}
+        job = {"path": path, "source": source, "original": original, "tests": tests, "limit_s": TIME_LIMIT_S}
         self.process.stdin.write(json.dumps(job) + "\n")
         self.process.stdin.flush()
         answer: dict[str, Any] = json.loads(self._answer())
@@ -126,8 +126,8 @@ class Worker:
 
     def judge(self, mutant: Mutant, target: Target) -> Outcome:
         """Runs one mutant."""
-        source = apply((self.place / mutant.path).read_text(encoding="utf-8"), mutant)
-        answer = self.ask(target.tests, mutant.path, source)
+        original = (self.place / mutant.path).read_text(encoding="utf-8")
+        answer = self.ask(target.tests, mutant.path, apply(original, mutant), original)
         code, seconds = answer["code"], answer["seconds"]
         if answer["late"]:
             return Outcome(mutant, "killed", "time limit", seconds)

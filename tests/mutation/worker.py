@@ -89,6 +89,9 @@ def _run(contracts: Contracts, job: dict[str, Any]) -> int:
             contracts.again(job["path"])
         except VyperException as error:
             print(error)
+            # unless the compiler has lost more than this file
+            Path(job["path"]).write_text(job["original"], encoding="utf-8")
+            contracts.again(job["path"])
             return INVALID
     seeded = ("-x", "-q", "--no-header", "--assert=plain", "-p", "no:cacheprovider", "--hypothesis-seed=1")
     return int(pytest.main([*seeded, *job["tests"]]))
@@ -96,7 +99,6 @@ def _run(contracts: Contracts, job: dict[str, Any]) -> int:
 
 def judge(contracts: Contracts, job: dict[str, Any]) -> dict[str, Any]:
     """Runs a job in a fork; the answer has the exit code (negative: a signal), the output's end and who killed."""
-    kept = Path(job["path"]).read_bytes() if job["source"] else b""
     began = time.monotonic()
     child = os.fork()
     if child == 0:
@@ -116,7 +118,7 @@ def judge(contracts: Contracts, job: dict[str, Any]) -> dict[str, Any]:
             os.kill(child, signal.SIGKILL)
         time.sleep(0.02)
     if job["source"]:
-        Path(job["path"]).write_bytes(kept)
+        Path(job["path"]).write_text(job["original"], encoding="utf-8")
     # an example found against one mutant must not decide about the next
     shutil.rmtree(".hypothesis", ignore_errors=True)
     output = LOG.read_text(encoding="utf-8", errors="replace")

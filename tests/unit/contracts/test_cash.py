@@ -147,6 +147,22 @@ def test_a_balance_at_an_odd_index_rounds_against_its_owner(ledger: Ledger) -> N
     assert ledger.cash.balanceOf(BOB) in (4, 5)
 
 
+def test_use_of_a_few_wads_is_of_whole_ones() -> None:
+    """Supply and debt both round down before the quotient is taken: 2 of 4 wads, not of 5 and not 3."""
+    with boa.env.anchor():
+        ledger = deploy_ledger(boa.load("contracts/testing/TestToken.vy", "Dollar", "USD", 18))
+        ledger.accounts.set_rates(100, 400, 6_000, 8_000, 0, sender=GOVERNANCE)
+        ledger.deposit(ledger.carol, ledger.cash, 7)
+        ledger.accounts.withdraw(ledger.alice, ledger.cash.address, 2, ALICE, sender=ALICE)
+        start = int(boa.env.timestamp)
+        ledger.accounts.socialise_loss(2, sender=ledger.accounts.auction())
+        assert ledger.accounts.cash_totals()[:2] == (4, 2)  # 7 - 2 at an index rounded against lenders
+        for years, index_wad in ((1, 1_035 * 10**15), (2, 1_071_225 * 10**12)):
+            wait(years * YEAR_S, start)
+            ledger.accounts.socialise_loss(0, sender=ledger.accounts.auction())  # books interest
+            assert ledger.accounts.cash_totals()[3] == index_wad
+
+
 def test_cash_of_18_decimals_at_most() -> None:
     odd = boa.load("contracts/testing/OddToken.vy", 19)
     for name, arguments in (

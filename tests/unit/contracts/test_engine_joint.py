@@ -102,6 +102,47 @@ def test_an_odd_scenario_count_and_all_sixteen_underlyings(world: EngineWorld) -
     assert got.market_risk == max(*losses, 2 * max(got.scans) - sum(got.scans))
 
 
+EXTREMES = [
+    (-128, -128),
+    (-127, -128),
+    (-128, 127),
+    (127, -127),
+    (-64, -128),
+    (-65, 3),
+    (90, -128),
+    (64, 64),
+    (127, 127),
+]
+BOOKS = {
+    "options": words(options={0: [(0, UNIT)], 1: [(0, -UNIT)]}),
+    "both": words(options={1: [(0, UNIT)]}, perps={0: DeltaOne(2 * UNIT, 0), 2: DeltaOne(-UNIT, 0)}),
+    "lines": words(perps={u: DeltaOne((-1) ** u * (UNIT + u), 0) for u in range(3)}),
+}
+
+
+@pytest.mark.parametrize("book", BOOKS.values(), ids=BOOKS)
+@pytest.mark.parametrize("moves", EXTREMES)
+def test_a_scenario_counts_the_same_wherever_it_stands(
+    world: EngineWorld, moves: tuple[int, int], book: list[int]
+) -> None:
+    """Four to a loop, by hand: each of the four places, in the first four and in the next."""
+    for u in (0, 1):
+        world.page(u, [row(lambda v, node: 30_000 + 1_000 * node + (-3_000, 0, 5_000)[v] + 50 * v * node)])
+    scenario = {0: moves, 1: (moves[0] // 3, -moves[1] // 2), 2: moves}
+    bounded = {u: (max(price, -127), max(vol, -127)) for u, (price, vol) in scenario.items()}
+    world.joint([bounded])
+    alone, proof = world.assess(book), world.assess_at(0)
+    world.joint([{}])
+    still = world.assess(book)
+    for place in range(8):
+        world.joint([{}] * place + [scenario])
+        got = world.assess(book)
+        assert got.market_risk == (max(alone, still, key=lambda at: at.market_risk) if place else alone).market_risk
+        assert world.assess_at(place) == proof
+        if alone.market_risk > still.market_risk:
+            assert got.worst_joint == place
+
+
 # ------------------------------------------------------------------ floors
 
 

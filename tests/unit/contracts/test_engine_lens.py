@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from tests.support.margin_words import (
@@ -144,3 +146,26 @@ def test_health_is_what_the_engine_says(world: EngineWorld) -> None:
 def test_words_that_are_no_state(world: EngineWorld, state: list[int]) -> None:
     with pytest.raises(Reverted, match=r"^engine: no state$"):
         stated(world, state)
+
+
+# ------------------------------------------------------------------ neighbours
+
+
+@pytest.mark.parametrize(("slot", "kind"), [(255, "perps"), (254, "first"), (253, "second"), (6, "options")])
+@pytest.mark.parametrize("underlying", [0, 5, 15])
+def test_a_trade_leaves_what_stands_before_and_behind(
+    world: EngineWorld, underlying: int, slot: int, kind: str
+) -> None:
+    """Every kind of position in underlyings below and above, and collateral: each word keeps its place."""
+    others = [u for u in (1, 9, 14) if u != underlying]
+    state: dict[str, Any] = {
+        name: {u: DeltaOne(UNIT + u, number * u) for u in others}
+        for number, name in enumerate(("perps", "first", "second"))
+    }
+    state["options"] = {u: [(k, UNIT + k) for k in range(u)] for u in others}
+    state["collateral"] = {0: holding(WAD), 9: holding(5)}
+    world.set(words(cash=WAD, **state))
+    held = [(slot, UNIT)] if kind == "options" else DeltaOne(UNIT, -3 * UNIT * WAD)
+    paid = 3 * WAD if kind == "options" else 0
+    traded = state | {kind: state[kind] | {underlying: held}}
+    assert world.after(0, (underlying << 8 | slot, UNIT, 3 * WAD)) == stated(world, words(cash=WAD - paid, **traded))
