@@ -12,10 +12,12 @@ from keeper.assess import ParityPolicy, assess_all, check_parity, choose_for_par
 from keeper.deploy.manifest import load_manifest
 from keeper.domain import Snapshot, Unknown
 from keeper.errors import KeeperError, Permanent
+from keeper.publish.calibration import PriceBook
 from keeper.settings import Settings
 from keeper.store import open_store
 from keeper.tx.signer import load_signer
 from risk.errors import RiskError
+from risk.market.history import utc
 
 T = TypeVar("T")
 WEI_PER_ETHER = 10**18
@@ -47,6 +49,8 @@ def examine(settings: Settings) -> list[Finding]:
     if snapshot is not None:
         _ask(found, "accounts", lambda: _accounts(snapshot))
         _ask(found, "prices", lambda: _prices(snapshot))
+        if settings.prices_dir is not None:
+            _ask(found, "price files", lambda: _price_files(settings, snapshot))
         _ask(found, "risk table", lambda: _table(snapshot))
         _ask(found, "parameters", lambda: _parameters(snapshot))
         _ask(found, "parity", lambda: _parity(connection, snapshot))
@@ -120,6 +124,18 @@ def _prices(snapshot: Snapshot) -> str:
     oldest = max((snapshot.block.timestamp - p.updated_at for p in snapshot.prices.values()), default=0)
     late = sum(not p.fresh for p in snapshot.prices.values())
     return f"{len(snapshot.prices)} live prices, {late} of them late, the oldest {oldest} s old"
+
+
+def _price_files(settings: Settings, snapshot: Snapshot) -> str:
+    folder = settings.prices_dir
+    if folder is None or isinstance(snapshot.underlyings, Unknown):
+        raise Permanent("the underlyings cannot be read; check the manifest")
+    symbols = tuple(info.symbol for _, info in sorted(snapshot.underlyings.items()))
+    book = PriceBook.open(folder, settings.observed_file, symbols)
+    far = book.far(snapshot)
+    if far:
+        raise Permanent(f"{'; '.join(far)}; hand over files of the same market that end near now")
+    return f"{len(book.history.ts)} bars of {', '.join(symbols)}, the last of {utc(int(book.history.ts[-1]))}"
 
 
 def _table(snapshot: Snapshot) -> str:

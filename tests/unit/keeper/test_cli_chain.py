@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from http.client import HTTPConnection
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -164,6 +165,24 @@ def test_doctor_sees_a_deployment_that_stopped_half_way(operator: Operator, tmp_
         "detail": f"deployment unfinished: {whole - 2} of {whole} steps; run ballast deploy again",
     }  # fmt: skip
     assert "not ready: deployment, " in result.stderr
+
+
+def test_doctor_compares_the_price_files_with_the_chain(operator: Operator, prices: Path, tmp_path: Path) -> None:
+    def asked(folder: Path) -> dict[str, Any]:
+        result = operator.on_chain("doctor", "--json", BALLAST_PRICES_DIR=str(folder))
+        return next(item for item in json.loads(result.stdout) if item["name"] == "price files")
+
+    near = asked(prices)
+    assert near["ok"] and near["detail"].startswith("1560 bars of BTC, ETH, the last of 20"), near
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "BTCUSDT_1h.csv").write_text((prices / "BTCUSDT_1h.csv").read_text())
+    (other / "ETHUSDT_1h.csv").write_text((prices / "BTCUSDT_1h.csv").read_text())  # ether at the price of bitcoin
+    far = asked(other)
+    assert not far["ok"]
+    assert re.match(
+        r"the prices of ETH end at [\d,.]+ on 20\d\d-.*, the chain says 3,000\.00; hand over", far["detail"]
+    )
 
 
 def test_a_dry_run_sends_nothing_and_says_what_it_would_do(operator: Operator) -> None:
