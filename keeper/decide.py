@@ -205,7 +205,7 @@ def _publications(situation: Situation, target: ParameterSet, policy: PagePolicy
             notes.append(Note("page_refused", plan.refused, True))
         elif plan.action is not None:
             actions.append(plan.action)
-            notes.append(Note("page_due", f"underlying {plan.underlying}: {plan.trigger}"))
+            notes.append(Note("page_due", f"{situation.snapshot.symbol(plan.underlying)}: {plan.trigger}"))
     joint = plan_joint(situation.snapshot, target, policy)
     if joint is not None:
         actions.append(joint[0])
@@ -261,7 +261,7 @@ def _expiries(situation: Situation, alarm_s: int, notes: list[Note]) -> list[Set
     for (underlying, expiry), numbers in sorted(situation.rounds.items()):
         if isinstance(numbers, Unknown):
             late = situation.snapshot.block.timestamp >= expiry + alarm_s
-            text = f"underlying {underlying}, expiry {expiry} is not settled: {numbers.reason}"
+            text = f"{situation.snapshot.symbol(underlying)}, expiry {expiry} is not settled: {numbers.reason}"
             notes.append(Note("expiry_unsettled", text, late, f"{underlying}:{expiry}"))
         else:
             found.append(SettleExpiry(underlying, expiry, *numbers))

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -48,7 +48,7 @@ def examine(settings: Settings) -> list[Finding]:
     snapshot = _ask_for(found, "snapshot", connection.chain.snapshot)
     if snapshot is not None:
         _ask(found, "accounts", lambda: _accounts(snapshot))
-        _ask(found, "prices", lambda: _prices(snapshot))
+        _ask(found, "prices", lambda: _prices(snapshot, connection.collateral_names(snapshot)))
         if settings.prices_dir is not None:
             _ask(found, "price files", lambda: _price_files(settings, snapshot))
         _ask(found, "risk table", lambda: _table(snapshot))
@@ -115,10 +115,14 @@ def _accounts(snapshot: Snapshot) -> str:
     return f"{len(snapshot.accounts)} accounts are readable"
 
 
-def _prices(snapshot: Snapshot) -> str:
+def _prices(snapshot: Snapshot, names: Mapping[int, str]) -> str:
     if isinstance(snapshot.prices, Unknown):
         raise Permanent(f"prices cannot be read: {snapshot.prices.reason}")
-    dead = [f"{'underlying' if kind == 0 else 'collateral'} {n}" for (kind, n), p in snapshot.prices.items() if p.dead]
+    dead = [
+        snapshot.symbol(n) if kind == 0 else f"collateral {names.get(n, n)}"
+        for (kind, n), p in snapshot.prices.items()
+        if p.dead
+    ]
     if dead:
         raise Permanent(f"dead prices: {', '.join(dead)}; check their feeds")
     oldest = max((snapshot.block.timestamp - p.updated_at for p in snapshot.prices.values()), default=0)
@@ -144,9 +148,9 @@ def _table(snapshot: Snapshot) -> str:
     now, bad = snapshot.block.timestamp, []
     for u, page in sorted(snapshot.table.pages.items()):
         if page.rows < page.rows_wanted:
-            bad.append(f"underlying {u} has {page.rows} of {page.rows_wanted} rows")
+            bad.append(f"{snapshot.symbol(u)} has {page.rows} of {page.rows_wanted} rows")
         elif page.address is not None and page.expires_at < now:
-            bad.append(f"the page of underlying {u} expired {now - page.expires_at} s ago")
+            bad.append(f"the page of {snapshot.symbol(u)} expired {now - page.expires_at} s ago")
     if bad:
         raise Permanent(f"{'; '.join(bad)}; run a publisher: 'ballast keeper run --execute' with publisher.enabled")
     return f"{len(snapshot.table.pages)} underlyings have the rows they need"

@@ -124,6 +124,9 @@ def test_params_show_names_every_lane(operator: Operator) -> None:
     # nothing ramps after a deployment, and nobody has lapsed
     assert all(row["in_force"] == row["value"] for row in rows.values())
     assert len(rows) == 5 + 2 * 12 + 2 * 5
+    shown = operator.on_chain("params", "show").stdout
+    assert re.search(r"underlying\s*│ ETH\s*│ scan_bps\s*│ 3000", shown), shown
+    assert re.search(r"collateral\s*│ wstETH\s*│ haircut_im_bps\s*│ 800", shown), shown
 
 
 def test_params_show_says_until_when_the_parameters_are_valid(operator: Operator) -> None:
@@ -136,7 +139,8 @@ def test_params_show_says_until_when_the_parameters_are_valid(operator: Operator
 def test_table_show_sees_that_nothing_is_published(operator: Operator) -> None:
     result = operator.on_chain("table", "show", "--json")
     assert result.exit_code == 0
-    assert [p["epoch"] for p in json.loads(result.stdout)["pages"]] == [0, 0]
+    assert [(p["symbol"], p["epoch"]) for p in json.loads(result.stdout)["pages"]] == [("BTC", 0), ("ETH", 0)]
+    assert re.search(r"BTC\s*│ 0", operator.on_chain("table", "show").stdout)
 
 
 def test_doctor_without_key_and_pages_says_what_is_missing(operator: Operator) -> None:
@@ -147,7 +151,7 @@ def test_doctor_without_key_and_pages_says_what_is_missing(operator: Operator) -
     assert re.fullmatch(r"all \d+ steps are done", found["deployment"]["detail"])
     assert found["parity"]["detail"] == "2 accounts equal the engine's integers"
     assert not found["signer"]["ok"] and "PRIVATE_KEY_FILE" in found["signer"]["detail"]
-    assert not found["risk table"]["ok"] and "rows" in found["risk table"]["detail"]
+    assert not found["risk table"]["ok"] and found["risk table"]["detail"].startswith("BTC has 0 of ")
     assert result.stderr == "error: not ready: signer, risk table; the table says what to do\n"
 
 
@@ -197,6 +201,19 @@ def test_a_dry_run_sends_nothing_and_says_what_it_would_do(operator: Operator) -
     assert [run["result"] for run in json.loads(status.stdout)["runs"]] == ["ok"]
     shown = operator.run("keeper", "status", "--manifest", str(operator.node.manifest_path))
     assert re.search(r"20\d\d-\d\d-\d\dT\d\d:\d\dZ", shown.stdout), shown.stdout
+
+
+def test_what_an_earlier_process_sent_is_no_news(operator: Operator) -> None:
+    def actions() -> list[str]:
+        result = operator.on_chain("keeper", "run", "--once", "--execute", "--json", PRIVATE_KEY=key(DEPLOYER_KEY))
+        assert result.exit_code == 0, result.stderr
+        return [text for text in json.loads(result.stdout)["actions"] if text.startswith("record_price")]
+
+    first = actions()
+    assert len(first) >= 2 and all(" done: 0x" in text for text in first)
+    nonce = operator.node.web3.eth.get_transaction_count(operator.node.deployer.address)
+    assert actions() == []
+    assert operator.node.web3.eth.get_transaction_count(operator.node.deployer.address) == nonce
 
 
 def test_executing_without_a_key_is_refused(operator: Operator) -> None:
