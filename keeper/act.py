@@ -22,6 +22,7 @@ class Result(StrEnum):
     PENDING = "pending"
     DONE = "done"
     OVERTAKEN = "overtaken"
+    KNOWN = "done before"
     FAILED = "failed"
 
 

@@ -204,6 +204,8 @@ class Cycle:
             else:
                 outcome = execute(self.chain, self.outbox, action)
                 self._follow(action, outcome)
+            if outcome.result is Result.KNOWN:
+                continue  # nothing was sent: no news
             self.instruments.action(action.kind, outcome.result)
             outcomes.append(outcome)
             if outcome.result is Result.FAILED:
@@ -213,7 +215,7 @@ class Cycle:
 
     def _follow(self, action: Action, outcome: Outcome) -> None:
         """Keep what was sent, and do not record the same price again."""
-        if outcome.result not in {Result.DONE, Result.PENDING}:
+        if outcome.result not in {Result.DONE, Result.PENDING, Result.KNOWN}:
             return
         now = self.clock.now()
         if isinstance(action, PublishPage):

@@ -17,7 +17,7 @@ from keeper.domain import AuctionSettings, Price, Snapshot, Unknown
 from keeper.liquidate.actions import NO_REWARD, Bid
 from keeper.liquidate.candidates import starts
 from keeper.liquidate.clock import ends, running, ticks
-from keeper.liquidate.sizing import BidPolicy, Preview, best, bid, offers
+from keeper.liquidate.sizing import BidPolicy, Preview, best, bid, offers, shortcoming
 from keeper.publish.parameters import IDLE, PushPlan, PushPolicy, plan_push
 from keeper.publish.queue import ParameterQueue
 from keeper.publish.tables import plan_joint, plan_pages
@@ -160,18 +160,38 @@ def _bids(situation: Situation, policy: Policy, notes: list[Note]) -> list[Bid]:
     candidates = []
     for account, _ in running(snapshot):
         previews, words = situation.previews.get(account, ()), snapshot.accounts[account]
-        if isinstance(previews, Unknown) or isinstance(words, Unknown) or account == terms.bidder_account:
-            continue
-        result = situation.assessments.get(account)
-        if result is None or isinstance(result, Unknown) or result.doubt:
-            continue  # what is in doubt has no value to bid by
-        offer = best(offers(previews, words, own, market, terms, gas_wad), terms.min_profit_wad)
-        if offer is not None:
-            candidates.append((-offer.profit_wad, account, offer))
+        why = _no_value(situation, account, previews, words, terms)
+        if why is None and not isinstance(previews, Unknown) and not isinstance(words, Unknown):
+            found = offers(previews, words, own, market, terms, gas_wad)
+            offer = best(found, terms.min_profit_wad)
+            if offer is not None:
+                candidates.append((-offer.profit_wad, account, offer))
+                continue
+            why = shortcoming(found, terms)
+        notes.append(Note("no_bid", f"no bid for account {account}: {why}", False, str(account)))
     if not candidates:
         return []
     _, account, offer = min(candidates, key=lambda item: item[:2])
     return [bid(account, offer, terms)]
+
+
+def _no_value(
+    situation: Situation,
+    account: int,
+    previews: Sequence[Preview] | Unknown,
+    words: tuple[int, ...] | Unknown,
+    terms: BidPolicy,
+) -> str | None:
+    """Why what an auction offers cannot be valued; None where it can."""
+    if account == terms.bidder_account:
+        return "it is the bidder's own"
+    for read in (previews, words):
+        if isinstance(read, Unknown):
+            return read.reason
+    result = situation.assessments.get(account)
+    if result is None or isinstance(result, Unknown):
+        return "it could not be assessed"
+    return "what is in doubt has no value to bid by" if result.doubt else None
 
 
 def _publications(situation: Situation, target: ParameterSet, policy: PagePolicy, notes: list[Note]) -> list[Action]:
@@ -185,7 +205,7 @@ def _publications(situation: Situation, target: ParameterSet, policy: PagePolicy
             notes.append(Note("page_refused", plan.refused, True))
         elif plan.action is not None:
             actions.append(plan.action)
-            notes.append(Note("page_due", f"underlying {plan.underlying}: {plan.trigger}"))
+            notes.append(Note("page_due", f"{situation.snapshot.symbol(plan.underlying)}: {plan.trigger}"))
     joint = plan_joint(situation.snapshot, target, policy)
     if joint is not None:
         actions.append(joint[0])
@@ -241,7 +261,7 @@ def _expiries(situation: Situation, alarm_s: int, notes: list[Note]) -> list[Set
     for (underlying, expiry), numbers in sorted(situation.rounds.items()):
         if isinstance(numbers, Unknown):
             late = situation.snapshot.block.timestamp >= expiry + alarm_s
-            text = f"underlying {underlying}, expiry {expiry} is not settled: {numbers.reason}"
+            text = f"{situation.snapshot.symbol(underlying)}, expiry {expiry} is not settled: {numbers.reason}"
             notes.append(Note("expiry_unsettled", text, late, f"{underlying}:{expiry}"))
         else:
             found.append(SettleExpiry(underlying, expiry, *numbers))

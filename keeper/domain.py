@@ -272,6 +272,11 @@ class Snapshot:
     peg: Peg | Unknown
     addresses: Mapping[str, str]
 
+    def symbol(self, underlying: int) -> str:
+        """What people call an underlying."""
+        known = None if isinstance(self.underlyings, Unknown) else self.underlyings.get(underlying)
+        return f"underlying {underlying}" if known is None else known.symbol
+
 
 @dataclass(frozen=True, slots=True)
 class ContractCall:

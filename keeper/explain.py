@@ -62,7 +62,7 @@ def explain(snapshot: Snapshot, account: int) -> Explanation | Unknown:
         status=status(result, snapshot.auctions.get(account)),
         assessment=result,
         holdings=_holdings(state, market, snapshot),
-        worst=_worst(parts, market, result, snapshot),
+        worst=_worst(parts, market, result, snapshot, frozenset(state.options)),
         data=(*_widening(parts, market, snapshot), *_late_collateral(state, market), *_kept(state, market, result)),
         flags=tuple(text for bit, text in FLAGS.items() if result.flags & bit),
     )
@@ -84,12 +84,6 @@ def status(result: Assessment, auction: AuctionState | Unknown | None) -> str:
     if result.im_health < 0:
         return f"safe from liquidation by {health:,.2f} USD, but may only reduce risk (below initial margin)"
     return f"healthy: {health:,.2f} USD above maintenance and {result.im_health / WAD:,.2f} above initial margin"
-
-
-def _symbol(snapshot: Snapshot, underlying: int) -> str:
-    infos = snapshot.underlyings
-    known = None if isinstance(infos, Unknown) else infos.get(underlying)
-    return f"underlying {underlying}" if known is None else known.symbol
 
 
 def _holdings(state: AccountState, market: ChainMarket, snapshot: Snapshot) -> tuple[Line, ...]:
@@ -115,38 +109,40 @@ def _delta_one_name(snapshot: Snapshot, instrument: int) -> str:
     info = None if isinstance(infos, Unknown) else infos.get(instrument)
     kind = "perpetual" if instrument & 255 == PERPETUAL else f"future in slot {instrument & 255}"
     expiry = f", expiry {info.expiry}" if info is not None and info.expiry else ""
-    return f"{_symbol(snapshot, instrument >> 8)} {kind}{expiry}"
+    return f"{snapshot.symbol(instrument >> 8)} {kind}{expiry}"
 
 
 def _option_name(snapshot: Snapshot, underlying: int, slot: int) -> str:
     options = snapshot.options
     info = None if isinstance(options, Unknown) else options.get(underlying << 8 | slot)
     if info is None:
-        return f"{_symbol(snapshot, underlying)} option in slot {slot}"
+        return f"{snapshot.symbol(underlying)} option in slot {slot}"
     kind = "call" if info.is_call else "put"
-    return f"{_symbol(snapshot, underlying)} {info.strike_wad / WAD:,.0f} {kind}, expiry {info.expiry}"
+    return f"{snapshot.symbol(underlying)} {info.strike_wad / WAD:,.0f} {kind}, expiry {info.expiry}"
 
 
 def _worst(
-    parts: Sequence[UnderlyingResult], market: ChainMarket, result: Assessment, snapshot: Snapshot
+    parts: Sequence[UnderlyingResult],
+    market: ChainMarket,
+    result: Assessment,
+    snapshot: Snapshot,
+    with_options: frozenset[int],
 ) -> tuple[str, ...]:
-    """Worst move of each active underlying alone, then the worst joint scenario."""
+    """Worst move of each active underlying alone, then the worst joint scenario; volatility moves options only."""
     found = []
     for item in parts:
         points = [value for row in item.grid for value in row]
         at = min(range(27), key=points.__getitem__)
-        move = (at % 9 - 4) * item.scan_bps / 400
-        found.append(
-            f"{_symbol(snapshot, item.underlying)} {move:+.2f} %, volatility {VOLATILITY[at // 9]}: "
-            f"loss {_usd(item.scan)} alone"
-        )
+        move = f"{snapshot.symbol(item.underlying)} {(at % 9 - 4) * item.scan_bps / 400:+.2f} %"
+        vol = f", volatility {VOLATILITY[at // 9]}" if item.underlying in with_options else ""
+        found.append(f"{move}{vol}: loss {_usd(item.scan)} alone")
     joint = market.joint
     if joint is not None and result.worst_joint < joint.count:
         moves = []
         for item in parts:
-            price, vol = joint.bytes_of(result.worst_joint, item.underlying)
-            percent = price / 127 * item.scan_bps / 100
-            moves.append(f"{_symbol(snapshot, item.underlying)} {percent:+.2f} %, volatility {vol / 127:+.2f}")
+            price, shock = joint.bytes_of(result.worst_joint, item.underlying)
+            vol = f", volatility {shock / 127:+.2f}" if item.underlying in with_options else ""
+            moves.append(f"{snapshot.symbol(item.underlying)} {price / 127 * item.scan_bps / 100:+.2f} %{vol}")
         found.append(f"worst joint scenario {result.worst_joint}: {'; '.join(moves)}")
     return tuple(found)
 
@@ -155,7 +151,7 @@ def _widening(parts: Sequence[UnderlyingResult], market: ChainMarket, snapshot: 
     """What widens initial margin, underlying by underlying."""
     found = []
     for item in parts:
-        name = _symbol(snapshot, item.underlying)
+        name = snapshot.symbol(item.underlying)
         if item.widen_bps:
             phased = lane(market.underlying_words[item.underlying], WIDEN_LANE)
             late = market.prices[item.underlying].late_bps

@@ -225,8 +225,9 @@ class Settings(BaseSettings):
             return self.networks[self.network].chain_id
         listed = ", ".join(sorted(self.networks)) or "none"
         raise ConfigError(
-            f"network '{self.network}' has no chain id (networks in the file: {listed}); "
-            f"add [networks.{self.network}] with chain_id to the TOML file or set BALLAST_CHAIN_ID"
+            f"network '{self.network}' has no chain id and this folder no deployments/<chain id>/{self.network}.json: "
+            "deploy first, or change to the folder of the deployment; else set BALLAST_CHAIN_ID or add "
+            f"[networks.{self.network}] with chain_id to the TOML file (networks in it: {listed})"
         )
 
     @property

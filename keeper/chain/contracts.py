@@ -123,6 +123,11 @@ class Contracts:
             The data is not what the ABI says.
         """
         function = self._function(call)
+        if not data and function.outputs:
+            raise Permanent(
+                f"{call} returned nothing, {self.get(call.contract).address} has no contract; if the node was reset "
+                "bring its state back or deploy again under another network name, else check the manifest's address"
+            )
         try:
             values = decode(function.outputs, data)
         except (DecodingError, OverflowError, UnicodeDecodeError) as error:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -12,10 +12,12 @@ from keeper.assess import ParityPolicy, assess_all, check_parity, choose_for_par
 from keeper.deploy.manifest import load_manifest
 from keeper.domain import Snapshot, Unknown
 from keeper.errors import KeeperError, Permanent
+from keeper.publish.calibration import PriceBook
 from keeper.settings import Settings
 from keeper.store import open_store
 from keeper.tx.signer import load_signer
 from risk.errors import RiskError
+from risk.market.history import utc
 
 T = TypeVar("T")
 WEI_PER_ETHER = 10**18
@@ -46,7 +48,9 @@ def examine(settings: Settings) -> list[Finding]:
     snapshot = _ask_for(found, "snapshot", connection.chain.snapshot)
     if snapshot is not None:
         _ask(found, "accounts", lambda: _accounts(snapshot))
-        _ask(found, "prices", lambda: _prices(snapshot))
+        _ask(found, "prices", lambda: _prices(snapshot, connection.collateral_names(snapshot)))
+        if settings.prices_dir is not None:
+            _ask(found, "price files", lambda: _price_files(settings, snapshot))
         _ask(found, "risk table", lambda: _table(snapshot))
         _ask(found, "parameters", lambda: _parameters(snapshot))
         _ask(found, "parity", lambda: _parity(connection, snapshot))
@@ -111,15 +115,31 @@ def _accounts(snapshot: Snapshot) -> str:
     return f"{len(snapshot.accounts)} accounts are readable"
 
 
-def _prices(snapshot: Snapshot) -> str:
+def _prices(snapshot: Snapshot, names: Mapping[int, str]) -> str:
     if isinstance(snapshot.prices, Unknown):
         raise Permanent(f"prices cannot be read: {snapshot.prices.reason}")
-    dead = [f"{'underlying' if kind == 0 else 'collateral'} {n}" for (kind, n), p in snapshot.prices.items() if p.dead]
+    dead = [
+        snapshot.symbol(n) if kind == 0 else f"collateral {names.get(n, n)}"
+        for (kind, n), p in snapshot.prices.items()
+        if p.dead
+    ]
     if dead:
         raise Permanent(f"dead prices: {', '.join(dead)}; check their feeds")
     oldest = max((snapshot.block.timestamp - p.updated_at for p in snapshot.prices.values()), default=0)
     late = sum(not p.fresh for p in snapshot.prices.values())
     return f"{len(snapshot.prices)} live prices, {late} of them late, the oldest {oldest} s old"
+
+
+def _price_files(settings: Settings, snapshot: Snapshot) -> str:
+    folder = settings.prices_dir
+    if folder is None or isinstance(snapshot.underlyings, Unknown):
+        raise Permanent("the underlyings cannot be read; check the manifest")
+    symbols = tuple(info.symbol for _, info in sorted(snapshot.underlyings.items()))
+    book = PriceBook.open(folder, settings.observed_file, symbols)
+    far = book.far(snapshot)
+    if far:
+        raise Permanent(f"{'; '.join(far)}; hand over files of the same market that end near now")
+    return f"{len(book.history.ts)} bars of {', '.join(symbols)}, the last of {utc(int(book.history.ts[-1]))}"
 
 
 def _table(snapshot: Snapshot) -> str:
@@ -128,9 +148,9 @@ def _table(snapshot: Snapshot) -> str:
     now, bad = snapshot.block.timestamp, []
     for u, page in sorted(snapshot.table.pages.items()):
         if page.rows < page.rows_wanted:
-            bad.append(f"underlying {u} has {page.rows} of {page.rows_wanted} rows")
+            bad.append(f"{snapshot.symbol(u)} has {page.rows} of {page.rows_wanted} rows")
         elif page.address is not None and page.expires_at < now:
-            bad.append(f"the page of underlying {u} expired {now - page.expires_at} s ago")
+            bad.append(f"the page of {snapshot.symbol(u)} expired {now - page.expires_at} s ago")
     if bad:
         raise Permanent(f"{'; '.join(bad)}; run a publisher: 'ballast keeper run --execute' with publisher.enabled")
     return f"{len(snapshot.table.pages)} underlyings have the rows they need"

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -35,7 +36,7 @@ from keeper.publish.calibration import PriceBook, collateral_specs, recalibrate
 from keeper.publish.parameters import PushPlan, plan_push, target_words
 from keeper.publish.queue import read_queue
 from keeper.publish.readback import verify
-from keeper.publish.words import KIND_NAMES, LANE_NAMES, describe
+from keeper.publish.words import COLLATERAL, KIND_NAMES, LANE_NAMES, UNDERLYING, describe
 from keeper.store import open_store
 from keeper.tx.journal import Journal
 from keeper.tx.sender import Sender, policy_from
@@ -57,15 +58,16 @@ def show(
     as_json: JsonOption = False,
 ) -> None:
     """Every parameter as stored and as in force now, with its bounds and largest steps."""
-    snapshot = open_chain(config, network, rpc_url, manifest).chain.snapshot(accounts=())
+    connection = open_chain(config, network, rpc_url, manifest)
+    snapshot = connection.chain.snapshot(accounts=())
     rows = _parameter_rows(snapshot)
     if as_json:
         keys = ("kind", "id", "name", "value", "in_force", "low", "high", "step_up", "step_down")
         print_json({"block": snapshot.block.number, "parameters": [dict(zip(keys, row, strict=True)) for row in rows]})
         return
-    made = table("parameters", "kind", "id", "name", "value", "in force", "low", "high", "step up", "step down")
-    for row in rows:
-        made.add_row(*map(str, row))
+    made = table("parameters", "kind", "of", "name", "value", "in force", "low", "high", "step up", "step down")
+    for row in named(connection, snapshot, rows):
+        made.add_row(*row)
     console().print(made)
     status = snapshot.parameters
     if isinstance(status, Unknown):
@@ -75,6 +77,20 @@ def show(
         f"{utc(status.valid_until)}; at least {status.min_interval_s} s between pushes",
         markup=False,
     )
+
+
+def named(
+    connection: Connection, snapshot: Snapshot, rows: Sequence[tuple[str | int, ...]]
+) -> Iterator[tuple[str, ...]]:
+    """Rows that begin with kind and number, for people: with the symbol in place of the number."""
+    assets = connection.collateral_names(snapshot)
+    for kind, number, *rest in rows:
+        of = ""
+        if kind == KIND_NAMES[UNDERLYING]:
+            of = snapshot.symbol(int(number))
+        elif kind == KIND_NAMES[COLLATERAL]:
+            of = assets.get(int(number), str(number))
+        yield str(kind), of, *map(str, rest)
 
 
 def _parameter_rows(snapshot: Snapshot) -> list[tuple[str | int, ...]]:
@@ -169,7 +185,7 @@ def send(connection: Connection, plan: PushPlan) -> None:
         if outcome.result is Result.PENDING:
             waiting = next(i for i in journal.open_intents() if (i.kind, i.epoch) == (action.kind, action.epoch))
             sender.wait(waiting, timeout_s=180)
-        elif outcome.result is not Result.DONE:
+        elif outcome.result not in {Result.DONE, Result.KNOWN}:
             raise Permanent(f"{action} was refused: {outcome.detail}")
         verify(chain.snapshot(accounts=()), action)
     finally:
@@ -239,9 +255,9 @@ def print_plan(connection: Connection, snapshot: Snapshot, target: ParameterSet,
             }
         )
         return
-    made = table("parameters that differ", "kind", "id", "name", "now", "after this push", "target")
-    for row in rows:
-        made.add_row(*map(str, row))
+    made = table("parameters that differ", "kind", "of", "name", "now", "after this push", "target")
+    for row in named(connection, snapshot, rows):
+        made.add_row(*row)
     out = console()
     out.print(made)
     if impact is not None:

@@ -47,6 +47,7 @@ def show(
         rows.append(
             {
                 "underlying": u,
+                "symbol": snapshot.symbol(u),
                 "epoch": page.epoch,
                 "age_s": now - page.observed_at if page.address else None,
                 "life_left_s": page.expires_at - now if page.address else None,
@@ -62,9 +63,10 @@ def show(
             {"block": snapshot.block.number, "pages": rows, "joint": {"epoch": joint.epoch, "count": joint.count}}
         )
         return
-    made = table(f"pages at block {snapshot.block}", *(rows[0] if rows else ("underlying",)))
+    shown = [name for name in (rows[0] if rows else ("symbol",)) if name != "underlying"]
+    made = table(f"pages at block {snapshot.block}", *shown)
     for row in rows:
-        made.add_row(*("" if value is None else str(value) for value in row.values()))
+        made.add_row(*("" if row[name] is None else str(row[name]) for name in shown))
     out = console()
     out.print(made)
     life = f", {joint.expires_at - now} s left" if joint.address else ""

@@ -76,11 +76,13 @@ def _figure(draw: Callable[[Axes], None], height: float, caption: str) -> str:
     figure.patch.set_alpha(0)
     ax.patch.set_alpha(0)
     draw(ax)
+    title = f"{ax.get_title(loc='left')}. {caption}"
     out = io.StringIO()
     figure.savefig(out, format="svg", transparent=True, metadata={"Date": None})
     plt.close(figure)
     svg = out.getvalue()
-    return f"<figure>{svg[svg.index('<svg') :]}<figcaption>{html.escape(caption)}</figcaption></figure>"
+    named = svg[svg.index("<svg") :].replace("<svg", f'<svg role="img" aria-label="{html.escape(title)}"', 1)
+    return f"<figure>{named}<figcaption>{html.escape(caption)}</figcaption></figure>"
 
 
 def _plot_prices(journal: Journal) -> str:
@@ -121,7 +123,11 @@ def _plot_health(journal: Journal) -> str:
         bar.ax.tick_params(colors=INK, labelsize=8)
 
     height = max(3.0, 0.27 * len(accounts) + 1)
-    return _figure(draw, height, "1 is the line: below it an account may be liquidated. Dark green is 4 and more.")
+    caption = (
+        "Equity here is equity_mm, after the haircuts of maintenance margin. 1 is the line: below it an account may be "
+        "liquidated. Dark green is 4 and more."
+    )
+    return _figure(draw, height, caption)
 
 
 def _plot_epochs(journal: Journal) -> str:
@@ -195,7 +201,7 @@ def _account_table(journal: Journal) -> str:
             (str(account.number), html.escape(account.name), html.escape(account.kind), _usd(a.equity), _usd(a.mm),
              _usd(b.equity), _usd(b.mm), f"{lowest:.2f}" if lowest < 20 else "no risk", mark)
         )  # fmt: skip
-    head = ("#", "account", "kind", "equity, start", "MM, start", "equity, end", "MM, end", "lowest ratio", "")
+    head = ("#", "account", "kind", "equity_mm, start", "MM, start", "equity_mm, end", "MM, end", "lowest ratio", "")
     note = (
         "<p class=sub>Ratios at the end of an hour: an account liquidated within the hour is above the line again.</p>"
     )

@@ -7,11 +7,12 @@ points. :mod:`keeper.deploy.wire` turns them into chain integers.
 
 from __future__ import annotations
 
+import difflib
 import tomllib
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
@@ -288,13 +289,34 @@ def parse_config(data: Mapping[str, Any], source: str) -> DeployConfig:
     try:
         return DeployConfig.model_validate(data)
     except ValidationError as error:
-        first = error.errors()[0]
+        errors = error.errors()
+        # a misspelt key comes with the complaint that the right one is missing
+        first = next((item for item in errors if item["type"] == "extra_forbidden"), errors[0])
         key = ".".join(str(part) for part in first["loc"]) or "the file as a whole"
         value = first["input"]
         shown = "" if isinstance(value, dict | BaseModel) or value is None else f" = {str(value)[:60]!r}"
         problem = first["msg"].removeprefix("Value error, ")
+        if first["type"] == "extra_forbidden":
+            problem = f"no such setting; {_suggestion(first['loc'], DeployConfig)}"
         more = f" ({error.error_count() - 1} more)" if error.error_count() > 1 else ""
         raise ConfigError(f"{source}: {key}{shown}: {problem}{more}; correct it and run again") from error
+
+
+def _suggestion(loc: tuple[int | str, ...], section: type[BaseModel]) -> str:
+    """The setting that a misspelt one was meant to be, or all that its section knows."""
+    for part in loc[:-1]:
+        field = section.model_fields.get(str(part))
+        section = section if field is None else _section_of(field.annotation) or section
+    names = list(section.model_fields)
+    close = difflib.get_close_matches(str(loc[-1]), names, n=1)
+    return f"did you mean '{close[0]}'?" if close else f"the settings here are {', '.join(names)}"
+
+
+def _section_of(annotation: Any) -> type[BaseModel] | None:
+    """The section inside an annotation such as ``tuple[Underlying, ...]`` or ``Feed | None``."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((found for part in get_args(annotation) if (found := _section_of(part)) is not None), None)
 
 
 def load_config(path: Path) -> DeployConfig:

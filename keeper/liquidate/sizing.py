@@ -107,6 +107,27 @@ def best(found: Sequence[Offer], min_profit_wad: int) -> Offer | None:
     return max(worth, key=lambda offer: (offer.profit_wad, -offer.preview.fraction_wad), default=None)
 
 
+def shortcoming(found: Sequence[Offer], policy: BidPolicy) -> str:
+    """Why none of these offers is worth a bid, for a person.
+
+    Parameters
+    ----------
+    found
+        Offers that the bidder's account can carry, none of at least the minimum profit.
+    """
+    richest = best(found, min(offer.profit_wad for offer in found)) if found else None
+    if richest is None:
+        return (
+            f"account {policy.bidder_account} of the bidder cannot carry any part of it and keep initial-margin health "
+            f"of {policy.min_im_health_wad / WAD:,.2f} USD (liquidator.min_im_health_usd)"
+        )
+    return (
+        f"the best of {len(found)} sizes, {richest.preview.fraction_wad / WAD:.1%} of it, would earn "
+        f"{richest.profit_wad / WAD:,.2f} USD after warehousing and gas; "
+        f"liquidator.min_profit_usd is {policy.min_profit_wad / WAD:,.2f}"
+    )
+
+
 def bid(account: int, offer: Offer, policy: BidPolicy) -> Bid:
     """The bid for an offer.
 

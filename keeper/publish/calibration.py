@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import structlog
 
 from keeper.domain import Snapshot, Unknown
 from keeper.errors import ConfigError, Halt
@@ -16,12 +18,25 @@ from risk.calibrate import calibrate
 from risk.config import CalibrationConfig
 from risk.haircuts import CollateralSpec
 from risk.market import PriceHistory, load_prices
+from risk.market.history import utc
 from risk.types import ParameterSet
 from risk.units import float_from_wad
 
 DAY_S = 86_400
 OBSERVED = "observed.csv"
 PRICE_UNDERLYING = 0
+JUMP = 0.2  # log return of one day that no two prices of one market should lie apart
+
+
+def far_apart(one: float, other: float, seconds: float) -> bool:
+    """Whether two prices cannot well be of one market: their log return exceeds 20 % times the root of the days.
+
+    Examples
+    --------
+    >>> far_apart(60_000.0, 45_000.0, 3_600), far_apart(60_000.0, 45_000.0, 9 * 86_400)
+    (True, False)
+    """
+    return abs(math.log(other / one)) > JUMP * math.sqrt(max(1.0, seconds / DAY_S))
 
 
 @dataclass(slots=True)
@@ -40,8 +55,11 @@ class PriceBook:
     history: PriceHistory
     file: Path | None = None
     _volume: tuple[float, ...] = field(init=False)
+    _handed_over_to: int = field(init=False)
+    _left_out: int | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
+        self._handed_over_to = int(self.history.ts[-1])
         # The chain has no volumes; the mean of the last recorded day stands for them.
         bars = max(1, DAY_S // self.history.interval_s)
         self._volume = tuple(float(v) for v in self.history.volume[-bars:].mean(axis=0))
@@ -72,6 +90,9 @@ class PriceBook:
     def observe(self, snapshot: Snapshot) -> bool:
         """Append the bar that ended at or before the snapshot; False when none has, or a price is not fresh.
 
+        The first bar after the files is left out where it lies too far from their end: the hole tells that no return
+        leads from the one price to the other.
+
         Raises
         ------
         Halt
@@ -80,12 +101,30 @@ class PriceBook:
         step = self.history.interval_s
         bar = snapshot.block.timestamp // step * step - step
         close = self._closes(snapshot)
-        if bar <= int(self.history.ts[-1]) or close is None:
+        last = int(self.history.ts[-1])
+        if bar <= last or close is None:
+            return False
+        if last == self._handed_over_to and bar == last + step and (far := self.far(snapshot)):
+            if bar != self._left_out:  # asked every cycle, told once
+                structlog.get_logger("prices").warning(
+                    f"{'; '.join(far)}; the first bar on chain is left out as a hole"
+                )
+            self._left_out = bar
             return False
         if self.file is not None:
             self._write(self.file, bar, close)
         self.history = self.history.extend(bar, close, self._volume)
         return True
+
+    def far(self, snapshot: Snapshot) -> list[str]:
+        """Symbols whose history ends too far from the chain's price, each with both prices."""
+        closes, age_s = self._closes(snapshot), snapshot.block.timestamp - int(self.history.ts[-1])
+        pairs = zip(self.history.symbols, self.history.close[-1].tolist(), closes or (), strict=closes is not None)
+        return [
+            f"the prices of {symbol} end at {past:,.2f} on {utc(int(self.history.ts[-1]))}, the chain says {now:,.2f}"
+            for symbol, past, now in pairs
+            if far_apart(past, now, age_s)
+        ]
 
     def _closes(self, snapshot: Snapshot) -> list[float] | None:
         if isinstance(snapshot.underlyings, Unknown) or isinstance(snapshot.prices, Unknown):

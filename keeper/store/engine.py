@@ -113,7 +113,11 @@ def _engine(url: str) -> Engine:
     try:
         parsed = make_url(url)
         engine = create_engine(parsed, pool_pre_ping=True)
-    except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"DATABASE_URL needs the Python package '{error.name}', which is not installed; install it or use SQLite"
+        ) from error
+    except (ArgumentError, NoSuchModuleError) as error:
         raise ConfigError(f"DATABASE_URL is not usable ({error}); use for example sqlite:///keeper.sqlite") from error
     if parsed.get_backend_name() == "sqlite":
         event.listen(engine, "connect", _durable)

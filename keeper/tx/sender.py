@@ -111,6 +111,10 @@ class Sender:
             intent, mine = self._journal.claim(action, to, data, self._clock.now(), self._policy.max_tries)
             return self._carry_out(intent, gas, fees) if mine else intent
 
+    def known(self, action: Action) -> Intent | None:
+        """Intent of the action that stands, None where it would be sent now."""
+        return self._journal.find(action, self._policy.max_tries)
+
     def advance(self) -> list[Intent]:
         """Bring every open intent as far as it goes now: receipts, lost transactions, raises, forgotten intents."""
         with self._lock:

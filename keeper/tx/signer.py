@@ -55,13 +55,22 @@ class LocalSigner:
 
 
 def load_signer(settings: Settings) -> LocalSigner:
-    """Find the key: ``PRIVATE_KEY_FILE``, a keystore, ``PRIVATE_KEY``, in this order.
+    """Find the key: in ``PRIVATE_KEY_FILE``, a keystore or ``PRIVATE_KEY``.
 
     Raises
     ------
     ConfigError
-        There is none, or it cannot be read.
+        There is none or more than one, or it cannot be read.
     """
+    sources = {
+        "PRIVATE_KEY_FILE": settings.private_key_file,
+        "ETH_KEYSTORE": settings.eth_keystore,
+        "ETH_KEYSTORE_ACCOUNT": settings.eth_keystore_account,
+        "PRIVATE_KEY": settings.private_key,
+    }
+    given = [name for name, value in sources.items() if value is not None]
+    if len(given) > 1:
+        raise ConfigError(f"{' and '.join(given)} are set together and may hold different keys; unset all but one")
     if settings.private_key_file is not None:
         text = _read(settings.private_key_file, "PRIVATE_KEY_FILE")
         return LocalSigner.from_key(text.strip(), f"PRIVATE_KEY_FILE '{settings.private_key_file}'")

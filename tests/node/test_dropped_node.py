@@ -151,3 +151,13 @@ def test_a_dropped_node(gateway: Gateway, keeper: Running, request: pytest.Fixtu
     assert len(after) >= 3
     # nothing beside the sentences but cycles that were under way, and the end
     assert all("signal" in line or "stopping" in line or "result" in line for line in told), told
+
+
+@pytest.mark.parametrize("keeper", ["plain"], indirect=True)
+def test_a_node_that_was_reset(anvil: Anvil, keeper: Running) -> None:
+    """Its code is gone: the service says what to do, in a sentence a cycle."""
+    keeper.wait_for("cycle  ")
+    anvil.web3.provider.make_request("anvil_reset", [])  # type: ignore[arg-type]
+    keeper.wait_for("if the node was reset")
+    keeper.stop()
+    assert "Traceback" not in keeper.said and "deploy again under another network name" in keeper.said

@@ -107,7 +107,8 @@ def test_a_value_of_the_wrong_type_is_named(tmp_path: Path) -> None:
 
 
 def test_no_network_at_all() -> None:
-    assert "has no chain id" in sentence(run("accounts"), 2)
+    said = sentence(run("accounts"), 2)
+    assert "has no chain id" in said and "deploy first, or change to the folder of the deployment" in said
 
 
 def test_a_manifest_that_does_not_exist() -> None:

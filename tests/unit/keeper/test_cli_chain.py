@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from http.client import HTTPConnection
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -123,6 +124,9 @@ def test_params_show_names_every_lane(operator: Operator) -> None:
     # nothing ramps after a deployment, and nobody has lapsed
     assert all(row["in_force"] == row["value"] for row in rows.values())
     assert len(rows) == 5 + 2 * 12 + 2 * 5
+    shown = operator.on_chain("params", "show").stdout
+    assert re.search(r"underlying\s*│ ETH\s*│ scan_bps\s*│ 3000", shown), shown
+    assert re.search(r"collateral\s*│ wstETH\s*│ haircut_im_bps\s*│ 800", shown), shown
 
 
 def test_params_show_says_until_when_the_parameters_are_valid(operator: Operator) -> None:
@@ -135,7 +139,8 @@ def test_params_show_says_until_when_the_parameters_are_valid(operator: Operator
 def test_table_show_sees_that_nothing_is_published(operator: Operator) -> None:
     result = operator.on_chain("table", "show", "--json")
     assert result.exit_code == 0
-    assert [p["epoch"] for p in json.loads(result.stdout)["pages"]] == [0, 0]
+    assert [(p["symbol"], p["epoch"]) for p in json.loads(result.stdout)["pages"]] == [("BTC", 0), ("ETH", 0)]
+    assert re.search(r"BTC\s*│ 0", operator.on_chain("table", "show").stdout)
 
 
 def test_doctor_without_key_and_pages_says_what_is_missing(operator: Operator) -> None:
@@ -146,7 +151,7 @@ def test_doctor_without_key_and_pages_says_what_is_missing(operator: Operator) -
     assert re.fullmatch(r"all \d+ steps are done", found["deployment"]["detail"])
     assert found["parity"]["detail"] == "2 accounts equal the engine's integers"
     assert not found["signer"]["ok"] and "PRIVATE_KEY_FILE" in found["signer"]["detail"]
-    assert not found["risk table"]["ok"] and "rows" in found["risk table"]["detail"]
+    assert not found["risk table"]["ok"] and found["risk table"]["detail"].startswith("BTC has 0 of ")
     assert result.stderr == "error: not ready: signer, risk table; the table says what to do\n"
 
 
@@ -166,6 +171,24 @@ def test_doctor_sees_a_deployment_that_stopped_half_way(operator: Operator, tmp_
     assert "not ready: deployment, " in result.stderr
 
 
+def test_doctor_compares_the_price_files_with_the_chain(operator: Operator, prices: Path, tmp_path: Path) -> None:
+    def asked(folder: Path) -> dict[str, Any]:
+        result = operator.on_chain("doctor", "--json", BALLAST_PRICES_DIR=str(folder))
+        return next(item for item in json.loads(result.stdout) if item["name"] == "price files")
+
+    near = asked(prices)
+    assert near["ok"] and near["detail"].startswith("1560 bars of BTC, ETH, the last of 20"), near
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "BTCUSDT_1h.csv").write_text((prices / "BTCUSDT_1h.csv").read_text())
+    (other / "ETHUSDT_1h.csv").write_text((prices / "BTCUSDT_1h.csv").read_text())  # ether at the price of bitcoin
+    far = asked(other)
+    assert not far["ok"]
+    assert re.match(
+        r"the prices of ETH end at [\d,.]+ on 20\d\d-.*, the chain says 3,000\.00; hand over", far["detail"]
+    )
+
+
 def test_a_dry_run_sends_nothing_and_says_what_it_would_do(operator: Operator) -> None:
     before = operator.node.web3.eth.block_number
     result = operator.on_chain("keeper", "run", "--once", "--json")
@@ -178,6 +201,19 @@ def test_a_dry_run_sends_nothing_and_says_what_it_would_do(operator: Operator) -
     assert [run["result"] for run in json.loads(status.stdout)["runs"]] == ["ok"]
     shown = operator.run("keeper", "status", "--manifest", str(operator.node.manifest_path))
     assert re.search(r"20\d\d-\d\d-\d\dT\d\d:\d\dZ", shown.stdout), shown.stdout
+
+
+def test_what_an_earlier_process_sent_is_no_news(operator: Operator) -> None:
+    def actions() -> list[str]:
+        result = operator.on_chain("keeper", "run", "--once", "--execute", "--json", PRIVATE_KEY=key(DEPLOYER_KEY))
+        assert result.exit_code == 0, result.stderr
+        return [text for text in json.loads(result.stdout)["actions"] if text.startswith("record_price")]
+
+    first = actions()
+    assert len(first) >= 2 and all(" done: 0x" in text for text in first)
+    nonce = operator.node.web3.eth.get_transaction_count(operator.node.deployer.address)
+    assert actions() == []
+    assert operator.node.web3.eth.get_transaction_count(operator.node.deployer.address) == nonce
 
 
 def test_executing_without_a_key_is_refused(operator: Operator) -> None:

@@ -34,7 +34,9 @@ def test_the_demonstration_liquidates_and_conserves(tmp_path: Path) -> None:
     assert totals.futures_settled == 4
     assert totals.bad_debt_wad == 0
     page = report.read_text()
-    assert page.count("<svg") == 5
+    assert page.count("<svg") == 5 == page.count('<svg role="img" aria-label="')
+    assert 'aria-label="Insurance fund. Assets of the ERC-4626 vault' in page
+    assert "equity_mm, start" in page
     for loads in ("<script", "<link", "<img", "src=", 'href="http', "url(http", "@import"):
         assert loads not in page, loads
     for person in population(("BTC", "ETH", "SOL")):

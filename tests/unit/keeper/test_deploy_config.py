@@ -41,7 +41,8 @@ def set_in(*path: Any, value: Any) -> Change:
 
 CASES: list[tuple[Change, str]] = [
     (set_in("network", "chain_id", value=0), r"network\.chain_id = '0': Input should be greater than 0"),
-    (set_in("network", "colour", value="red"), r"network\.colour = 'red': Extra inputs are not permitted"),
+    (set_in("roles", "guardan", value="deployer"), "guardan = 'deployer': no such setting; did you mean 'guardian'"),
+    (set_in("network", "colour", value="red"), r"network\.colour = 'red': no such setting; the settings here are"),
     (set_in("network", "allow_mocks", value=False), "token USDC is a mock; set network.allow_mocks on a local chain"),
     (set_in("network", "chain_id", value=11155111), "token USDC is a mock and chain 11155111 is not local"),
     (set_in("roles", "guardian", value="0x12"), r"roles\.guardian = '0x12': '0x12' is not an address"),

@@ -51,7 +51,7 @@ def test_a_healthy_account() -> None:
         ("cash", "1,000.00", 1_000 * WAD),
         ("ETH perpetual", "+1.000000", 0),
     ]
-    assert found.worst == ("ETH -20.00 %, volatility down: loss 400.00 USD alone",)
+    assert found.worst == ("ETH -20.00 %: loss 400.00 USD alone",)
     assert found.data == () and found.flags == ()
 
 
@@ -69,6 +69,7 @@ def test_every_cause_of_widening_is_named() -> None:
     lanes = pack_underlying(replace(ETH_LANES, widen_bps=300))
     words = build_words(AccountState(cash=5_000 * WAD, options={0: (OptionPosition(0, -(10**6)),)}))
     found = told(words, pages={0: page}, prices={0: LATE}, underlying_words={0: lanes})
+    assert ", volatility " in found.worst[0]  # an option moves with it, a perpetual does not
     (said,) = (line for line in found.data if "wider" in line)
     assert said.startswith("ETH: initial margin 65.50 % wider, ")
     assert said.endswith("(parameters being phased in 3.00 %, old price 12.50 %, old or distant page 50.00 %)")

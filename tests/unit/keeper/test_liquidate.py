@@ -10,6 +10,7 @@ from keeper.assess import assess_all
 from keeper.decide import Policy, Situation, decide
 from keeper.domain import ContractCall, Phase, Snapshot, Unknown
 from keeper.errors import Reverted
+from keeper.liquidate.actions import Bid
 from keeper.liquidate.candidates import starts, witness
 from keeper.liquidate.inventory import assess_merged, merge
 from keeper.liquidate.sizing import BidPolicy, Offer, Preview, best, bid, fractions, offers
@@ -192,8 +193,31 @@ def test_one_bid_a_cycle_on_the_auction_that_pays_most() -> None:
     assert [(a.kind, a.account) for a in found.actions] == [("bid", 3)]
 
 
-def test_an_unprofitable_auction_gets_no_bid() -> None:
+def words(found: Any) -> dict[str, str]:
+    """Texts of the notes about missing bids, by account."""
+    assert not any(n.alarm for n in found.notes if n.name == "no_bid")
+    return {n.key: n.text for n in found.notes if n.name == "no_bid"}
+
+
+def test_an_unprofitable_auction_gets_no_bid_and_a_word_why() -> None:
+    """300 USD at 297.50 is 2.50, less 1 % of the 400 USD of initial margin that comes with 1 ETH, less gas of 1.50."""
+    found = decided({SOLD: (preview(1.0, 297.5),), 3: (preview(1.0, 250),)})
+    assert [a.account for a in found.actions] == [3]
+    assert words(found) == {
+        str(SOLD): (
+            f"no bid for account {SOLD}: the best of 1 sizes, 100.0% of it, would earn -3.00 USD after warehousing and "
+            "gas; liquidator.min_profit_usd is 5.00"
+        )
+    }
     assert decided({SOLD: (preview(1.0, 299),)}).actions == ()
+
+
+def test_a_bidder_that_cannot_carry_an_account_says_so() -> None:
+    poor = {BIDDER: account(1), SOLD: account(300, 1)}
+    view = snapshot(poor, {SOLD: SOLVENT})
+    found = decide(situation(view, {SOLD: (preview(1.0, 270),)}), Policy(liquidate=True, bids=POLICY, settle=False))
+    assert not any(isinstance(a, Bid) for a in found.actions)
+    assert f"account {BIDDER} of the bidder cannot carry any part of it" in words(found)[str(SOLD)]
 
 
 def test_an_unknown_price_of_gas_or_bidder_means_no_bid_and_an_alert() -> None:
@@ -205,7 +229,9 @@ def test_an_unknown_price_of_gas_or_bidder_means_no_bid_and_an_alert() -> None:
 
 
 def test_unknown_previews_are_skipped() -> None:
-    assert decided({SOLD: Unknown("auction: healthy", 1)}).actions == ()
+    found = decided({SOLD: Unknown("auction: healthy", 1)})
+    assert found.actions == ()
+    assert words(found)[str(SOLD)] == f"no bid for account {SOLD}: auction: healthy"
 
 
 def test_previews_are_read_at_the_block_and_refused_sizes_are_left_out() -> None:

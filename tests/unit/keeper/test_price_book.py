@@ -10,8 +10,9 @@ import pytest
 
 from keeper.domain import Block, Price, Snapshot
 from keeper.errors import ConfigError, Halt
-from keeper.publish.calibration import PriceBook
+from keeper.publish.calibration import PriceBook, far_apart
 from keeper.settings import load_settings
+from risk.market import log_returns
 from risk.market.synthetic import warmup
 from tests.support.keeper_world import ETH, NOW, WAD, snapshot
 
@@ -55,6 +56,43 @@ def test_observed_bars_go_beside_the_database_and_survive_a_restart(folder: Path
     assert again.history.content_hash == book.history.content_hash
     assert again.history.close[-2:, 0].tolist() == [2_100.0, 2_050.0]
     assert again.history.ts[-2:].tolist() == [END, END + HOUR]
+
+
+def last_close(folder: Path) -> float:
+    return float((folder / "ETHUSDT_1h.csv").read_text().splitlines()[-1].split(",")[4])
+
+
+@pytest.mark.parametrize("factor", [0.5, 3.0])
+def test_a_chain_far_from_the_end_of_the_files_begins_after_a_hole(folder: Path, tmp_path: Path, factor: float) -> None:
+    file, usd = tmp_path / "observed.csv", int(last_close(folder) * factor)
+    book = PriceBook.open(folder, file, ["ETH"])
+    bars = book.history.ts.size
+    assert not book.observe(seen(usd)) and not file.exists()
+    assert book.far(seen(usd)) != []
+    assert book.observe(seen(usd, hours=1)) and book.observe(seen(usd + 1, hours=2))
+    assert book.history.ts[-3:].tolist() == [END - HOUR, END + HOUR, END + 2 * HOUR]
+    _, returns = log_returns(book.history)
+    assert np.abs(returns).max() < 0.2  # none leads from the files to the chain
+    assert returns.shape[0] == bars  # bars - 1 of the files, and the one on chain
+    again = PriceBook.open(folder, file, ["ETH"])
+    assert again.history.content_hash == book.history.content_hash
+
+
+def test_a_crash_after_the_keeper_has_begun_is_kept(folder: Path, tmp_path: Path) -> None:
+    near = int(last_close(folder))
+    book = PriceBook.open(folder, tmp_path / "observed.csv", ["ETH"])
+    assert book.far(seen(near)) == [] and book.observe(seen(near))
+    assert book.observe(seen(near // 2, hours=1))
+    again = PriceBook.open(folder, tmp_path / "observed.csv", ["ETH"])  # as well after a restart
+    assert again.observe(seen(near // 4, hours=2))
+    assert again.history.ts[-3:].tolist() == [END, END + HOUR, END + 2 * HOUR]
+
+
+def test_the_longer_ago_the_files_end_the_farther_the_price_may_be() -> None:
+    """0.2 times the root of the days: after 4 days 0.4, and exp(0.4) = 1.4918."""
+    assert not far_apart(100.0, 122.0, 0) and far_apart(100.0, 122.3, 0)
+    assert not far_apart(100.0, 81.9, 0) and far_apart(100.0, 81.8, 0)
+    assert not far_apart(100.0, 149.0, 4 * 86_400) and far_apart(100.0, 149.4, 4 * 86_400)
 
 
 def test_a_read_only_folder_is_enough(folder: Path, tmp_path: Path) -> None:

@@ -38,7 +38,10 @@ def test_from_the_environment_and_a_file(tmp_path: Path, monkeypatch: pytest.Mon
     assert load_signer(load_settings()).address != ADDRESS
     (tmp_path / "key").write_text(f"{KEY}\n")
     monkeypatch.setenv("PRIVATE_KEY_FILE", str(tmp_path / "key"))
-    assert load_signer(load_settings()).address == ADDRESS  # a file goes before the environment
+    with pytest.raises(ConfigError, match=r"^PRIVATE_KEY_FILE and PRIVATE_KEY are set together .*; unset all but one$"):
+        load_signer(load_settings())
+    monkeypatch.delenv("PRIVATE_KEY")
+    assert load_signer(load_settings()).address == ADDRESS
 
 
 def test_from_a_keystore(keystore: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -151,7 +151,14 @@ def test_a_path_that_cannot_be_written_halts(tmp_path: Path) -> None:
         open_store(f"sqlite:///{tmp_path}/no/such/folder/keeper.sqlite")
 
 
-@pytest.mark.parametrize("url", ["keeper.sqlite", "oracle://x", "nonsense+driver://x"])
+def test_a_missing_driver_is_named() -> None:
+    with pytest.raises(
+        ConfigError, match=r"^DATABASE_URL needs the Python package 'oracledb', which is not installed; inst"
+    ):
+        open_store("oracle://x")
+
+
+@pytest.mark.parametrize("url", ["keeper.sqlite", "nonsense+driver://x"])
 def test_urls_that_cannot_be_used(url: str) -> None:
     with pytest.raises(ConfigError, match="DATABASE_URL is not usable"):
         open_store(url)
