@@ -100,9 +100,11 @@ class Play:
         self.actors.refused.clear()
 
     def step(self, name: str) -> list[str]:
-        """One action and the audit after it."""
-        self.actors.touched, self.actors.moved = set(), False
+        """One action and the audit after it; an action that was refused whole has changed nothing to audit."""
+        self.actors.touched, self.actors.moved, done = set(), False, self.actors.done.total()
         getattr(self.actors, name)()
+        if not self.actors.moved and self.actors.done.total() == done:
+            return []
         return self.auditor.faults()
 
 
