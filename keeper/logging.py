@@ -54,6 +54,12 @@ def scrub(text: str) -> str:
     return redact_text(text, _known)
 
 
+def hide(secret: str) -> None:
+    """Take this text, too, out of everything from now on: a key that was read from a file."""
+    if secret:
+        _known.append(secret)
+
+
 def secret_texts(value: Any) -> tuple[str, ...]:
     """Every text below a setting that must never appear, longest first.
 
@@ -103,10 +109,7 @@ def _host_only(match: re.Match[str]) -> str:
 
 
 class Redactor:
-    """A structlog processor that hides secrets in every value, whatever its depth."""
-
-    def __init__(self, secrets: Iterable[str] = ()) -> None:
-        self._secrets = tuple(secret for secret in secrets if secret)
+    """A structlog processor that hides the secrets of :func:`scrub` in every value, whatever its depth."""
 
     def __call__(self, _logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
         """Return the event without secrets."""
@@ -114,9 +117,9 @@ class Redactor:
 
     def _clean(self, value: Any) -> Any:
         if isinstance(value, str):
-            return redact_text(value, self._secrets)
+            return scrub(value)
         if isinstance(value, BaseException):
-            return redact_text(f"{type(value).__name__}: {value}", self._secrets)
+            return scrub(f"{type(value).__name__}: {value}")
         if isinstance(value, dict):
             return {k: HIDDEN if SECRET_NAMES.search(str(k)) else self._clean(v) for k, v in value.items()}
         if isinstance(value, list | tuple):
@@ -150,7 +153,7 @@ def configure(
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
-    shown: list[structlog.typing.Processor] = [_error_of, structlog.processors.format_exc_info, Redactor(_known)]
+    shown: list[structlog.typing.Processor] = [_error_of, structlog.processors.format_exc_info, Redactor()]
     structlog.configure(
         processors=[structlog.contextvars.merge_contextvars, *stamps, *shown, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level]),

@@ -11,6 +11,7 @@ from eth_account import Account
 from eth_account.signers.local import LocalAccount
 
 from keeper.errors import ConfigError
+from keeper.logging import hide
 from keeper.settings import Settings
 
 FOUNDRY_KEYSTORES = Path("~/.foundry/keystores")
@@ -73,6 +74,7 @@ def load_signer(settings: Settings) -> LocalSigner:
         raise ConfigError(f"{' and '.join(given)} are set together and may hold different keys; unset all but one")
     if settings.private_key_file is not None:
         text = _read(settings.private_key_file, "PRIVATE_KEY_FILE")
+        hide(text.strip().removeprefix("0x"))
         return LocalSigner.from_key(text.strip(), f"PRIVATE_KEY_FILE '{settings.private_key_file}'")
     keystore = settings.eth_keystore
     if keystore is None and settings.eth_keystore_account is not None:
@@ -95,6 +97,7 @@ def _from_keystore(path: Path, password_file: Path | None) -> LocalSigner:
         raise ConfigError(
             f"keystore '{path}' cannot be opened; check that it is a V3 keystore and the password"
         ) from None
+    hide(key.hex())
     return LocalSigner.from_key(key, f"keystore '{path}'")
 
 

@@ -4,12 +4,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 from eth_account import Account
 
 from keeper.errors import ConfigError
+from keeper.logging import configure, scrub
 from keeper.settings import load_settings
 from keeper.tx.signer import LocalSigner, load_signer
 
@@ -19,10 +22,14 @@ ADDRESS = "0x7E5F4552091A69125d5DfCb7b8C2659029395Bdf"
 
 
 @pytest.fixture(autouse=True)
-def _clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def _clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     for name in ("PRIVATE_KEY", "PRIVATE_KEY_FILE", "ETH_KEYSTORE", "ETH_KEYSTORE_ACCOUNT", "ETH_PASSWORD"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
+    configure()  # knows no key yet
+    yield
+    configure()
+    structlog.reset_defaults()
 
 
 @pytest.fixture
@@ -42,6 +49,7 @@ def test_from_the_environment_and_a_file(tmp_path: Path, monkeypatch: pytest.Mon
         load_signer(load_settings())
     monkeypatch.delenv("PRIVATE_KEY")
     assert load_signer(load_settings()).address == ADDRESS
+    assert scrub(f"the key is {KEY}") == "the key is 0x[hidden]"
 
 
 def test_from_a_keystore(keystore: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,6 +58,7 @@ def test_from_a_keystore(keystore: Path, tmp_path: Path, monkeypatch: pytest.Mon
         load_signer(load_settings())
     monkeypatch.setenv("ETH_PASSWORD", str(tmp_path / "password"))
     assert load_signer(load_settings()).address == ADDRESS
+    assert scrub(KEY) == "0x[hidden]"
 
 
 def test_from_a_keystore_of_foundry_by_name(keystore: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
