@@ -16,7 +16,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.auction_world import World, deployed, refused
-from tests.support.protocol import BTC, HOUR, LOTS, USD, WAD
+from tests.support.protocol import BTC, ETH, HOUR, LOTS, USD, WAD
 
 FIRST_POINT = 64
 
@@ -25,6 +25,13 @@ FIRST_POINT = 64
 def world() -> Iterator[World]:
     with deployed().undone() as world:
         yield world
+
+
+def withdraw_all(world: World, account: int) -> None:
+    """Cash, down to initial margin."""
+    found = world.assess(account)
+    free = (found["equity_im"] - found["im"]) // WAD - 1
+    world.withdraw(account, world.cash, free * USD, world.owners[account])
 
 
 def sold(world: World) -> tuple[int, int, int]:
@@ -37,9 +44,7 @@ def sold(world: World) -> tuple[int, int, int]:
     world.refresh()
     world.publish(BTC)
     world.fill(call, world.maker, seller, LOTS, world.mark(call))
-    found = world.assess(seller)
-    free = (found["equity_im"] - found["im"]) // WAD - 1
-    world.withdraw(seller, world.cash, free * USD, world.owners[seller])
+    withdraw_all(world, seller)
     world.wait(2 * HOUR)
     world.refresh()
     world.publish(BTC)
@@ -128,7 +133,12 @@ def test_a_running_auction_sells_nobody_for_them_either(world: World) -> None:
 
 def test_a_preview_is_what_the_bid_takes_once_they_are_booked(world: World) -> None:
     seller, call, expiry = sold(world)
-    world.trade(BTC, seller, world.maker, LOTS // 10)
+    living = world.list_option(BTC, expiry + 24 * HOUR, 60_000, is_call=True)
+    world.wait(60)
+    world.publish(BTC)
+    world.pay_in(seller, 10_000 * USD)
+    world.fill(living, world.maker, seller, LOTS // 10, world.mark(living))
+    withdraw_all(world, seller)
     world.set_price(BTC, 76_000)
     world.start(seller)
     settle(world, expiry, 95_000, 96_000)
@@ -138,9 +148,38 @@ def test_a_preview_is_what_the_bid_takes_once_they_are_booked(world: World) -> N
     with refused("auction: settle options first"):
         world.preview(seller)
     world.accounts.call("settle_many", [seller], BTC)
-    # the maker's are settled too, and not booked: the preview does not mind
+    # neither what lives nor what the maker has and has not booked is in the way
     found = world.preview(seller)
     assert world.buy(seller, world.bidder) == (found["fraction_wad"], found["price_wad"])
+
+
+def test_a_page_that_knows_of_the_settlement_serves_as_it_is(world: World) -> None:
+    """Of two underlyings: nothing is booked, since each row is what its option pays."""
+    calls = [next(i for i, o in world.options.items() if i >> 8 == u and o[2]) for u in (BTC, ETH)]
+    expiry = world.options[calls[0]][0]
+    for u in (BTC, ETH):
+        world.fill(calls[u], world.maker, world.borrower, LOTS // 100, world.mark(calls[u]))
+    world.long_btc()
+    world.wait(expiry - 30 - world.now)
+    world.refresh()
+    before = [feed.call("last_round") for feed in world.feeds]
+    world.wait(60)
+    world.refresh()
+    for u in (BTC, ETH):
+        world.registry.call("settle_expiry", u, expiry, before[u], before[u] + 1)
+    with world.undone():
+        world.publish(BTC)
+        world.set_price(BTC, 34_000)
+        world.start(world.borrower)
+        assert [world.lots(world.borrower, call) for call in calls] == [0, 0]
+    world.wait(1)
+    for u in (BTC, ETH):
+        world.publish(u)
+    world.set_price(BTC, 34_000)
+    world.start(world.borrower)
+    found = world.preview(world.borrower)
+    assert [world.lots(world.borrower, call) for call in calls] == [-LOTS // 100, -LOTS // 100]
+    assert world.buy(world.borrower, world.bidder) == (found["fraction_wad"], found["price_wad"])
 
 
 def test_a_bidder_is_judged_by_what_its_own_options_paid(world: World) -> None:

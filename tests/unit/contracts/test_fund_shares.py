@@ -167,6 +167,22 @@ def test_what_was_announced_is_consolidated_too(vault: Vault) -> None:
     assert vault.read("exits", ALICE) == (0, opens_at)
 
 
+def test_owners_who_slept_through_it_leave_and_announce_as_they_are(vault: Vault) -> None:
+    shares = vault.put(ALICE, 10_000 * USD)
+    vault.put(BOB, 10_000 * USD)
+    vault.fund.call("announce_exit", shares, caller=ALICE)
+    vault.lose(20_000 * USD - 2)
+    left = shares // MILLION
+    vault.give(20_000 * USD)
+    vault.fund.call("announce_exit", left, caller=BOB)
+    assert vault.read("exits", BOB)[0] == vault.read("balanceOf", BOB) == left
+    vault.open_exits()
+    for who in (ALICE, BOB):
+        vault.fund.call("redeem", left // 4, who, who, caller=who)
+        assert vault.read("exits", who)[0] == vault.read("balanceOf", who) == left - left // 4
+    assert vault.read("totalSupply") == 2 * (left - left // 4)
+
+
 def test_a_gift_to_an_emptied_fund_takes_nothing_of_the_next_deposit(vault: Vault) -> None:
     """Eve holds all the old shares, gives, and waits for somebody to round down against her."""
     for gift in (1, USD, 1_000 * USD, 1_000_000 * USD):
