@@ -22,6 +22,7 @@ from contracts.modules import custody
 from contracts.modules import errors_accounts as err
 from contracts.modules import heads
 from contracts.modules import ledger_views
+from contracts.modules import losses
 from contracts.modules import margin_checks
 from contracts.modules import margin_gate
 from contracts.modules import positions
@@ -41,6 +42,7 @@ initializes: collateral[heads := heads]
 initializes: positions[heads := heads]
 initializes: token_book
 initializes: cash[token_book := token_book]
+initializes: losses[token_book := token_book, cash := cash]
 initializes: margin_checks[wiring := wiring, heads := heads, cash := cash]
 initializes: settlement[heads := heads, positions := positions, cash := cash]
 initializes: ledger_views[
@@ -48,6 +50,7 @@ initializes: ledger_views[
     positions := positions,
     token_book := token_book,
     cash := cash,
+    losses := losses,
     collateral := collateral,
     margin_checks := margin_checks,
 ]

@@ -19,6 +19,7 @@ from contracts.modules import errors_accounts as err
 from contracts.modules import heads
 from contracts.modules import ledger_admin
 from contracts.modules import ledger_views
+from contracts.modules import losses
 from contracts.modules import margin_checks
 from contracts.modules import positions
 from contracts.modules import rights
@@ -37,6 +38,7 @@ initializes: collateral[heads := heads]
 initializes: positions[heads := heads]
 initializes: token_book
 initializes: cash[token_book := token_book]
+initializes: losses[token_book := token_book, cash := cash]
 initializes: margin_checks[wiring := wiring, heads := heads, cash := cash]
 initializes: settlement[heads := heads, positions := positions, cash := cash]
 initializes: ledger_views[
@@ -44,6 +46,7 @@ initializes: ledger_views[
     positions := positions,
     token_book := token_book,
     cash := cash,
+    losses := losses,
     collateral := collateral,
     margin_checks := margin_checks,
 ]
@@ -52,7 +55,7 @@ initializes: ledger_admin[
     ownable := ownable, wiring := wiring, token_book := token_book, cash := cash, collateral := collateral
 ]
 initializes: seizure[
-    heads := heads, positions := positions, cash := cash, collateral := collateral, settlement := settlement
+    heads := heads, positions := positions, cash := cash, losses := losses, collateral := collateral, settlement := settlement
 ]
 
 # ownership
@@ -222,7 +225,7 @@ def socialise_loss(loss_wad: uint256):
     """
     self._only_auction()
     cash._accrue()
-    cash._socialise(loss_wad)
+    losses._socialise(loss_wad)
 
 
 @external
@@ -232,7 +235,7 @@ def receive_cover(amount_raw: uint256) -> uint256:
             credit for it, at most what really arrived
     """
     self._only_auction()
-    return cash._receive_cover(amount_raw)
+    return losses._receive_cover(amount_raw)
 
 
 # --- views -----------------------------------------------------------------------------------------------------------

@@ -33,10 +33,16 @@ struct Indices:
     reserve_scaled: uint256
 
 
-MASK_112: constant(uint256) = 2**112 - 1
+MASK_104: constant(uint256) = 2**104 - 1
+MASK_16: constant(uint256) = 2**16 - 1
+MASK_160: constant(uint256) = 2**160 - 1
 MASK_128: constant(uint256) = 2**128 - 1
-# A loss on lenders stops here: below, scaled amounts would lose their precision and at zero nobody could deposit.
+# One loss on lenders stops here: at zero nobody could deposit. A supply index below a thousandth then becomes a million times
+# as high and every scaled credit a millionth, its era one later: so what is lent after a loss bears the next one.
 MIN_SUPPLY_INDEX: constant(uint256) = 10**12
+NEXT_ERA_BELOW: constant(uint256) = 10**15
+ERA_SCALE: constant(uint256) = 10**6
+LAST_ERA: constant(uint256) = MASK_16
 # Less scaled supply earns nothing: interest would take its index to the ceiling, where it stays. The reserve gets it all.
 MIN_EARNING_SCALED: constant(uint256) = c.WAD
 PROTOCOL: constant(uint256) = 0
@@ -46,17 +52,16 @@ TOKEN: immutable(address)
 # wad per raw unit
 SCALE: immutable(uint256)
 
-# supply index wad (0..111) | borrow index wad (112..223) | accrued at (224..255)
+# supply index wad (0..103) | borrow index wad (104..207) | era of the supply index (208..223) | accrued at (224..255)
 _indices: uint256
 # scaled supply (0..127) | scaled borrow (128..255)
 _totals: uint256
 # rate_curve word
 _curve: uint256
-_scaled: HashMap[uint256, int256]
+# scaled balance, signed (0..159) | era in which it was written (160..255), which matters to a credit alone
+_balances: HashMap[uint256, uint256]
 # remainders below one wad, lot x wad; whole wads go to account 0
 _dust: uint256
-# cover and losses that seize may still credit to bidders
-_cover_credit_wad: uint256
 
 
 @deploy
@@ -66,7 +71,7 @@ def __init__(token: address):
         err._fail(err.CASH_DECIMALS)
     TOKEN = token
     SCALE = 10 ** (18 - decimals)
-    self._indices = c.WAD | (c.WAD << 112) | (block.timestamp << 224)
+    self._indices = c.WAD | (c.WAD << 104) | (block.timestamp << 224)
     self._set_rates(0, 400, 6_000, 9_000, 1_000)
 
 
@@ -85,12 +90,12 @@ def _set_rates(
 def _now() -> Indices:
     """
     @notice Indices with interest to now
-    @dev Bounds: index < 2^112, scaled totals < 2^128, so each product is below 2^240, and so is one over a wad times a wad.
+    @dev Bounds: index < 2^104, scaled totals < 2^128, so each product is below 2^232, and so is one over a wad times a wad.
     @custom:invariant I-08
     """
     word: uint256 = self._indices
     indices: Indices = Indices(
-        supply_wad=word & MASK_112, borrow_wad=(word >> 112) & MASK_112, reserve_scaled=0
+        supply_wad=word & MASK_104, borrow_wad=(word >> 104) & MASK_104, reserve_scaled=0
     )
     elapsed: uint256 = block.timestamp - (word >> 224)
     totals: uint256 = self._totals
@@ -105,9 +110,9 @@ def _now() -> Indices:
         use_wad = fixed_math._mul_div_down(borrowed_wad, c.WAD, supplied_wad)
     curve: uint256 = self._curve
     growth_wad: uint256 = rate_curve._growth(curve, use_wad, elapsed)
-    # saturates instead of reverting: a stuck index must not stop withdrawals (ten years at 370 % a year)
+    # saturates instead of reverting: a stuck index must not stop withdrawals (eight years at 370 % a year)
     borrow_wad: uint256 = min(
-        indices.borrow_wad + fixed_math._mul_div_down(indices.borrow_wad, growth_wad, c.WAD), MASK_112
+        indices.borrow_wad + fixed_math._mul_div_down(indices.borrow_wad, growth_wad, c.WAD), MASK_104
     )
     # down: lenders get no more than borrowers owe
     interest_wad: uint256 = fixed_math._mul_div_down(borrowed, borrow_wad - indices.borrow_wad, c.WAD)
@@ -115,7 +120,7 @@ def _now() -> Indices:
     if supplied >= MIN_EARNING_SCALED:
         lenders_wad = fixed_math._mul_div_down(interest_wad, c.BPS - (curve >> 64), c.BPS)
         indices.supply_wad = min(
-            indices.supply_wad + fixed_math._mul_div_down(lenders_wad, c.WAD, supplied), MASK_112
+            indices.supply_wad + fixed_math._mul_div_down(lenders_wad, c.WAD, supplied), MASK_104
         )
     indices.borrow_wad = borrow_wad
     indices.reserve_scaled = fixed_math._mul_div_down(interest_wad - lenders_wad, c.WAD, indices.supply_wad)
@@ -127,12 +132,14 @@ def _accrue():
     """
     @notice Books interest to now; every change of cash comes after it
     """
-    if self._indices >> 224 == block.timestamp:
+    word: uint256 = self._indices
+    if word >> 224 == block.timestamp:
         return
     indices: Indices = self._now()
-    self._indices = indices.supply_wad | (indices.borrow_wad << 112) | (block.timestamp << 224)
+    era: uint256 = word & (MASK_16 << 208)
+    self._indices = indices.supply_wad | (indices.borrow_wad << 104) | era | (block.timestamp << 224)
     if indices.reserve_scaled != 0:
-        before: int256 = self._scaled[PROTOCOL]
+        before: int256 = self._scaled(PROTOCOL)
         self._put(PROTOCOL, before, before + convert(indices.reserve_scaled, int256))
     log IMarginAccounts.InterestAccrued(borrow_index_wad=indices.borrow_wad, supply_index_wad=indices.supply_wad)
 
@@ -153,12 +160,35 @@ def _value(scaled: int256, supply_wad: uint256, borrow_wad: uint256) -> int256:
 
 @internal
 @view
+def _era() -> uint256:
+    return (self._indices >> 208) & MASK_16
+
+
+@internal
+@view
+def _scaled(account: uint256) -> int256:
+    """
+    @notice Scaled balance in today's era; a credit of an earlier one is rounded down, against the account
+    """
+    word: uint256 = self._balances[account]
+    scaled: int256 = convert(convert(word << 96, bytes32), int256) >> 96
+    if scaled <= 0:
+        return scaled
+    passed: uint256 = self._era() - (word >> 160)
+    if passed == 0:
+        return scaled
+    # below 2^128: seven eras leave nothing of it
+    return scaled // convert(ERA_SCALE ** min(passed, 7), int256)
+
+
+@internal
+@view
 def _of(account: uint256) -> int256:
     """
     @notice Cash with interest to now
     """
     indices: Indices = self._now()
-    scaled: int256 = self._scaled[account]
+    scaled: int256 = self._scaled(account)
     if account == PROTOCOL:
         scaled += convert(indices.reserve_scaled, int256)
     return self._value(scaled, indices.supply_wad, indices.borrow_wad)
@@ -171,9 +201,9 @@ def _move(account: uint256, delta_wad: int256) -> int256:
     @dev Both the old and the new balance round against the account.
     """
     indices: uint256 = self._indices
-    supply_wad: uint256 = indices & MASK_112
-    borrow_wad: uint256 = (indices >> 112) & MASK_112
-    scaled: int256 = self._scaled[account]
+    supply_wad: uint256 = indices & MASK_104
+    borrow_wad: uint256 = (indices >> 104) & MASK_104
+    scaled: int256 = self._scaled(account)
     if delta_wad != 0:
         before: int256 = scaled
         cash_wad: int256 = self._value(before, supply_wad, borrow_wad) + delta_wad
@@ -192,7 +222,7 @@ def _put(account: uint256, before: int256, scaled: int256):
     borrowed: int256 = convert(totals >> 128, int256) + min(before, 0) - min(scaled, 0)
     if supplied >= 2**128 or borrowed >= 2**128:
         err._fail(err.TOTALS)
-    self._scaled[account] = scaled
+    self._balances[account] = (convert(convert(scaled, bytes32), uint256) & MASK_160) | (self._era() << 160)
     self._totals = convert(supplied, uint256) | (convert(borrowed, uint256) << 128)
 
 
@@ -237,53 +267,3 @@ def _withdraw(amount_raw: uint256) -> int256:
     """
     token_book._out(amount_raw)
     return convert(amount_raw * SCALE, int256)
-
-
-# --- losses ----------------------------------------------------------------------------------------------------------
-
-
-@internal
-def _receive_cover(amount_raw: uint256) -> uint256:
-    """
-    @notice Books what the insurance fund sent, at most what is here unbooked; returns the wad seize may credit for it
-    """
-    held_raw: uint256 = staticcall IERC20(TOKEN).balanceOf(self)
-    received_raw: uint256 = min(amount_raw, held_raw - min(held_raw, token_book._booked()))
-    token_book._in(received_raw, 0)
-    self._cover_credit_wad += received_raw * SCALE
-    return received_raw * SCALE
-
-
-@internal
-def _socialise(loss_wad: uint256) -> uint256:
-    """
-    @notice Takes a loss from all positive cash; returns the wad that was taken, which seize may credit
-    @dev The index falls by a ceiling, so lenders lose at least what is credited. It stops at MIN_SUPPLY_INDEX: the
-         return value is then below the loss.
-    @custom:invariant I-09
-    """
-    supplied: uint256 = self._totals & MASK_128
-    supply_wad: uint256 = self._indices & MASK_112
-    if supplied == 0 or supply_wad <= MIN_SUPPLY_INDEX:
-        return 0
-    fall_wad: uint256 = supply_wad - MIN_SUPPLY_INDEX
-    if loss_wad < fixed_math._mul_div_down(supplied, supply_wad, c.WAD):
-        fall_wad = min(fall_wad, fixed_math._mul_div_up(loss_wad, c.WAD, supplied))
-    taken_wad: uint256 = min(loss_wad, fixed_math._mul_div_down(supplied, fall_wad, c.WAD))
-    supply_wad -= fall_wad
-    self._indices = (self._indices & ~MASK_112) | supply_wad
-    self._cover_credit_wad += taken_wad
-    log IMarginAccounts.LossSocialised(loss_wad=taken_wad, supply_index_wad=supply_wad)
-    return taken_wad
-
-
-@internal
-def _use_cover(amount_wad: uint256):
-    """
-    @notice A credit to a bidder needs as much cover or socialised loss before it, so the auction cannot print cash
-    @custom:invariant I-10
-    """
-    credit_wad: uint256 = self._cover_credit_wad
-    if amount_wad > credit_wad:
-        err._fail(err.COVER)
-    self._cover_credit_wad = unsafe_sub(credit_wad, amount_wad)

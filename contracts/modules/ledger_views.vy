@@ -12,6 +12,7 @@ from contracts.modules import collateral
 from contracts.modules import constants as c
 from contracts.modules import fixed_math
 from contracts.modules import heads
+from contracts.modules import losses
 from contracts.modules import margin_checks
 from contracts.modules import positions
 from contracts.modules import token_book
@@ -20,6 +21,7 @@ uses: heads
 uses: positions
 uses: token_book
 uses: cash
+uses: losses
 uses: collateral
 uses: margin_checks
 
@@ -150,7 +152,7 @@ def cash_book() -> (uint256, uint256, uint256):
     """
     @notice (cash tokens booked, raw; dust, lot x wad; cover that seize may still credit, wad)
     """
-    return token_book._booked(), cash._dust, cash._cover_credit_wad
+    return token_book._booked(), cash._dust, losses._cover_credit_wad
 
 
 @external

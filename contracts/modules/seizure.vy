@@ -16,12 +16,14 @@ from contracts.modules import constants as c
 from contracts.modules import errors_accounts as err
 from contracts.modules import fixed_math
 from contracts.modules import heads
+from contracts.modules import losses
 from contracts.modules import positions
 from contracts.modules import settlement
 
 uses: heads
 uses: positions
 uses: cash
+uses: losses
 uses: collateral
 uses: settlement
 
@@ -51,7 +53,7 @@ def _seize(account: uint256, bidder: uint256, fraction_wad: uint256, price_wad: 
     account_wad: int256 = max(price_wad, 0) - cash_wad
     bidder_wad: int256 = cash_wad - price_wad
     if price_wad < 0:
-        cash._use_cover(convert(-price_wad, uint256))
+        losses._use_cover(convert(-price_wad, uint256))
     head: uint256 = heads._heads[account]
     self._move_collateral(account, bidder, (head >> heads.COLLATERAL_SHIFT) & heads.BITMAP_MASK, fraction_wad)
     account_closed: int256 = 0

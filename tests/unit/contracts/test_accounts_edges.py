@@ -156,9 +156,38 @@ def test_lenders_without_anything_to_lose_see_no_loss(ledger: Ledger) -> None:
     ledger.deposit(ledger.carol, ledger.cash, 1_000_000 * USD)
     ledger.accounts.socialise_loss(10**6 * WAD, sender=AUCTION)
     assert [log.loss_wad for log in losses(ledger)] == [999_999 * WAD]
-    assert ledger.accounts.cash_totals()[2] == 10**12  # the index never falls below a millionth
-    ledger.accounts.socialise_loss(WAD, sender=AUCTION)
+    # a millionth is left, in the next era at the first index
+    assert ledger.accounts.cash_totals()[::2] == (WAD, WAD)
+    ledger.accounts.socialise_loss(0, sender=AUCTION)
     assert losses(ledger) == []
+
+
+def test_after_the_last_era_the_index_stops_at_a_millionth(ledger: Ledger) -> None:
+    """65,535 losses of nearly all: nobody gets there, so the word is written by hand."""
+    ledger.deposit(ledger.carol, ledger.cash, 1_000_000 * USD)
+    address, slot = ledger.accounts.address, ledger_slot(ledger, "_indices")
+    word = boa.env.get_storage(address, slot)
+    assert word & 2**104 - 1 == word >> 104 & 2**104 - 1 == WAD and word >> 208 & 65_535 == 0
+    boa.env.set_storage(address, slot, word | 65_534 << 208)
+    # a credit of an era long ago is nothing; what comes in now counts
+    assert ledger.accounts.cash_of(ledger.carol) == 0
+    boa.env.set_storage(address, slot, word)
+    ledger.accounts.socialise_loss(999_000 * WAD + 1, sender=AUCTION)
+    first = boa.env.get_storage(address, slot)
+    assert first >> 208 & 65_535 == 1, "below a thousandth"
+    boa.env.set_storage(address, slot, first | 65_535 << 208)
+    ledger.deposit(ledger.bob, ledger.cash, 1_000 * USD)
+    for taken in ([pytest.approx(2_000 * WAD, rel=1e-3)], []):
+        ledger.accounts.socialise_loss(10**9 * WAD, sender=AUCTION)
+        assert [log.loss_wad for log in losses(ledger)] == taken
+        assert boa.env.get_storage(address, slot) >> 208 & 65_535 == 65_535
+    assert ledger.accounts.cash_totals()[2] == 10**12
+
+
+def ledger_slot(ledger: Ledger, name: str) -> int:
+    """Storage slot of a variable of the cash module."""
+    layout = ledger.accounts.compiler_data.storage_layout["storage_layout"]["cash"]
+    return int(layout[name]["slot"])
 
 
 def losses(ledger: Ledger) -> list[Any]:
