@@ -226,7 +226,7 @@ class Actors(Surroundings):
 
     def _weak(self) -> int:
         """An account, mostly one that may be liquidated."""
-        found = [number for number in self.account.values() if self.world.health(number) < 0]
+        found = [number for number in self.account.values() if self.health(number) < 0]
         return int(self.pick.choice(found)) if found and self.pick.integer(0, 4) else self.account[self._someone()]
 
     def _on_sale(self) -> int:
@@ -271,7 +271,7 @@ class Actors(Surroundings):
         """Liquidators who compete: whoever can be started is, and everybody bids."""
         for name in ("reckless", "attacker", "hedger", "griefer"):
             target = self.account[name]
-            if self.world.health(target) < 0:
+            if self.health(target) < 0:
                 self.attempt("start", lambda t=target: self.world.start(t, self.account["rival"]), target,
                              self.account["rival"])  # fmt: skip
                 self.moved = True

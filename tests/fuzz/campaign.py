@@ -16,7 +16,7 @@ from tests.fuzz.invariants import Auditor
 from tests.support.protocol import Protocol
 
 EPISODE_STEPS = 400
-LIVENESS_EVERY = 50
+LIVENESS_EVERY = 200
 # what an action may keep in Python between steps, put back when an episode begins again
 _KEPT = ("now", "options", "quotes")
 
@@ -63,6 +63,7 @@ class Play:
         self.world = Protocol()
         self.actors = Actors(self.world, Dice(0))
         self.auditor = Auditor(self.actors)
+        self.actors.health = lambda account: self.auditor.before.healths[account]
         self._start = self.world.evm.snapshot()
         self._kept = {name: copy.deepcopy(getattr(self.world, name)) for name in _KEPT}
         self._books = self.auditor.before

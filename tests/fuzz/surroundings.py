@@ -43,6 +43,8 @@ class Surroundings:
         self.touched: set[int] = set()
         self.moved = False
         self.proposed: tuple[int, list[Any]] | None = None
+        # health of an account; a play that has just audited knows it already
+        self.health: Callable[[int], int] = world.health
 
     def forget(self) -> None:
         """Forgets what was remembered of a play that is rolled back."""
