@@ -57,8 +57,8 @@ def _socialise(loss_wad: uint256) -> uint256:
     if supply_wad < cash.NEXT_ERA_BELOW and era < cash.LAST_ERA:
         supply_wad *= cash.ERA_SCALE
         word += 1 << 208
-        # up: the total is at least the sum of the credits, each rounded down
-        cash._totals = (cash._totals - supplied) | ((supplied + cash.ERA_SCALE - 1) // cash.ERA_SCALE)
+        # down, and still at least the sum of the credits, each of which is rounded down
+        cash._totals = (cash._totals - supplied) | (supplied // cash.ERA_SCALE)
     cash._indices = (word & ~cash.MASK_104) | supply_wad
     self._cover_credit_wad += taken_wad
     log IMarginAccounts.LossSocialised(loss_wad=taken_wad, supply_index_wad=supply_wad)

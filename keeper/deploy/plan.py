@@ -30,7 +30,7 @@ LATEST_ROUND = bytes.fromhex("feaf968c")
 # Gas of the wiring calls at their dearest (two feeds, a rate, a sequencer), as measured on the embedded chain and
 # rounded up; tests compare. The batch is dear by the memory that its module sets aside for 255 calls.
 CALL_GAS = {
-    "list_underlying": 165_000, "list_option": 170_000, "list_future": 90_000, "list_collateral": 150_000,
+    "list_underlying": 165_000, "list_option": 225_000, "list_future": 90_000, "list_collateral": 150_000,
     "set_feed": 165_000, "set_cash_feed": 140_000, "share_feed": 90_000, "record": 90_000, "set_bounds": 125_000,
     "initialise": 115_000, "set_publisher": 95_000, "set_terms": 130_000, "set_settings": 90_000, "deposit": 105_000,
     "mint": 70_000, "schedule_batch": 1_700_000,

@@ -52,7 +52,7 @@ REFUSED: Final = (
     "collateral: cap",
     "accounts: zero amount",
 )
-MASK_112: Final = 2**112 - 1
+MASK_104: Final = 2**104 - 1
 
 
 @contextlib.contextmanager
@@ -302,8 +302,8 @@ class LedgerMachine(RuleBasedStateMachine):
     def cash_at_index(self) -> Fraction:
         """Sum of all cash in wad, from the scaled totals as stored: no rounding."""
         indices, totals = (boa.env.get_storage(self.ledger.accounts.address, slot) for slot in self.slots.values())
-        supplied = Fraction(totals % 2**128 * (indices & MASK_112), WAD)
-        return supplied - Fraction((totals >> 128) * (indices >> 112 & MASK_112), WAD)
+        supplied = Fraction(totals % 2**128 * (indices & MASK_104), WAD)
+        return supplied - Fraction((totals >> 128) * (indices >> 104 & MASK_104), WAD)
 
     def unsettled(self) -> int:
         """Bases, and what settled futures and options will pay on top (lot x wad)."""

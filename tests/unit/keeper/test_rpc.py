@@ -185,7 +185,7 @@ def test_chain_id_of_every_endpoint_is_checked() -> None:
         serve(lambda method, params: result("0x1")) as wrong,
     ):
         client(right.url).check_chain(1337)
-        with pytest.raises(ConfigError, match=r"127\.0\.0\.1 is on chain 1, settings expect 1337"):
+        with pytest.raises(ConfigError, match=r"127\.0\.0\.1:\d+ is on chain 1, settings expect 1337"):
             Rpc.connect([right.url], send_url=wrong.url).check_chain(1337)
 
 

@@ -148,20 +148,23 @@ def test_values_of_one_underlying_are_floored_together_and_exposures_apart_from_
 @pytest.mark.parametrize(
     ("observed_at", "expires_at", "y0", "expected"),
     [
-        (NOW, NOW + 1_000, 0, (0, 0, False, False)),
-        (NOW - 500, NOW + 500, 3 * 10**9, (0, 0, False, False)),
-        (NOW - 501, NOW + 499, 3 * 10**9 + 1, (20, 1, False, False)),
-        (NOW - 999, NOW + 1, -(45 * 10**8), (9_980, 5_000, False, False)),
-        (NOW - 1_000, NOW, 6 * 10**9, (10_000, 10_000, False, False)),
-        (NOW - 1_001, NOW - 1, 0, (10_000, 0, True, False)),
-        (NOW, NOW + 1_000, -6 * 10**9 - 1, (0, 10_000, True, False)),
-        (NOW - DAY - 9, NOW - DAY, 0, (10_000, 0, True, False)),
-        (NOW - DAY - 9, NOW - DAY - 1, 0, (10_000, 0, True, True)),
-        (NOW + 50, NOW + 60, 0, (0, 0, False, False)),
+        (NOW, NOW + 1_000, 0, (0, 0, False, False, False)),
+        (NOW - 500, NOW + 500, 3 * 10**9, (0, 0, False, False, False)),
+        (NOW - 501, NOW + 499, 3 * 10**9 + 1, (20, 1, False, False, False)),
+        (NOW - 999, NOW + 1, -(45 * 10**8), (9_980, 5_000, False, False, False)),
+        (NOW - 1_000, NOW, 6 * 10**9, (10_000, 10_000, False, False, False)),
+        (NOW - 1_001, NOW - 1, 0, (10_000, 0, True, False, False)),
+        (NOW, NOW + 1_000, -6 * 10**9 - 1, (0, 10_000, True, False, False)),
+        (NOW - DAY - 9, NOW - DAY, 0, (10_000, 0, True, False, False)),
+        (NOW - DAY - 9, NOW - DAY - 1, 0, (10_000, 0, True, True, False)),
+        (NOW + 50, NOW + 60, 0, (0, 0, False, False, False)),
+        (NOW - DAY - 9, NOW - DAY - 1, 15 * 10**9, (10_000, 10_000, True, True, False)),
+        (NOW - DAY - 9, NOW - DAY - 1, -15 * 10**9 - 1, (10_000, 10_000, True, True, True)),
+        (NOW - 9, 0, 0, (10_000, 0, True, True, True)),
     ],
 )
 def test_age_and_distance_of_a_page(
-    observed_at: int, expires_at: int, y0: int, expected: tuple[int, int, bool, bool]
+    observed_at: int, expires_at: int, y0: int, expected: tuple[int, int, bool, bool, bool]
 ) -> None:
     assert page_age(flat_page(observed_at, expires_at), y0, NOW) == expected
 
@@ -197,12 +200,16 @@ def test_dead_page_takes_long_option_value_from_initial_equity() -> None:
 
 
 @pytest.mark.parametrize("past", [DAY, DAY + 1])
-def test_doubt_of_a_forgotten_page_counts_the_notional(past: int) -> None:
+def test_doubt_of_a_forgotten_page(past: int) -> None:
     state = AccountState(0, options={0: (OptionPosition(0, -3 * UNIT),)})
-    found = assess(build_words(state), market(pages={0: flat_page(NOW - 9 * DAY, NOW - past)}))
+    words = build_words(state)
     # a flat option neither gains nor loses but its slack
     slack = 3 * 10**15 * 5 // 8
-    assert found.doubt == (300 * WAD + slack if past > DAY else 0)
+    found = assess(words, market(pages={0: flat_page(NOW - 9 * DAY, NOW - past)}))
+    assert found.doubt == (slack if past > DAY else 0)
+    # a page that was returned to says nothing about its options, so they may be worth their notional
+    returned = assess(words, market(pages={0: flat_page(NOW - 9 * DAY, 0)}))
+    assert returned.doubt == 300 * WAD + slack
 
 
 def test_doubt_of_a_dead_price_is_both_sides_of_the_grid() -> None:
