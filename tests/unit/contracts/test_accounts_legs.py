@@ -99,7 +99,7 @@ def test_legs_move_like_fills_without_fees(ledger: Ledger) -> None:
     (reward,) = logs(ledger, "RewardPaid")
     # ether closed: ten lots with a profit of 100 USD a unit; of the option alice pays the premium to get rid of it
     ether = 10 * 100 * 10**12
-    # three of four lots of bitcoin bought back at a loss of 1,000 a unit, two of eight of the future sold at a profit of 100
+    # three of four lots of bitcoin bought back for 1,000 a unit more, two of eight of the future sold for 100 more
     parts = -3 * 1_000 * 10**12 + 2 * 100 * 10**12
     assert cash(ledger) == [0, 1_000 * WAD + ether + parts - 120 * WAD - 7 * WAD, 120 * WAD + 7 * WAD, 0]
     assert ledger.perp(ledger.alice, ETH) == (0, 0)
