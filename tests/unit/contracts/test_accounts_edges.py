@@ -184,6 +184,21 @@ def test_after_the_last_era_the_index_stops_at_a_millionth(ledger: Ledger) -> No
     assert ledger.accounts.cash_totals()[2] == 10**12
 
 
+def test_what_is_borrowed_is_rounded_up_as_the_borrower_sees_it(ledger: Ledger) -> None:
+    ledger.deposit(ledger.carol, ledger.cash, 1_000 * USD)
+    ledger.deposit(ledger.alice, ledger.weth, WAD, sender=ALICE)
+    parts = []
+    for usd, seconds in ((5, 1_000_003), (770, 1_009), (1, 100_003), (1, 17)):
+        ledger.accounts.withdraw(ledger.alice, ledger.cash.address, usd * USD, ALICE, sender=ALICE)
+        boa.env.time_travel(seconds=seconds)
+        supplied, borrowed, _, borrow_index = ledger.accounts.cash_totals()
+        assert borrowed == -ledger.accounts.cash_of(ledger.alice)
+        assert supplied >= ledger.accounts.cash_of(ledger.carol)
+        scaled = boa.env.get_storage(ledger.accounts.address, ledger_slot(ledger, "_totals")) >> 128
+        parts.append(scaled * borrow_index % WAD)
+    assert any(parts), "some debt is no whole number of wads"
+
+
 def ledger_slot(ledger: Ledger, name: str) -> int:
     """Storage slot of a variable of the cash module."""
     layout = ledger.accounts.compiler_data.storage_layout["storage_layout"]["cash"]
