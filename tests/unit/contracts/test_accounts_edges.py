@@ -187,6 +187,7 @@ def test_after_the_last_era_the_index_stops_at_a_millionth(ledger: Ledger) -> No
 def test_what_is_borrowed_is_rounded_up_as_the_borrower_sees_it(ledger: Ledger) -> None:
     ledger.deposit(ledger.carol, ledger.cash, 1_000 * USD)
     ledger.deposit(ledger.alice, ledger.weth, WAD, sender=ALICE)
+    ledger.accounts.set_rates(100, 400, 6_000, 8_000, 1_000, sender=GOVERNANCE)
     parts = []
     for usd, seconds in ((5, 1_000_003), (770, 1_009), (1, 100_003), (1, 17)):
         ledger.accounts.withdraw(ledger.alice, ledger.cash.address, usd * USD, ALICE, sender=ALICE)
