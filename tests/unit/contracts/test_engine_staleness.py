@@ -193,6 +193,10 @@ def test_where_the_grid_bounds_nothing_the_notional_is_in_doubt(world: EngineWor
     on_grid = world.assess(SHORT).doubt
     world.price(0, 0, 160 * WAD)
     assert on_grid < WAD < 160 * WAD < world.assess(SHORT).doubt < 161 * WAD
+    # the fifteenth step of 2 % is still the grid; a billionth of a step on it is not
+    for price, is_off in ((130 * WAD, False), (130 * WAD + 2 * 10**9, True)):
+        world.price(0, 0, price)
+        assert (world.assess(SHORT).doubt > 129 * WAD) is is_off
 
 
 def test_without_a_page_nothing_is_late_or_doubtful(world: EngineWorld) -> None:
