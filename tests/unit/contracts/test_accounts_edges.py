@@ -122,6 +122,18 @@ def test_supply_of_exactly_the_bound_is_too_much(ledger: Ledger) -> None:
     assert ledger.accounts.cash_totals()[0] == 2**128 - 1
 
 
+def test_debts_of_exactly_the_bound_are_too_much(ledger: Ledger) -> None:
+    """A loss that is booked before the profit against it is a debt without a credit: one dollar here."""
+    ledger.fill(ETH_PERP, ledger.alice, ledger.bob, LOTS, 2_001 * WAD)
+    for amount in (2**127, 2**127 - WAD):
+        ledger.accounts.pay_reward(ledger.alice, ledger.carol, amount, sender=AUCTION)
+    with boa.reverts("cash: total too large"):
+        ledger.accounts.settle_delta(ledger.alice, ETH_PERP)
+    ledger.accounts.pay_reward(ledger.carol, ledger.alice, 1, sender=AUCTION)
+    ledger.accounts.settle_delta(ledger.alice, ETH_PERP)
+    assert ledger.accounts.cash_totals()[:2] == (2**128 - 1 - WAD, 2**128 - 1)
+
+
 @pytest.mark.parametrize(("supplied_raw", "earns"), [(USD - 1, False), (USD, True)])
 def test_a_unit_of_cash_is_the_least_that_earns(ledger: Ledger, supplied_raw: int, earns: bool) -> None:
     """Below it all interest is the reserve's: a few wads of supply would grow without bound."""
