@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import sys
 from collections.abc import Iterator
@@ -33,11 +32,9 @@ def sources_read_once() -> None:
     """On each load boa analyses the source and its imports again, which takes seconds; none changes meanwhile."""
     module = sys.modules.get("boa.interpret")
     if module is not None:
-        # boa's own key misses a change in a module that is imported by a module
-        digest = hashlib.sha256()
-        for path in sorted((ROOT / "contracts").rglob("*.vy*")):
-            digest.update(path.read_bytes())
-        module.set_cache_dir(ROOT / ".pytest_cache" / "boa" / digest.hexdigest()[:24])
+        from tests.support.boa_cache import keep_by_sources
+
+        keep_by_sources(ROOT)
         module.loads_partial = cache(module.loads_partial)  # type: ignore[attr-defined]
 
 

@@ -235,7 +235,7 @@ def _delta_charge(spread_wad: uint256, gross_wad: uint256, parameters: uint256) 
 @pure
 def _lots_up(lots: uint256, each_wad: uint256) -> uint256:
     """
-    @notice ceil(lots * wad per unit / 1e6), < 2^175
+    @notice ceil(lots * wad per unit / 1e6): < 2^175 for options, < 2^227 for what moves of perpetuals and futures
     """
     return unsafe_div(unsafe_add(unsafe_mul(lots, each_wad), c.LOTS_PER_UNIT - 1), c.LOTS_PER_UNIT)
 

@@ -28,6 +28,8 @@ from vyper.exceptions import VyperException
 from tests.fuzz import campaign as _fuzz  # noqa: F401 - imported here so that no fork has to
 from tests.mutation.campaign import INVALID
 from tests.support import auction_market, auction_world, ledger, revm  # noqa: F401 - likewise
+from tests.support.boa_cache import keep_by_sources
+from tests.support.shared import ROOT
 
 CONTRACTS = ("contracts", "contracts/testing")
 LOG = Path("mutant.log")
@@ -84,7 +86,7 @@ def _run(contracts: Contracts, job: dict[str, Any]) -> int:
     gc.set_threshold(_RARELY, 50, 50)
     if job["source"]:
         Path(job["path"]).write_text(job["source"], encoding="utf-8")
-        boa.interpret.set_cache_dir("boa-cache")
+        keep_by_sources(ROOT)
         try:
             contracts.again(job["path"])
         except VyperException as error:
@@ -131,6 +133,7 @@ def judge(contracts: Contracts, job: dict[str, Any]) -> dict[str, Any]:
 
 def main() -> None:
     """Prepares, says so with an empty line, then serves until its input ends."""
+    keep_by_sources(ROOT)
     contracts = Contracts()
     for path in contracts.paths:
         contracts.load(path)
