@@ -33,6 +33,10 @@ def certify(
         As in `select`.
     paths, seed : int
         Recorded.
+
+    References
+    ----------
+    docs/risk-methodology.md, formula 8.5.
     """
     values = ratios(sample, instrument_pnl(universe, grid, joint), offset_floor)
     low, middle, high = np.quantile(values, [0.01, 0.5, 0.99])
@@ -68,6 +72,10 @@ def covering_floor(sample: Sample, values: FloatArray, coverage: float) -> float
     -------
     float
         0..1; 0 when the scenarios cover by themselves. At 1 nothing is netted.
+
+    References
+    ----------
+    docs/risk-methodology.md, formula 9.2.
     """
     needed = np.where(values < coverage, coverage * sample.target / sample.scans.sum(axis=1), 0.0)
     return float(min(1.0, np.quantile(needed, 0.99, method="higher")))

@@ -42,6 +42,7 @@ def kupiec(observations: int, breaches: int, rate: float) -> LikelihoodRatio:
     References
     ----------
     Kupiec (1995), eq. 3: ``-2 ln[(1-p)^(T-x) p^x / ((1-x/T)^(T-x) (x/T)^x)]``, chi-squared with one degree.
+    docs/risk-methodology.md, formula 12.1.
 
     Raises
     ------
@@ -81,6 +82,7 @@ def independence(counts: ArrayLike) -> LikelihoodRatio:
     References
     ----------
     Christoffersen (1998), section 4: first-order Markov chain against independence, chi-squared with one degree.
+    docs/risk-methodology.md, formula 12.2.
 
     Examples
     --------
@@ -130,6 +132,10 @@ def accepted_breaches(observations: int, rate: float, size: float = 0.05) -> tup
 def traffic_light(observations: int, breaches: int, rate: float = 0.01) -> Zone:
     """Basel's zone: yellow from a cumulative probability of 95 %, red from 99.99 %.
 
+    References
+    ----------
+    docs/risk-methodology.md, formula 12.3.
+
     Examples
     --------
     >>> traffic_light(250, 4), traffic_light(250, 5), traffic_light(250, 10)
@@ -162,6 +168,7 @@ def acerbi_szekely(
     References
     ----------
     Acerbi & Szekely (2014), tests 1 and 2: ``Z1 = sum X I/ES / N + 1``, ``Z2 = sum X I/(T*alpha*ES) + 1``.
+    docs/risk-methodology.md, formula 12.4.
 
     Examples
     --------
@@ -217,6 +224,7 @@ def procyclicality(margin: ArrayLike, steps_a_day: int = 1) -> Procyclicality:
     References
     ----------
     Murphy, Vasios & Vause (2014), section 3.
+    docs/risk-methodology.md, formula 12.5.
 
     Examples
     --------
@@ -247,6 +255,7 @@ def adaptive_rate(hits: ArrayLike, target: float, step: float = 0.01) -> FloatAr
     References
     ----------
     Gibbs & Candes (2021), eq. 2.
+    docs/risk-methodology.md, formula 12.6.
 
     Examples
     --------

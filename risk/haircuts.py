@@ -96,6 +96,10 @@ def residual_shortfall(residual: PriceHistory, config: HaircutConfig) -> float:
     -------
     float
         Fraction, >= 0: ``(1 - w) * ES(all) + w * ES(worst stretch)``, not below ES(all).
+
+    References
+    ----------
+    docs/risk-methodology.md, formula 10.1.
     """
     horizon = max(config.horizon_s, residual.interval_s)
     _, moves = horizon_returns(residual, horizon - horizon % residual.interval_s)
@@ -123,6 +127,10 @@ def collateral_parameters(
     -----
     Initial haircut: shortfall plus slippage at the unit size, within floor and cap. Maintenance: ``mm_share`` of the
     shortfall plus the same slippage, never above the initial one. Each further ``depth_usd`` adds the slippage again.
+
+    References
+    ----------
+    docs/risk-methodology.md, formula 10.2.
     """
     move = spec.assumed_move if residual is None else residual_shortfall(residual, config)
     initial = float(np.clip(move + spec.slippage, spec.floor, spec.cap))

@@ -74,6 +74,7 @@ def square_root_impact(size_usd: float, adv_usd: float, daily_vol: float, coeffi
     References
     ----------
     Toth et al. (2011), *Anomalous price impact and the critical nature of liquidity*, eq. 1.
+    docs/risk-methodology.md, formula 11.1.
 
     Examples
     --------
@@ -87,6 +88,10 @@ def square_root_impact(size_usd: float, adv_usd: float, daily_vol: float, coeffi
 
 def liquidation_horizon_s(size_usd: float, adv_usd: float, participation: float, base_s: int) -> float:
     """Seconds to work out of a position: the base horizon, or longer when size exceeds what participation allows.
+
+    References
+    ----------
+    docs/risk-methodology.md, formula 11.3.
 
     Examples
     --------
@@ -104,6 +109,7 @@ def horizon_scale(horizon_s: float, base_s: float) -> float:
     References
     ----------
     Basel FRTB, MAR33.5 (cascading square-root liquidity horizons).
+    docs/risk-methodology.md, formula 11.3.
     """
     return float(np.sqrt(max(1.0, horizon_s / base_s)))
 
@@ -193,6 +199,10 @@ def underlying_parameters(
     the law there and lies above it for anything larger. The charge on option notional is the vega of a 30-day
     at-the-money option, ``0.4 * sqrt(30/365)``, times half the spread in volatility. The volatility of a day is the
     larger of the history's and the smile's.
+
+    References
+    ----------
+    docs/risk-methodology.md, formula 11.2.
     """
     adv = max(liquidity.adv_usd, DEPTH_LANE_USD)
     at_depth = square_root_impact(liquidity.depth_usd, adv, liquidity.daily_vol, config.impact)

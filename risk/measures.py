@@ -51,6 +51,7 @@ def value_at_risk(
     References
     ----------
     Hyndman & Fan (1996), types 1 and 7.
+    docs/risk-methodology.md, formula 5.1.
 
     Examples
     --------
@@ -76,6 +77,7 @@ def expected_shortfall(
     References
     ----------
     Acerbi & Tasche (2002), *On the coherence of expected shortfall*, eq. 4.12.
+    docs/risk-methodology.md, formula 5.2.
 
     Examples
     --------
@@ -111,6 +113,7 @@ def es_contributions(pnl_by_component: ArrayLike, level: float = 0.99) -> FloatA
     References
     ----------
     Tasche (2008), *Capital allocation to business units and sub-portfolios: the Euler principle*, eq. 3.12.
+    docs/risk-methodology.md, formula 5.4.
 
     Examples
     --------
@@ -169,6 +172,7 @@ def es_estimate(pnl: ArrayLike, level: float = 0.99) -> Estimate:
     ----------
     Manistre & Hancock (2005), *Variance of the CTE estimator*, eq. 1:
     ``Var = (Var(X | tail) + level*(ES - VaR)^2) / (n*(1-level))``.
+    docs/risk-methodology.md, formula 5.3.
 
     Examples
     --------

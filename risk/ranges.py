@@ -78,7 +78,12 @@ class RangeEstimate:
     error: float
 
     def blend(self, stressed_weight: float, long_floor: float) -> float:
-        """``max((1 - w) * current + w * stressed, floor * long)``."""
+        """``max((1 - w) * current + w * stressed, floor * long)``.
+
+        References
+        ----------
+        docs/risk-methodology.md, formula 6.1.
+        """
         return max((1 - stressed_weight) * self.current + stressed_weight * self.stressed, long_floor * self.long)
 
 
@@ -156,6 +161,10 @@ def estimate_ranges(
 def smooth_fall(raw: float, previous: float | None, elapsed_s: float, fall_per_day: float) -> float:
     """Rise at once, fall by at most `fall_per_day` (relative) a day.
 
+    References
+    ----------
+    docs/risk-methodology.md, formula 6.2.
+
     Examples
     --------
     >>> smooth_fall(0.10, 0.20, 86_400, 0.02), smooth_fall(0.30, 0.20, 86_400, 0.02)
@@ -167,7 +176,12 @@ def smooth_fall(raw: float, previous: float | None, elapsed_s: float, fall_per_d
 
 
 def vol_shocks(moves: Moves, config: RangeConfig) -> tuple[FloatArray, FloatArray]:
-    """Up and down shock of each underlying's 30-day volatility, (k,) each, rounded up to 50 bps within bounds."""
+    """Up and down shock of each underlying's 30-day volatility, (k,) each, rounded up to 50 bps within bounds.
+
+    References
+    ----------
+    docs/risk-methodology.md, formula 6.3.
+    """
     up = np.array([expected_shortfall(-v, config.level) for v in moves.vol.T])
     down = np.array([expected_shortfall(v, config.level) for v in moves.vol.T])
     step = 0.005
@@ -195,6 +209,10 @@ def law_scale(moves: Moves, shocks: Shocks, level: float) -> LawScale:
     """Scale at which each underlying's Expected Shortfall under the draws equals its scan range (and vol shocks).
 
     Floors, stressed weight and slow decline then act on joint scenarios exactly as they act on scans.
+
+    References
+    ----------
+    docs/risk-methodology.md, formula 6.4.
     """
     k = moves.price.shape[1]
     price = np.array([two_sided_shortfall(moves.price[:, u], level) for u in range(k)])

@@ -108,6 +108,10 @@ def quantise(moves: Moves, shocks: Shocks) -> JointScenarios:
         (n, k) price and relative volatility moves.
     shocks : Shocks
 
+    References
+    ----------
+    docs/risk-methodology.md, formula 8.4.
+
     Examples
     --------
     >>> s = Shocks(np.array([0.2]), np.array([0.5]), np.array([0.25]), np.array([0.3]))
@@ -187,6 +191,10 @@ def measure_books(
     ------
     CalibrationFailed
         When no book is left.
+
+    References
+    ----------
+    docs/risk-methodology.md, formula 8.1.
     """
     n = pnl.shape[0]
     # The hair keeps 1 % of 20,000 at 200, whatever the last bit of 1 - 0.99.
@@ -250,6 +258,10 @@ def candidates(sample: Sample, moves: Moves, shocks: Shocks, config: SelectionCo
 
     Two-sided books (a short straddle) have a tail whose mean is no move at all; the one-sided means and the draws at
     the edge and the middle of the tail stand for those.
+
+    References
+    ----------
+    docs/risk-methodology.md, formula 8.2.
     """
     scaled = np.concatenate([moves.price / shocks.scan, moves.vol / shocks.vol_up], axis=1)
     tails = scaled[sample.tails]
@@ -297,6 +309,10 @@ def select(
     -------
     JointScenarios
         At most ``config.count``, forced first, then in order of choice.
+
+    References
+    ----------
+    docs/risk-methodology.md, formula 8.3.
     """
     joined = pool if forced is None else _stack(forced, pool)
     several = sample.active.sum(axis=1) >= 2

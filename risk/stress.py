@@ -26,6 +26,10 @@ class NamedStress:
 def correlation_to_one(shocks: Shocks, size: float = 1.0) -> tuple[NamedStress, NamedStress]:
     """Everything falls, or rises, by `size` scan ranges at once, volatility up.
 
+    References
+    ----------
+    docs/risk-methodology.md, formula 4.4.
+
     Examples
     --------
     >>> s = Shocks(np.array([0.2, 0.3]), np.array([0.5, 0.5]), np.array([0.2, 0.2]), np.array([0.3, 0.3]))
@@ -171,6 +175,10 @@ def offset_floor(correlations: FloatArray) -> float:
     ----------
     correlations : (k, k) float64
         After the break, see `low_correlations`.
+
+    References
+    ----------
+    docs/risk-methodology.md, formula 9.1.
 
     Examples
     --------

@@ -372,6 +372,10 @@ def build_page(
     ------
     BadInput
         As :func:`risk_rows` and :func:`pack_page`.
+
+    References
+    ----------
+    docs/risk-methodology.md, formula 7.4.
     """
     rows = risk_rows(options, float_from_wad(reference_price_wad), slices, now, parameters, row_count)
     packed = pack_page(rows)

@@ -188,6 +188,10 @@ def fit_t_copula(values: FloatArray, *, max_rows: int = 5000) -> TCopula:
     ------
     InsufficientHistory
         Fewer than 50 rows.
+
+    References
+    ----------
+    docs/risk-methodology.md, formula 4.3.
     """
     x = _matrix(values, "t copula")
     if x.shape[0] < 50:

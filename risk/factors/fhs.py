@@ -205,7 +205,12 @@ def windows(factors: FactorHistory, bars: int) -> tuple[IntArray, FloatArray]:
 
 
 def filtered_windows(factors: FactorHistory, config: FhsConfig) -> FloatArray:
-    """Every historical stretch of the whole horizon, scaled to today's volatility: (w, 2k) log moves, no randomness."""
+    """Every historical stretch of the whole horizon, scaled to today's volatility: (w, 2k) log moves, no randomness.
+
+    References
+    ----------
+    docs/risk-methodology.md, formula 4.1.
+    """
     starts, sums = windows(factors, config.horizon_bars)
     ratio = factors.sigma[-1] / factors.sigma[starts]
     return np.asarray(sums * np.clip(ratio, config.ratio_low, config.ratio_high), dtype=np.float64)
@@ -240,6 +245,7 @@ def simulate_moves(
     ----------
     Barone-Adesi, Giannopoulos & Vosper (1999), *VaR without correlations for portfolios of derivative securities*,
     eq. 4-6; Politis & Romano (1994) for blocks.
+    docs/risk-methodology.md, formula 4.2.
     """
     n_stress = 0 if stressed is None else int(np.ceil(config.stressed_weight * n))
     calm = _draw(factors, config, n - n_stress, rng, None)

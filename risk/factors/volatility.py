@@ -61,6 +61,7 @@ def ewma_variance(returns: FloatArray, halflife_bars: float, initial: FloatArray
     References
     ----------
     J.P. Morgan/Reuters (1996), *RiskMetrics Technical Document*, eq. 5.2 (decay 0.94 a day = half-life 11.2 days).
+    docs/risk-methodology.md, formula 3.1.
 
     Examples
     --------
@@ -116,6 +117,7 @@ def gjr_garch_t(returns: FloatArray, fallback_halflife_bars: float, name: str = 
     References
     ----------
     Glosten, Jagannathan & Runkle (1993), JoF 48(5), eq. 4; Bollerslev (1987) for t innovations.
+    docs/risk-methodology.md, formula 3.2.
     """
     if returns.ndim != 1:
         raise BadInput(f"{name}: GJR-GARCH takes one series, got shape {returns.shape}; fit the factors one by one")

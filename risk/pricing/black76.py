@@ -74,6 +74,7 @@ def price(
     References
     ----------
     Black (1976), eq. 16.
+    docs/risk-methodology.md, formula 7.1.
 
     Examples
     --------

@@ -47,6 +47,7 @@ def total_variance(svi: SviSlice, k: ArrayLike) -> FloatArray:
     References
     ----------
     GJ eq. 3.1.
+    docs/risk-methodology.md, formula 7.2.
 
     Examples
     --------
@@ -190,6 +191,7 @@ def slices_from_smile(smile: SmileModel, expiries: Sequence[int], now: int) -> t
     References
     ----------
     GJ eq. 4.1 and its raw-SVI form, theorem 4.2 and section 4.2 (``phi = eta/sqrt(theta*(1+theta))``).
+    docs/risk-methodology.md, formula 7.3.
 
     Examples
     --------
