@@ -31,5 +31,9 @@ class GateFailed(RiskError):  # noqa: N818 (named for what the caller should do)
     """A calibration finished but fails an acceptance gate: it must not be pushed."""
 
 
+class MissingDependency(RiskError):  # noqa: N818 (named for what the caller should do)
+    """An optional library is not installed: the message names the extra that brings it."""
+
+
 class RiskWarning(UserWarning):
     """Something was repaired or replaced by a fallback; the result is usable and says so."""
