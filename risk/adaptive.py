@@ -23,6 +23,7 @@ from risk.adaptive_scores import RULE, TAILS, SymbolResult, TailForecast, score_
 from risk.errors import BadInput, InsufficientHistory, MissingDependency
 from risk.factors.volatility import MIN_GARCH_OBSERVATIONS
 from risk.market.history import FloatArray, IntArray, PriceHistory, utc
+from risk.market.signals import DatedSeries
 
 ADAPTIVE = "adaptive"
 Progress = Callable[[float, str], None]
@@ -224,17 +225,33 @@ def walk_forward(
 
 
 def shortfall_forecast(
-    histories: Mapping[str, PriceHistory],
-    signals: Mapping[str, Signals] | None = None,
-    config: AdaptiveConfig | None = None,
+    prices: PriceHistory, vol_history: PriceHistory | None = None, config: AdaptiveConfig | None = None
 ) -> dict[str, float]:
     """The wider side's Expected Shortfall 99 % of the day after the last 00:00 UTC, simple move, of each symbol.
 
-    For `risk.ranges.RangeEstimate.adapted`. Errors as of `compare`.
+    For `risk.ranges.RangeEstimate.adapted`. Nothing random.
+
+    Parameters
+    ----------
+    prices : PriceHistory
+        Hourly bars of every symbol.
+    vol_history : PriceHistory, optional
+        Implied-volatility index of some of them as ``close``.
+    config : AdaptiveConfig, optional
+
+    Raises
+    ------
+    InsufficientHistory, BadInput, MissingDependency
+        As of `compare`.
     """
-    panel = build_panel(histories, signals)
-    now = max(int(samples.ts[-1]) for samples in panel.values())
-    model = TailRegression(panel, now, config or AdaptiveConfig())
+    signals = {}
+    if vol_history is not None:
+        known_at = vol_history.ts + vol_history.interval_s
+        signals = {
+            s: Signals(vol=DatedSeries(known_at, vol_history.close[:, i])) for i, s in enumerate(vol_history.symbols)
+        }
+    panel = build_panel({s: prices.select([s]) for s in prices.symbols}, signals)
+    model = TailRegression(panel, max(int(samples.ts[-1]) for samples in panel.values()), config or AdaptiveConfig())
     out = {}
     for symbol, samples in panel.items():
         low, high = model.forecast(samples, samples.ts.size - 1, samples.ts.size)[1][0]

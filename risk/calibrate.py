@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from risk.adaptive import shortfall_forecast
 from risk.config import MODEL_VERSION, CalibrationConfig, Gates, SmileConfig
 from risk.errors import BadInput, GateFailed, InsufficientHistory
 from risk.factors.fhs import FactorHistory, FhsConfig, build_factors
@@ -109,7 +110,8 @@ def calibrate(
     say("Expected Shortfall, stressed period and scan ranges")
     period = stressed_period(factors, fhs.horizon_bars, config.ranges)
     estimates = estimate_ranges(factors, fhs, period, config.ranges)
-    scans = _scans(symbols, estimates, config, previous, observed_at)
+    forecasts = shortfall_forecast(prices, vol_history) if config.adaptive == "on" else {}
+    scans = _scans(symbols, estimates, config, previous, observed_at, forecasts)
     smiles = _smiles(symbols, factors, vol_history, config.smile)
     law = build_law(factors, fhs, period, scans, config, seed)
     vols = np.array([smiles[s].short_vol for s in symbols])
@@ -131,6 +133,7 @@ def calibrate(
             observed_at,
             {
                 **_diagnostics(symbols, estimates, period, factors, prices),
+                "adaptive_shortfall": forecasts,
                 "gates": _gates(estimates, chosen, config.gates, first=previous is None),
             },
         ),
@@ -217,11 +220,13 @@ def _scans(
     config: CalibrationConfig,
     previous: ParameterSet | None,
     observed_at: int,
+    forecasts: Mapping[str, float],
 ) -> FloatArray:
     """Scan ranges, whole basis points, within what the contract accepts."""
     out = []
     for symbol, estimate in zip(symbols, estimates, strict=True):
-        raw = estimate.blend(config.stressed_weight, config.ranges.long_floor)
+        shape = config.stressed_weight, config.ranges.long_floor
+        raw = estimate.adapted(forecasts[symbol], *shape) if symbol in forecasts else estimate.blend(*shape)
         last, elapsed = None, 0.0
         if previous is not None and symbol in previous.underlyings:
             last = previous.underlyings[symbol].scan_bps / BPS

@@ -6,7 +6,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 from risk.errors import BadInput
 from risk.factors.fhs import VolatilityModel
@@ -59,6 +59,10 @@ class CalibrationConfig:
     halflife_s, vol_halflife_s : int
         EWMA half-lives of the filter and of the volatility level, s.
     volatility : {"ewma", "gjr"}
+    adaptive : {"off", "on"}
+        Whether the forecast of `risk.adaptive` stands for today's Expected Shortfall, within the band of
+        `RangeEstimate.adapted`. Off: over 2019..2023 it did not beat filtered historical simulation
+        (docs/risk/adaptive.md).
     n_sims, n_train, n_books : int
         Draws, books scenarios are chosen for, books they are certified on.
     correlation_window_s, correlation_quantile
@@ -80,6 +84,7 @@ class CalibrationConfig:
     halflife_s: int = 72 * 3600
     vol_halflife_s: int = 240 * 3600
     volatility: VolatilityModel = "ewma"
+    adaptive: Literal["off", "on"] = "off"
     ratio_low: float = 0.6
     ratio_high: float = 1.8
     stressed_weight: float = 0.25
@@ -115,6 +120,14 @@ class CalibrationConfig:
             raise BadInput(
                 f"{self.n_sims} draws, {self.n_train} training and {self.n_books} test books: "
                 "need at least 1,000, 50 and 50"
+            )
+
+        if self.adaptive not in {"off", "on"}:
+            raise BadInput(f"adaptive is {self.adaptive!r}; write off or on")
+        if self.adaptive == "on" and (self.horizon_s, self.ranges.level) != (86_400, 0.99):
+            raise BadInput(
+                f"the adaptive layer forecasts 99 % of 86400 s, not {self.ranges.level:.1%} of {self.horizon_s} s; "
+                "turn it off"
             )
 
     @classmethod

@@ -86,6 +86,15 @@ class RangeEstimate:
         """
         return max((1 - stressed_weight) * self.current + stressed_weight * self.stressed, long_floor * self.long)
 
+    def adapted(self, forecast: float, stressed_weight: float, long_floor: float) -> float:
+        """`blend` with a forecast in place of ``current``, never above the largest of the three shortfalls.
+
+        Rises with the forecast and stays in ``[max(floor * long, w * stressed), max(current, stressed, long)]``, so the
+        adaptive layer has neither the stressed weight nor the floor at its disposal. ``floor`` may exceed the top.
+        """
+        moved = max((1 - stressed_weight) * forecast + stressed_weight * self.stressed, long_floor * self.long)
+        return min(moved, max(self.current, self.stressed, self.long, long_floor * self.long))
+
 
 def two_sided_shortfall(moves: FloatArray, level: float) -> float:
     """The larger Expected Shortfall of a long and of a short, at least 0.

@@ -11,6 +11,7 @@ import numpy as np
 import typer
 
 from keeper.commands.common import JsonOption, console, print_json, table, write_text
+from keeper.commands.risk_adaptive import adaptive
 from keeper.errors import ConfigError
 from risk.calibrate import calibrate as run_calibration
 from risk.config import CalibrationConfig
@@ -21,6 +22,7 @@ from risk.methodologies.cases import run_case
 from risk.types import ParameterSet
 
 app = typer.Typer(no_args_is_help=True, help="The risk model on its own.")
+app.command()(adaptive)
 
 
 @app.callback()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Read OHLCV files of the common exporters. Beside `risk.market.signals` the only module that reads files."""
+"""Read OHLCV files of the common exporters. The only module of the library that touches the file system."""
 
 from __future__ import annotations
 
