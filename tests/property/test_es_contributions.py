@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Euler contributions add up to the Expected Shortfall whatever the ties, and do not depend on the order of scenarios."""
+"""Euler contributions add up to the Expected Shortfall whatever the ties or the order of scenarios."""
 
 from __future__ import annotations
 
