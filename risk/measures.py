@@ -103,7 +103,8 @@ def es_contributions(pnl_by_component: ArrayLike, level: float = 0.99) -> FloatA
 
     Returns
     -------
-    Shape (components,): the mean loss of each component over the tail of the total.
+    Shape (components,): the mean loss of each component over the tail of the total. Scenarios with equal totals at the
+    tail's edge count alike, so the order of the scenarios does not matter.
 
     Raises
     ------
@@ -125,10 +126,13 @@ def es_contributions(pnl_by_component: ArrayLike, level: float = 0.99) -> FloatA
     if parts.ndim != 2:
         raise BadInput(f"components of shape {parts.shape} must be (scenarios, components); reshape them")
     total = parts.sum(axis=1)
-    _tail_sorted(total, level, "exact", None)
-    order = np.argsort(total, kind="stable")
-    share = _tail_share(np.full(total.size, 1.0 / total.size), 1.0 - level, whole_last=False)
-    return np.asarray(-(share @ parts[order[: share.size]]) / share.sum(), dtype=np.float64)
+    losses, weight = _tail_sorted(total, level, "exact", None)
+    share = _tail_share(weight, 1.0 - level, whole_last=False)
+    edge = -losses[share.size - 1]
+    beyond, tied = total < edge, total == edge
+    shares = np.where(beyond, 1.0 / total.size, 0.0)
+    shares[tied] = (share.sum() - shares.sum()) / tied.sum()
+    return np.asarray(-(shares @ parts) / share.sum(), dtype=np.float64)
 
 
 def var_estimate(pnl: ArrayLike, level: float = 0.99) -> Estimate:

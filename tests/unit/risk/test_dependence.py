@@ -40,6 +40,15 @@ def test_ledoit_wolf_is_its_definition() -> None:
     assert 0 < shrinkage < 1
 
 
+def test_ledoit_wolf_is_scikit_learns() -> None:
+    reference = pytest.importorskip("sklearn.covariance", reason="scikit-learn is an extra (research)")
+    x = np.random.default_rng(3).standard_t(4, (120, 8)) @ np.diag(np.arange(1.0, 9.0))
+    covariance, shrinkage = ledoit_wolf(x)
+    expected, amount = reference.ledoit_wolf(x)
+    np.testing.assert_allclose(covariance, expected, rtol=1e-10, atol=1e-12)
+    assert shrinkage == pytest.approx(amount, rel=1e-10)
+
+
 def test_ledoit_wolf_by_hand() -> None:
     # Two points (1,0), (-1,0): S = diag(1,0), m = 1/2, d2 = 1/4; x x' = S for both, so nothing is shrunk.
     covariance, shrinkage = ledoit_wolf(np.array([[1.0, 0.0], [-1.0, 0.0]]))

@@ -95,8 +95,20 @@ def test_depth_between_quotes() -> None:
 
 
 def test_depth_of_a_real_book() -> None:
+    """Where another program summed a book's quantities, the depth is that sum; between two of them, between."""
     path = shared_path("data", "liquidity", "binance_l2_depth_summary_2024-08.csv")
     with path.open(newline="", encoding="utf-8") as handle:
         rows = list(csv.DictReader(handle))
-    assert rows
-    assert all(float(value) >= 0 for row in rows for key, value in row.items() if "usd" in key.lower() and value)
+    checked = 0
+    for row in rows:
+        for side in ("bid", "ask"):
+            bps = [b for b in (5, 10, 25, 50, 100, 200) if b <= float(row[f"{side}_range_bps"])]
+            if len(bps) < 2:
+                continue
+            sizes = np.array([float(row[f"{side}_qty_{b}bps"]) for b in bps]) * float(row["mid"])
+            impacts = np.array(bps) / 1e4
+            found = [depth_from_quotes(sizes, impacts, float(at)) for at in impacts]
+            assert found == pytest.approx(sizes)
+            assert sizes[-2] <= depth_from_quotes(sizes, impacts, float(impacts[-2:].mean())) <= sizes[-1]
+            checked += 1
+    assert checked >= 5

@@ -13,7 +13,6 @@ from typer.testing import CliRunner
 from keeper.cli import app
 from risk.errors import BadInput
 from risk.methodologies import Book, DerivePmrm2, Leg, Market, Underlying
-from risk.methodologies.cases import run_case
 from risk.methodologies.derive import Account, Options, pmrm2
 from risk.methodologies.derive_case import read_case
 from risk.types import SurfaceSlice, SviSlice
@@ -30,21 +29,31 @@ TOLERANCE = 1e-8
 NAKED_CALL = "test_12_risk_cancelling_naked_short_call.json"
 
 
-def expected(path: Path) -> tuple[float, float, list[float]]:
-    """IM, MM and the scenario losses, in the order of the case's scenarios."""
-    result = json.loads(path.read_text())["Result"]
-    rows = [*result["reg_losses"], *result["tail_losses"], *result["skew_losses"]]
-    return result["IM"], result["MM"], [float(row[-1]) for row in rows]
+def expected(path: Path) -> tuple[float, float, list[tuple[str, float]]]:
+    """IM, MM and (name, profit) of every scenario in the order of Derive's own list, named as the command does."""
+    result = json.loads(path.read_text(encoding="utf-8"))["Result"]
+    states = {-1: "down", 0: "none", 1: "up"}
+    rows = [
+        (f"{float(move):+.1%}, vol {states[vol]}", float(profit))
+        for move, vol, *_, profit in (*result["reg_losses"], *result["tail_losses"])
+    ]
+    rows += [(f"skew {name.lower()}", float(profit)) for name, profit in result["skew_losses"]]
+    return result["IM"], result["MM"], rows
 
 
 @pytest.mark.parametrize("name", FILES or ["absent"])
-def test_balances_and_scenarios_are_derives(name: str) -> None:
+def test_balances_and_every_scenario_are_derives(name: str) -> None:
+    """Through the command, as anybody would check it."""
     path = shared_path(*PARTS, name)
-    im, mm, losses = expected(path)
-    found = run_case("derive-pmrm2", path)
-    assert found.im == pytest.approx(im, rel=TOLERANCE, abs=TOLERANCE)
-    assert found.mm == pytest.approx(mm, rel=TOLERANCE, abs=TOLERANCE)
-    assert [item.profit for item in found.scenarios] == pytest.approx(losses, rel=TOLERANCE, abs=TOLERANCE)
+    im, mm, rows = expected(path)
+    command = ["risk", "margin", "--methodology", "derive-pmrm2", "--case", str(path), "--json"]
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)
+    assert found["im"] == pytest.approx(im, rel=TOLERANCE, abs=TOLERANCE)
+    assert found["mm"] == pytest.approx(mm, rel=TOLERANCE, abs=TOLERANCE)
+    assert found["scenario_names"] == [label for label, _ in rows]
+    assert found["scenarios"] == pytest.approx([profit for _, profit in rows], rel=TOLERANCE, abs=TOLERANCE)
 
 
 def test_the_cases_are_all_there() -> None:
