@@ -16,13 +16,16 @@ with its square.
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from risk.fast import Engine, use_compiled
 from risk.margin_collateral import HAIR, collateral_values, linked_values
 from risk.margin_inputs import (
     Book,
@@ -31,6 +34,7 @@ from risk.margin_inputs import (
     Mark,
     Market,
     UnderlyingMarket,
+    check_finite,
     check_shapes,
 )
 from risk.margin_underlying import (
@@ -46,6 +50,9 @@ from risk.margin_underlying import (
 )
 from risk.types import BPS
 from risk.units import fraction_from_bps
+
+if TYPE_CHECKING:
+    from risk.fast.margin import Tables
 
 __all__ = [
     "FLAG_JOINT_MISSING",
@@ -65,9 +72,11 @@ __all__ = [
 ]
 
 IntArray = NDArray[np.int64]
+_T = TypeVar("_T", np.float64, np.int64)
 
 NO_JOINT = 255
 _BLOCK = 8_192
+_LEAST_COMPILED = 16_384
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +102,7 @@ class MarginResult:
 _RESULT_FIELDS = tuple(item.name for item in fields(MarginResult))
 
 
-def margin(book: Book, market: Market, *, threads: int = 1) -> MarginResult:
+def margin(book: Book, market: Market, *, threads: int = 1, engine: Engine = "auto") -> MarginResult:
     """Margin of every account of a book.
 
     Parameters
@@ -102,11 +111,15 @@ def margin(book: Book, market: Market, *, threads: int = 1) -> MarginResult:
         Accounts and market, with equally many underlyings and collateral assets.
     threads
         Worker threads over blocks of accounts; the result does not depend on it.
+    engine
+        ``"auto"`` takes the compiled kernel from 16,384 accounts where numba is installed, ``"numpy"`` never,
+        ``"compiled"`` always. Amounts differ by at most 1e-13 of the account's gross notional.
 
     Raises
     ------
     BadInput
-        When the shapes of book and market do not agree.
+        When the shapes of book and market do not agree, the book holds a number that is not finite, or the engine is
+        not installed.
 
     References
     ----------
@@ -126,26 +139,46 @@ def margin(book: Book, market: Market, *, threads: int = 1) -> MarginResult:
     """
     check_shapes(book, market)
     live = live_underlyings(book, market)
+    packed = None
+    if use_compiled(engine, len(book), _LEAST_COMPILED):
+        from risk.margin_compiled import pack_rows
+
+        packed = pack_rows(live)
+
+    def work(low: int) -> MarginResult:
+        block = book.block(low, min(low + _BLOCK, len(book)))
+        check_finite(block, low)
+        return margin_block(block, market, live, packed)
+
     # An empty book is one empty block, so that the result still has its columns.
-    blocks = [book.block(low, min(low + _BLOCK, len(book))) for low in range(0, max(len(book), 1), _BLOCK)]
     with ThreadPoolExecutor(max(threads, 1)) as pool:
-        return _joined(list(pool.map(lambda block: margin_block(block, market, live), blocks)))
+        return _joined(list(pool.map(work, range(0, max(len(book), 1), _BLOCK))))
 
 
-def margin_block(book: Book, market: Market, live: tuple[LiveUnderlying, ...]) -> MarginResult:
-    """Margin of a block of accounts small enough for its arrays to stay in cache."""
+def margin_block(
+    book: Book, market: Market, live: tuple[LiveUnderlying, ...], packed: Tables | None = None
+) -> MarginResult:
+    """Margin of a block of accounts small enough for its arrays to stay in cache; compiled where rows are packed."""
     collateral = collateral_values(book, market)
-    results = [underlying_result(book, k, item, linked_values(k, collateral, market)) for k, item in enumerate(live)]
-    risk = _market_risk(book, results, live, market)
-    charges = np.sum([item.charge for item in results], axis=0)
-    added = np.sum([item.drift + item.wide for item in results], axis=0)
-    lost = np.sum([item.lost for item in results], axis=0)
-    common = book.cash + np.sum([item.delta_one_value + item.option_value for item in results], axis=0)
+    linked = [linked_values(k, collateral, market) for k in range(len(live))]
+    joint: tuple[FloatArray, IntArray] | None = None
+    if packed is None:
+        results = [underlying_result(book, k, item, linked[k]) for k, item in enumerate(live)]
+    else:
+        from risk.margin_compiled import compiled_results
+
+        results, joint = compiled_results(book, live, linked, packed)
+    risk = _market_risk(results, market, lambda: joint or _least_profit(book, results, live))
+    charges = _total(item.charge for item in results)
+    added = _total(item.drift + item.wide for item in results)
+    lost = _total(item.lost for item in results)
+    common = book.cash + _total(item.delta_one_value + item.option_value for item in results)
     scale, flags = market.global_parameters, risk.flags | collateral.flags
-    held = np.any([item.held for item in results], axis=0) | (book.cash < 0.0)
-    reserve = np.where(held, float(scale.reserve_usd), 0.0)
+    held = book.cash < 0.0
     for item in results:
+        held |= item.held
         flags |= item.flags
+    reserve = np.where(held, float(scale.reserve_usd), 0.0)
     return MarginResult(
         equity_mark=common + collateral.value.sum(axis=1),
         equity_im=common - lost + collateral.counted_im.sum(axis=1),
@@ -156,7 +189,7 @@ def margin_block(book: Book, market: Market, live: tuple[LiveUnderlying, ...]) -
         charges=charges,
         worst_joint=risk.worst_joint,
         flags=flags,
-        doubt=np.sum([item.doubt for item in results], axis=0) + collateral.doubt.sum(axis=1),
+        doubt=_total(item.doubt for item in results) + collateral.doubt.sum(axis=1),
         scans=np.stack([item.scan for item in results], axis=1),
     )
 
@@ -171,37 +204,36 @@ class _Risk(NamedTuple):
 
 
 def _market_risk(
-    book: Book, results: list[UnderlyingResult], live: tuple[LiveUnderlying, ...], market: Market
+    results: list[UnderlyingResult], market: Market, least_profit: Callable[[], tuple[FloatArray, IntArray]]
 ) -> _Risk:
-    """Section 5."""
-    scans = np.stack([item.scan for item in results], axis=1)
-    several = np.flatnonzero(np.sum([item.active for item in results], axis=0) >= 2)
-    total = scans.sum(axis=1)
-    worst, flags = np.full(total.size, NO_JOINT), np.zeros(total.size, dtype=np.int64)
-    # With one active underlying the sum of scans is its scan, and with none it is zero.
-    risk = total.copy()
-    if not several.size:
-        return _Risk(risk, risk, worst, flags)
+    """Section 5; `least_profit` is asked where there are joint scenarios and somebody they apply to."""
+    total, largest = _total(item.scan for item in results), np.maximum.reduce([item.scan for item in results])
+    several = _total(item.active.astype(np.int64) for item in results) >= 2
+    nowhere = np.full(total.size, NO_JOINT)
+    if not several.any():
+        # With one active underlying the sum of scans is its scan, and with none it is zero.
+        return _Risk(total, total, nowhere, np.zeros(total.size, dtype=np.int64))
     if market.joint is None:
-        loss = total[several]
-        flags[several] = FLAG_JOINT_MISSING
+        loss, worst, flag = total, nowhere, FLAG_JOINT_MISSING
     else:
-        losses, scenarios = _joint_losses(book, results, live)
-        loss, worst[several] = losses[several], scenarios[several]
-        flags[several] = FLAG_TABLE_EXPIRED if market.joint_expires_at < market.now else 0
-    floor = fraction_from_bps(market.global_parameters.offset_floor_bps) * total[several]
-    dominant = 2.0 * scans[several].max(axis=1) - total[several]
-    risk[several] = np.maximum(loss, np.maximum(floor, dominant))
-    initial = risk.copy()
-    initial_floor = fraction_from_bps(market.global_parameters.im_offset_floor_bps) * total[several]
-    initial[several] = np.maximum(risk[several], initial_floor)
-    return _Risk(risk, initial, worst, flags)
+        lowest, scenarios = least_profit()
+        # A perfect hedge loses nothing but the last bits of its sums: that is no scenario's loss.
+        real = lowest < -HAIR * total
+        loss, worst = np.where(real, -lowest, 0.0), np.where(real & several, scenarios, NO_JOINT)
+        flag = FLAG_TABLE_EXPIRED if market.joint_expires_at < market.now else 0
+    floor, initial_floor = (
+        fraction_from_bps(bps) * total
+        for bps in (market.global_parameters.offset_floor_bps, market.global_parameters.im_offset_floor_bps)
+    )
+    risk = np.where(several, np.maximum(loss, np.maximum(floor, 2.0 * largest - total)), total)
+    initial = np.where(several, np.maximum(risk, initial_floor), total)
+    return _Risk(risk, initial, worst, np.where(several, flag, 0))
 
 
-def _joint_losses(
+def _least_profit(
     book: Book, results: list[UnderlyingResult], live: tuple[LiveUnderlying, ...]
 ) -> tuple[FloatArray, IntArray]:
-    """Greatest joint loss of every account of a block and the lowest scenario that has it.
+    """Least joint profit of every account of a block and the lowest scenario that has it.
 
     Linear in positions, so it needs no 27-point grids: one sparse product an underlying. The weights of the 27 points
     add up to 1 in each scenario, which is why the slack enters whole.
@@ -215,9 +247,12 @@ def _joint_losses(
                 profit += np.multiply.outer(result.short_tail, item.joint_tails)
     index = profit.argmin(axis=1)
     lowest = np.take_along_axis(profit, index[:, None], axis=1)[:, 0] - np.sum([item.slack for item in results], axis=0)
-    # A perfect hedge loses nothing but the last bits of its sums: that is no scenario's loss.
-    real = lowest < -HAIR * np.sum([item.scan for item in results], axis=0)
-    return np.where(real, -lowest, 0.0), np.where(real, index, NO_JOINT)
+    return lowest, index
+
+
+def _total(parts: Iterable[NDArray[_T]]) -> NDArray[_T]:
+    """Sum of one array an underlying."""
+    return functools.reduce(np.add, parts)
 
 
 def _joined(parts: list[MarginResult]) -> MarginResult:

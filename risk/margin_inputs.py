@@ -136,3 +136,16 @@ def check_shapes(book: Book, market: Market) -> None:
         raise BadInput(f"book needs {u} option matrices of {accounts} rows, one an underlying; rebuild the book")
     if market.joint is not None and market.joint.price_bytes.shape[1] != u:
         raise BadInput(f"joint scenarios have {market.joint.price_bytes.shape[1]} columns for {u} underlyings")
+
+
+def check_finite(block: Book, first: int) -> None:
+    """Raise ``BadInput`` when a block of accounts, of which the first is account ``first``, holds NaN or infinity."""
+    named = [(name, getattr(block, name)) for name in _DENSE]
+    named += [(f"options of underlying {k}", matrix.data) for k, matrix in enumerate(block.options)]
+    for name, array in named:
+        # One sum is quicker than a look at each, and finite only when they all are, or it overflows.
+        if not np.isfinite(array.sum()) and not np.isfinite(array).all():
+            raise BadInput(
+                f"book {name} holds a number that is not finite, in accounts {first} to {first + len(block) - 1}; "
+                "clean the book"
+            )

@@ -20,6 +20,7 @@ FLAG_PRICE_DEAD, FLAG_TABLE_EXPIRED, FLAG_ROW_MISSING, FLAG_JOINT_MISSING, FLAG_
 _SLACK_LANES = 0.625
 _NEAR, _FAR = 3.0, 6.0
 _WIDEN_MAX = 3 * BPS
+_NONE, _NO_GRID = np.zeros(0), np.zeros((0, SCAN_POINTS))
 # A coordinate on the boundary is not beyond it for the last bits of a quotient.
 _STEP_HAIR = 1e-10
 
@@ -69,11 +70,14 @@ class LiveUnderlying(NamedTuple):
     def widen_bps(self, optioned: NDArray[np.bool_]) -> FloatArray:
         """By how much initial margin is widened, bps: with the page's lateness where there are options."""
         plain = self.market.parameters.widen_bps + self.market.lateness_bps
-        return np.minimum(np.where(optioned, plain + self.age.late_bps, plain), float(_WIDEN_MAX))
+        limit = float(_WIDEN_MAX)
+        return np.where(optioned, min(plain + self.age.late_bps, limit), min(plain, limit))
 
 
 class UnderlyingResult(NamedTuple):
     """Section 4 of the rule for a block of accounts: ``grid`` (A, 27), the rest (A,).
+
+    A compiled run leaves ``grid`` and ``dollars`` empty: it has reduced them already.
 
     ``dollars`` is the USD value of delta-one positions and linked collateral, ``slack`` what packing may hide,
     ``short_tail`` the tails of the shorts. ``optioned`` are accounts with options, ``held`` those with any position,
@@ -155,19 +159,28 @@ def _live(index: int, slots: int, market: Market) -> LiveUnderlying:
     )  # fmt: skip
 
 
-class _Options(NamedTuple):
-    """What the options of an underlying add up to, each (A,); ``signed`` (A, 31)."""
+class OptionSums(NamedTuple):
+    """What the options of an underlying add up to, each (A,), before what shorts beyond the grid and packing cost."""
 
-    signed: FloatArray
     gross: FloatArray
     delta: FloatArray
     short_minimum: FloatArray
     short_missing: FloatArray
     short_tail: FloatArray
     missing: FloatArray
+    worth: FloatArray
 
 
-def _sums(book: Book, index: int, live: LiveUnderlying) -> _Options:
+class GridExtremes(NamedTuple):
+    """All that the rule takes from the 27 points, each (A,): least, greatest, and up less down one quarter scan."""
+
+    low: FloatArray
+    high: FloatArray
+    slope: FloatArray
+
+
+def _sums(book: Book, index: int, live: LiveUnderlying) -> tuple[OptionSums, FloatArray]:
+    """Sums, and the profits (A, 27) of the options at the scan points."""
     options = book.options[index]
     signed = options @ live.signed
     gross, delta, minimum, missing, tail = (abs(options) @ live.absolute).T
@@ -176,16 +189,32 @@ def _sums(book: Book, index: int, live: LiveUnderlying) -> _Options:
         np.maximum(0.5 * (total - signed[:, SCAN_POINTS + 1 + k]), 0.0)
         for k, total in enumerate((minimum, missing, tail))
     )
-    return _Options(signed, gross, delta, short_minimum, short_missing, short_tail, missing)
+    sums = OptionSums(gross, delta, short_minimum, short_missing, short_tail, missing, signed[:, SCAN_POINTS])
+    return sums, signed[:, :SCAN_POINTS]
 
 
-def _charges(
-    options: _Options, moving: FloatArray, linked: FloatArray, grid: FloatArray, live: LiveUnderlying
-) -> FloatArray:
-    """Charges of one underlying; ``moving`` (A, 3) is the USD delta of the perpetual and of the two futures."""
+class DeltaOneSums(NamedTuple):
+    """The delta-one instruments of an underlying, each (A,), USD: value without what they cost, and gross delta.
+
+    ``gross`` takes linked collateral with the perpetual and each future by itself.
+    """
+
+    worth: FloatArray
+    gross: FloatArray
+
+
+def _delta_one(book: Book, index: int, live: LiveUnderlying, linked: FloatArray) -> tuple[DeltaOneSums, FloatArray]:
+    """Sums, and the net dollar delta (A,) with linked collateral."""
+    units = book.units[:, index]
+    moving = units * live.exposure
     gross = np.abs(moving[:, 0] + linked) + np.abs(moving[:, 1:]).sum(axis=1)
+    return DeltaOneSums(units @ live.worth, gross), moving.sum(axis=1) + linked
+
+
+def _charges(options: OptionSums, gross: FloatArray, slope: FloatArray, live: LiveUnderlying) -> FloatArray:
+    """Charges of one underlying; ``gross`` (A,) is the gross delta of all but options."""
     price, lanes = live.market.price, live.market.parameters
-    net = np.abs(grid[:, 14] - grid[:, 12]) * (2.0 / live.scan)
+    net = np.abs(slope) * (2.0 / live.scan)
     notional = options.gross * price
     depth = max(1, lanes.depth) * USD_PER_DEPTH
     charge = fraction_from_bps(lanes.delta_charge_bps) * net * (1.0 + net / depth)
@@ -196,54 +225,80 @@ def _charges(
 
 
 def _doubt(
-    loss: FloatArray, grid: FloatArray, notional: FloatArray, optioned: NDArray[np.bool_], live: LiveUnderlying
+    loss: FloatArray, high: FloatArray, notional: FloatArray, optioned: NDArray[np.bool_], live: LiveUnderlying
 ) -> FloatArray:
     """By how much accounts might stand better than old data says; ``loss`` is scan and charge."""
     forgotten = optioned & live.age.forgotten
     if not live.market.dead and not live.age.forgotten:
         return np.zeros(loss.size)
-    doubt = np.maximum(grid.max(axis=1), 0.0) + loss + np.where(optioned & live.age.boundless, notional, 0.0)
+    doubt = np.maximum(high, 0.0) + loss + np.where(optioned & live.age.boundless, notional, 0.0)
     return np.where(forgotten | live.market.dead, doubt, 0.0)
 
 
 def underlying_result(book: Book, index: int, live: LiveUnderlying, linked: FloatArray) -> UnderlyingResult:
     """Section 4 of the rule for every account of a block."""
-    item, units = live.market, book.units[:, index]
-    sums = _sums(book, index, live)
-    slack = sums.gross * live.slack
-    dollars = units @ live.exposure + linked
-    grid = sums.signed[:, :SCAN_POINTS]
+    options, grid = _sums(book, index, live)
+    delta_one, dollars = _delta_one(book, index, live, linked)
+    slack = options.gross * live.slack
     grid += np.multiply.outer(dollars * live.scan, np.tile(MOVES, 3)) - slack[:, None]
     if live.tail_pnl.any():
-        grid += np.multiply.outer(sums.short_tail, live.tail_pnl)
-    scan = np.maximum(-grid.min(axis=1), 0.0)
-    charge = _charges(sums, units * live.exposure, linked, grid, live)
-    notional, optioned = sums.gross * item.price, np.diff(book.options[index].indptr) > 0
-    held = optioned | (units != 0.0).any(axis=1) | (book.base[:, index] != 0.0)
+        grid += np.multiply.outer(options.short_tail, live.tail_pnl)
+    extremes = GridExtremes(grid.min(axis=1), grid.max(axis=1), grid[:, 14] - grid[:, 12])
+    result = result_of_sums(book, index, live, linked, options, delta_one, extremes)
+    return result._replace(grid=grid, dollars=dollars)
+
+
+def result_of_sums(
+    book: Book,
+    index: int,
+    live: LiveUnderlying,
+    linked: FloatArray,
+    options: OptionSums,
+    delta_one: DeltaOneSums,
+    extremes: GridExtremes,
+) -> UnderlyingResult:
+    """What the rule makes of the sums; ``grid`` and ``dollars`` are left empty."""
+    item = live.market
+    slack, scan = options.gross * live.slack, np.maximum(-extremes.low, 0.0)
+    charge = _charges(options, delta_one.gross, extremes.slope, live)
+    notional, optioned = options.gross * item.price, np.diff(book.options[index].indptr) > 0
+    held = optioned | (book.base[:, index] != 0.0)
+    for k in range(3):
+        held |= book.units[:, index, k] != 0.0
     active = held | (linked > 0.0)
-    flags = np.where(sums.missing > 0.0, FLAG_ROW_MISSING, 0).astype(np.int64)
-    flags |= np.where(optioned & live.age.dead, FLAG_TABLE_EXPIRED, 0)
-    flags |= np.where(optioned & (abs(live.coordinate) > GRID_EDGE), FLAG_OFF_GRID, 0)
-    flags |= np.where(active & item.dead, FLAG_PRICE_DEAD, 0)
-    value = sums.signed[:, SCAN_POINTS] + sums.short_tail * live.tail_now - slack
+    value = options.worth + options.short_tail * live.tail_now - slack
     drift = fraction_from_bps(item.parameters.drift_charge_bps) * min(abs(live.coordinate), GRID_EDGE)
     widen_bps = live.widen_bps(optioned)
     return UnderlyingResult(
-        delta_one_value=units @ live.worth + book.base[:, index],
+        delta_one_value=delta_one.worth + book.base[:, index],
         option_value=value,
-        dollars=dollars,
+        dollars=_NONE,
         slack=slack,
-        short_tail=sums.short_tail,
-        grid=grid,
+        short_tail=options.short_tail,
+        grid=_NO_GRID,
         scan=scan,
         charge=charge,
         drift=notional * drift,
         widen_bps=widen_bps,
         wide=(scan + charge) * widen_bps / BPS,
         lost=np.maximum(value, 0.0) if live.age.dead else np.zeros(value.size),
-        doubt=_doubt(scan + charge, grid, notional, optioned, live),
+        doubt=_doubt(scan + charge, extremes.high, notional, optioned, live),
         optioned=optioned,
         held=held,
         active=active,
-        flags=flags,
+        flags=_flags(options.missing > 0.0, optioned, active, live),
     )
+
+
+def _flags(
+    missing: NDArray[np.bool_], optioned: NDArray[np.bool_], active: NDArray[np.bool_], live: LiveUnderlying
+) -> IntArray:
+    flags = missing.astype(np.int64) * FLAG_ROW_MISSING
+    for raised, concerned, flag in (
+        (live.age.dead, optioned, FLAG_TABLE_EXPIRED),
+        (abs(live.coordinate) > GRID_EDGE, optioned, FLAG_OFF_GRID),
+        (live.market.dead, active, FLAG_PRICE_DEAD),
+    ):
+        if raised:
+            flags |= np.where(concerned, flag, 0)
+    return flags

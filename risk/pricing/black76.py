@@ -11,20 +11,27 @@ Black (1976), *The pricing of commodity contracts*, eq. 16; Haug (2007), *Option
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr
 
 from risk.errors import BadInput
+from risk.fast import Engine, use_compiled
 
+T = TypeVar("T")
 FloatArray = NDArray[np.float64]
 Operand = FloatArray | float
 
 # Two scratch arrays and up to six operands of this many doubles stay inside a 1 MiB second-level cache.
 _CHUNK = 8_192
+# More ranges than threads, so that one slow thread does not keep the others waiting.
+_TASKS = 4
+_LEAST_COMPILED = 65_536
 _SQRT_2PI = float(np.sqrt(2.0 * np.pi))
 _MAX_ITERATIONS = 100
 
@@ -54,6 +61,7 @@ def price(
     is_call: ArrayLike = True,
     *,
     threads: int = 1,
+    engine: Engine = "auto",
 ) -> FloatArray:
     """Discounted Black-76 price, in the currency of the forward.
 
@@ -65,11 +73,14 @@ def price(
         Broadcastable arrays or scalars (units: see the module).
     threads
         Worker threads for large inputs; the kernel runs outside the interpreter lock. The result does not depend on it.
+    engine
+        ``"auto"`` takes the compiled kernel from 65,536 prices where numba is installed, ``"numpy"`` never,
+        ``"compiled"`` always. The two differ by at most 1e-13 of the discounted greater of forward and strike.
 
     Raises
     ------
     BadInput
-        When an input is negative or not finite.
+        When an input is negative or not finite, or the engine is not installed.
 
     References
     ----------
@@ -81,20 +92,14 @@ def price(
     >>> round(float(price(1500.0, 1500.0, 1.0, 7 / 365)), 6)
     82.805081
     """
-    inputs = _checked(forward=forward, strike=strike, volatility=volatility, tau=tau, discount=discount)
-    sign = np.where(np.asarray(is_call, dtype=bool), 1.0, -1.0)
-    shape = np.broadcast_shapes(*(item.shape for item in inputs), sign.shape)
-    out = np.empty(shape, dtype=np.float64)
-    size = out.size
-    operands = [_flat(item, shape) for item in (*inputs, sign)]
-    flat = out.reshape(-1)
-    if threads <= 1 or size < 4 * _CHUNK:
-        _price_range(flat, operands, 0, size)
+    raw = {"forward": forward, "strike": strike, "volatility": volatility, "tau": tau, "discount": discount}
+    inputs, call = [np.asarray(item, dtype=np.float64) for item in raw.values()], np.asarray(is_call, dtype=bool)
+    out = np.empty(np.broadcast_shapes(*(item.shape for item in inputs), call.shape))
+    if use_compiled(engine, out.size, _LEAST_COMPILED) and _compiled_prices(out, inputs, call, threads):
         return out
-    per_thread = -(-size // (threads * _CHUNK)) * _CHUNK
-    with ThreadPoolExecutor(threads) as pool:
-        starts = range(0, size, per_thread)
-        list(pool.map(lambda start: _price_range(flat, operands, start, min(start + per_thread, size)), starts))
+    operands = [_flat(item, out.shape) for item in (*_checked(**raw), np.where(call, 1.0, -1.0))]
+    flat = out.reshape(-1)
+    _over_ranges(lambda low, high: _price_range(flat, operands, low, high), out.size, threads)
     return out
 
 
@@ -212,6 +217,40 @@ def _flat(array: FloatArray, shape: tuple[int, ...]) -> Operand:
     return np.ascontiguousarray(np.broadcast_to(array, shape)).reshape(-1)
 
 
+def _over_ranges(work: Callable[[int, int], T], size: int, threads: int) -> list[T]:
+    """``work(low, high)`` over ranges of whole chunks that cover ``size``, in threads where that pays."""
+    if threads <= 1 or size < 4 * _CHUNK:
+        return [work(0, size)]
+    step = -(-size // (_TASKS * threads * _CHUNK)) * _CHUNK
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(lambda low: work(low, min(low + step, size)), range(0, size, step)))
+
+
+def _compiled_prices(out: FloatArray, inputs: list[FloatArray], call: NDArray[np.bool_], threads: int) -> bool:
+    """All prices by the compiled kernel; False, with ``out`` in any state, when an input may be bad."""
+    from risk.fast.black76 import price_chunk
+
+    flat = out.reshape(-1)
+    # A scalar becomes one chunk that serves for all of them.
+    operands = [
+        np.full(_CHUNK, item.reshape(-1)[0])
+        if item.size == 1
+        else np.ascontiguousarray(np.broadcast_to(item, out.shape)).reshape(-1)
+        for item in (*inputs, call)
+    ]
+
+    def work(start: int, stop: int) -> bool:
+        fine = True
+        for low in range(start, stop, _CHUNK):
+            high = min(low + _CHUNK, stop)
+            fine &= price_chunk(
+                flat[low:high], *(x[: high - low] if x.size == _CHUNK else x[low:high] for x in operands)
+            )
+        return fine
+
+    return all(_over_ranges(work, out.size, threads))
+
+
 def _price_range(out: FloatArray, operands: list[Operand], start: int, stop: int) -> None:
     scratch = np.empty((2, min(_CHUNK, max(stop - start, 1))))
     for low in range(start, stop, _CHUNK):
@@ -257,8 +296,12 @@ def _price_chunk(
 
 
 def _repair_limits(d1: FloatArray, d2: FloatArray, f: Operand, k: Operand) -> None:
-    """Where d1 or d2 is undefined the price is intrinsic: send both to the infinity of the sign of f - k."""
-    bad = np.isnan(d1) | np.isnan(d2)
+    """Where d1 is undefined the price is intrinsic: send both to the infinity of the sign of f - k.
+
+    Where d2 alone is, the deviation overflowed: the price is its maximum.
+    """
+    bad = np.isnan(d1)
+    d2[np.isnan(d2) & ~bad] = -np.inf
     limit = np.broadcast_to(_far(np.asarray(f) - np.asarray(k)), d1.shape)[bad]
     d1[bad] = limit
     d2[bad] = limit

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
+from importlib import util
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 from scipy import sparse
 
 from risk.errors import BadInput
+from risk.fast import Engine
 from risk.margin import (
     FLAG_JOINT_MISSING,
     FLAG_OFF_GRID,
@@ -21,6 +23,7 @@ from risk.margin import (
     NO_JOINT,
     Book,
     CollateralMarket,
+    MarginResult,
     Mark,
     Market,
     UnderlyingMarket,
@@ -52,6 +55,7 @@ from risk.types import (
 from risk.units import pack_collateral, pack_global, pack_underlying
 
 NOW = 1_800_000_000
+needs_numba = pytest.mark.skipif(util.find_spec("numba") is None, reason="the compiled kernels need the extra 'fast'")
 DAY = 86_400
 WAD = 10**18
 PLAIN = UnderlyingParameters(2_000, 4_000, 2_500, 3_000, 0, 0, 0, 0, 1, 0, 0, 0)
@@ -467,10 +471,11 @@ class Twins:
         return total
 
 
+@pytest.mark.parametrize("engine", ["numpy", pytest.param("compiled", marks=needs_numba)])
 @pytest.mark.parametrize("seed", range(6))
-def test_float_margin_stays_within_the_stated_bound_of_the_integer_twin(seed: int) -> None:
+def test_float_margin_stays_within_the_stated_bound_of_the_integer_twin(seed: int, engine: Engine) -> None:
     twins = Twins(seed, 80)
-    floats, chain = margin(twins.book(), twins.market()), twins.chain()
+    floats, chain = margin(twins.book(), twins.market(), engine=engine), twins.chain()
     worst = 0.0
     for a, state in enumerate(twins.states):
         exact = assess_words(build_words(state), chain)
@@ -483,6 +488,50 @@ def test_float_margin_stays_within_the_stated_bound_of_the_integer_twin(seed: in
         active = [scan for scan, on in zip(floats.scans[a], _active(state), strict=True) if on]
         assert active == pytest.approx([scan / WAD for scan in exact.scans], abs=bound)
     print(f"seed {seed}: largest error {worst:.1e} of gross notional")
+
+
+@needs_numba
+@pytest.mark.parametrize("joint", [True, False])
+def test_engines_and_threads_agree(joint: bool) -> None:
+    twins = Twins(100, 300)
+    book, market = repeated(twins.book(), 60), twins.market()
+    market = market if joint else replace(market, joint=None)
+    gross = np.tile([twins.notional(state) for state in twins.states], 60)
+    plain = margin(book, market, engine="numpy", threads=2)
+    one, two = margin(book, market, engine="compiled"), margin(book, market, engine="compiled", threads=2)
+    # 18,000 accounts are enough for it to be taken unasked
+    assert np.array_equal(margin(book, market).mm, one.mm)
+    for name in MarginResult.__slots__:
+        first, second, third = (getattr(result, name) for result in (plain, one, two))
+        assert np.array_equal(second, third), name
+        assert first.dtype == second.dtype, name
+        if first.dtype == np.int64:
+            assert np.array_equal(first, second), name
+        else:
+            scale = gross if first.ndim == 1 else gross[:, None]
+            assert (np.abs(first - second) <= 1e-13 * scale + 1e-15 * np.abs(first)).all(), name
+    assert len(set(one.flags.tolist())) > 1
+    assert joint == (len(set(one.worst_joint.tolist())) > 2)
+
+
+def repeated(book: Book, times: int) -> Book:
+    def dense(array: np.ndarray) -> np.ndarray:
+        return np.concatenate([array] * times)
+
+    options = tuple(sparse.csr_array(sparse.vstack([matrix] * times)) for matrix in book.options)
+    return Book(*(dense(x) for x in (book.cash, book.units, book.base, book.collateral, book.collateral_use)), options)
+
+
+@pytest.mark.parametrize("engine", ["numpy", pytest.param("compiled", marks=needs_numba)])
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_numbers_that_are_not_finite_are_refused(engine: Engine, bad: float) -> None:
+    market = Market(SCALES, (UnderlyingMarket("ETH", 100.0, PLAIN, spot_rows()),))
+    book = with_options(empty_book(1, 1), 1.0)
+    book.cash[0] = bad
+    with pytest.raises(BadInput, match="book cash holds a number that is not finite, in accounts 0 to 0"):
+        margin(book, market, engine=engine)
+    with pytest.raises(BadInput, match="book options of underlying 0"):
+        margin(with_options(empty_book(1, 1), bad), market, engine=engine)
 
 
 def _active(state: AccountState) -> list[bool]:
