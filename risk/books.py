@@ -20,6 +20,9 @@ from risk.table import MIN_VOLATILITY, tenor_scale
 
 DAYS_A_YEAR = 365.0
 GRID_POINTS = 9
+# The lattice of options, the same for every underlying.
+TENORS_DAYS = (7.0, 30.0, 90.0)
+STRIKES_SD = (-1.5, -0.75, 0.0, 0.75, 1.5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +120,8 @@ def build_universe(
     symbols: Sequence[str],
     vols: FloatArray,
     *,
-    tenors_days: Sequence[float] = (7.0, 30.0, 90.0),
-    strikes_sd: Sequence[float] = (-1.5, -0.75, 0.0, 0.75, 1.5),
+    tenors_days: Sequence[float] = TENORS_DAYS,
+    strikes_sd: Sequence[float] = STRIKES_SD,
 ) -> Universe:
     """One perpetual and a lattice of calls and puts for each underlying.
 

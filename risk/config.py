@@ -8,6 +8,7 @@ import json
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
+from risk.adversary import AdversaryConfig
 from risk.errors import BadInput
 from risk.factors.fhs import VolatilityModel
 from risk.haircuts import CollateralSpec, HaircutConfig
@@ -70,7 +71,11 @@ class CalibrationConfig:
     correlation_one : float
         Size, in scan ranges, of the two scenarios every set holds: all down and all up together, volatility up.
     hysteresis : float
-        Relative worsening of the certificate tolerated before scenarios are chosen anew.
+        Relative gain of the 1 % ratio or of the efficiency, on the same books and draws, that new scenarios must bring
+        to replace those in force.
+    scan_multiple : float
+        Least scan range over the volatility of a day that is pushed with it; the contract's default guard is 3.
+    adversary : AdversaryConfig
     reserve_usd : int
         Margin kept for the reward of the caller of a liquidation, USD an account.
     depths_usd : tuple of (symbol, USD)
@@ -107,6 +112,8 @@ class CalibrationConfig:
     n_train: int = 4_000
     n_books: int = 10_000
     hysteresis: float = 0.05
+    scan_multiple: float = 3.0
+    adversary: AdversaryConfig = field(default_factory=AdversaryConfig)
     depths_usd: tuple[tuple[str, float], ...] = ()
 
     def __post_init__(self) -> None:
@@ -133,7 +140,13 @@ class CalibrationConfig:
     @classmethod
     def quick(cls, **changes: Any) -> CalibrationConfig:
         """Smaller samples, for a loop that calibrates every hour; every other default is the same."""
-        base = cls(n_sims=6_000, n_train=500, n_books=1_500, selection=SelectionConfig(max_candidates=1_000))
+        base = cls(
+            n_sims=6_000,
+            n_train=500,
+            n_books=1_500,
+            selection=SelectionConfig(max_candidates=1_000),
+            adversary=AdversaryConfig(rounds=1, slots=8, books=40, steps=8),
+        )
         return replace(base, **changes)
 
     def model_hash(self) -> str:

@@ -11,6 +11,7 @@ from risk.errors import BadInput
 from risk.liquidity import DEPTH_LANE_USD, bps_up
 from risk.market.clean import horizon_returns
 from risk.market.history import PriceHistory
+from risk.market.quality import discount
 from risk.measures import expected_shortfall
 from risk.types import LANE_MAX, CollateralParameters
 
@@ -127,12 +128,15 @@ def collateral_parameters(
     -----
     Initial haircut: shortfall plus slippage at the unit size, within floor and cap. Maintenance: ``mm_share`` of the
     shortfall plus the same slippage, never above the initial one. Each further ``depth_usd`` adds the slippage again.
+    An asset that stands below its peg may lose as much again: the shortfall is at least its discount.
 
     References
     ----------
     docs/risk-methodology.md, formula 10.2.
     """
-    move = spec.assumed_move if residual is None else residual_shortfall(residual, config)
+    move = spec.assumed_move
+    if residual is not None:
+        move = max(residual_shortfall(residual, config), discount(residual))
     initial = float(np.clip(move + spec.slippage, spec.floor, spec.cap))
     maintenance = min(initial, float(np.clip(config.mm_share * move + spec.slippage, 0.7 * spec.floor, spec.cap)))
     return CollateralParameters(

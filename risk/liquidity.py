@@ -206,7 +206,9 @@ def underlying_parameters(
     """
     adv = max(liquidity.adv_usd, DEPTH_LANE_USD)
     at_depth = square_root_impact(liquidity.depth_usd, adv, liquidity.daily_vol, config.impact)
+    # No depth is no reason for the least charge: the law at size zero says nothing.
     delta = float(np.clip(0.5 * at_depth, config.delta_floor, config.delta_cap))
+    delta = delta if liquidity.depth_usd > 0.0 else config.delta_cap
     option = max(config.option_floor, 0.4 * float(np.sqrt(30 / 365)) * atm_vol * config.vol_spread)
     return UnderlyingParameters(
         scan_bps=bps_up(scan),
@@ -219,9 +221,14 @@ def underlying_parameters(
         drift_charge_bps=config.drift_bps,
         depth=int(np.clip(liquidity.depth_usd // DEPTH_LANE_USD, 1, LANE_MAX)),
         short_min_bps=bps_up(config.short_min * scan),
-        vol_day_bps=min(bps_up(max(liquidity.daily_vol, atm_vol / np.sqrt(365))), LANE_MAX),
+        vol_day_bps=day_volatility_bps(liquidity, atm_vol),
         band_bps=bps_up(config.band * scan),
     )
+
+
+def day_volatility_bps(liquidity: Liquidity, atm_vol: float) -> int:
+    """Volatility of a day that is pushed, bps: the larger of the history's and the smile's (`atm_vol` a year)."""
+    return min(bps_up(max(liquidity.daily_vol, atm_vol / np.sqrt(365))), LANE_MAX)
 
 
 def bps_up(fraction: float) -> int:

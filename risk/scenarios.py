@@ -9,7 +9,7 @@ is requirement / target.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,7 @@ BYTE = 127
 # Books that can lose less than this share of gross notional are covered by the charges, not by scenarios.
 MIN_TARGET = 1e-3
 TILE = 256
+ROWS = 24
 
 Float32Array = NDArray[np.float32]
 BoolArray = NDArray[np.bool_]
@@ -84,6 +85,11 @@ class Sample:
     scans: FloatArray
     active: BoolArray
     tails: NDArray[np.int64]
+
+    def with_books(self, other: Sample) -> Sample:
+        """The books of both samples, measured on the same draws."""
+        pairs = ((getattr(self, f.name), getattr(other, f.name)) for f in fields(self))
+        return Sample(*(np.concatenate(pair) for pair in pairs))
 
     def several(self, most: int | None = None) -> Sample:
         """Only the books with two underlyings or more, the ones joint scenarios are for; at most `most` of them.
@@ -196,9 +202,7 @@ def measure_books(
     ----------
     docs/risk-methodology.md, formula 8.1.
     """
-    n = pnl.shape[0]
-    # The hair keeps 1 % of 20,000 at 200, whatever the last bit of 1 - 0.99.
-    tail = max(1, int(np.ceil((1.0 - level) * n - 1e-6)))
+    tail = tail_count(pnl.shape[0], level)
     by_draw = np.ascontiguousarray(pnl.T, dtype=np.float32)
     target = np.empty(books.shape[0])
     tails = np.empty((books.shape[0], min(tail, tail_rows)), dtype=np.int64)
@@ -218,6 +222,18 @@ def measure_books(
     kept = books[keep]
     scans, active = scan_losses(universe, grid, kept)
     return Sample(kept, target[keep], scans, active, tails[keep])
+
+
+def tail_count(n: int, level: float) -> int:
+    """Draws in the tail of n.
+
+    Examples
+    --------
+    >>> tail_count(20_000, 0.99)
+    200
+    """
+    # The hair keeps 1 % of 20,000 at 200, whatever the last bit of 1 - 0.99.
+    return max(1, int(np.ceil((1.0 - level) * n - 1e-6)))
 
 
 def _spread(tail: int, rows: int) -> NDArray[np.int64]:
@@ -314,7 +330,7 @@ def select(
     ----------
     docs/risk-methodology.md, formula 8.3.
     """
-    joined = pool if forced is None else _stack(forced, pool)
+    joined = pool if forced is None else stack(forced, pool)
     several = sample.active.sum(axis=1) >= 2
     target = sample.target[several]
     losses = -(sample.books[several] @ instrument_pnl(universe, grid, joined)) / target[:, None]
@@ -326,9 +342,9 @@ def select(
         if step < n_forced:
             best = step
         else:
-            costs = _costs(np.maximum(table, current), config)
+            costs = _costs(table, current, config)
             best = int(np.argmin(costs))
-            if costs[best] >= float(_costs(current[None, :], config)[0]) * (1 - 1e-7):
+            if costs[best] >= float(_costs(current[None, :], current, config)[0]) * (1 - 1e-7):
                 break
         chosen.append(best)
         current = np.maximum(current, table[best])
@@ -336,18 +352,21 @@ def select(
     return JointScenarios(joined.price_bytes[rows], joined.vol_bytes[rows])
 
 
-def _costs(ratio: Float32Array, config: SelectionConfig) -> Float32Array:
-    """(c,) cost of each row of ratios."""
-    gap = ratio - np.float32(config.target)
-    short = np.minimum(gap, 0.0)
-    over = gap - short
-    return np.asarray(
-        np.einsum("cb,cb->c", short, short) + np.float32(config.overshoot) * np.einsum("cb,cb->c", over, over),
-        dtype=np.float32,
-    )
+def _costs(table: Float32Array, current: Float32Array, config: SelectionConfig) -> Float32Array:
+    """(c,) cost of the books' ratios, at least `current`, once each row of `table` joins."""
+    out = np.empty(table.shape[0], dtype=np.float32)
+    for lo in range(0, table.shape[0], ROWS):
+        # A few rows at a time stay in cache; short^2 + lambda * over^2 = lambda * gap^2 + (1 - lambda) * short^2.
+        gap = np.maximum(table[lo : lo + ROWS], current)
+        gap -= np.float32(config.target)
+        cost = np.float32(config.overshoot) * np.einsum("cb,cb->c", gap, gap)
+        short = np.minimum(gap, np.float32(0.0), out=gap)
+        out[lo : lo + ROWS] = cost + np.float32(1.0 - config.overshoot) * np.einsum("cb,cb->c", short, short)
+    return out
 
 
-def _stack(first: JointScenarios, second: JointScenarios) -> JointScenarios:
+def stack(first: JointScenarios, second: JointScenarios) -> JointScenarios:
+    """Scenarios of both sets, in order."""
     return JointScenarios(
         np.concatenate([first.price_bytes, second.price_bytes]), np.concatenate([first.vol_bytes, second.vol_bytes])
     )

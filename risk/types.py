@@ -209,6 +209,7 @@ class Certificate:
     """What a joint scenario set was measured to cover, on fresh paths and unseen books.
 
     Ratios are margin / Expected Shortfall; ``efficiency`` is the mean ratio over its 1 % quantile (lower is better).
+    ``ratio_mean`` is 0 in certificates older than the field.
     """
 
     scenarios: int
@@ -221,6 +222,7 @@ class Certificate:
     ratio_p99: float
     efficiency: float
     sample_hash: str
+    ratio_mean: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

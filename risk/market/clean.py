@@ -12,9 +12,12 @@ from typing import Literal
 import numpy as np
 
 from risk.errors import BadInput, DataGap, InsufficientHistory, RiskWarning
+from risk.findings import Finding
 from risk.market.history import FloatArray, Gap, IntArray, PriceHistory, PriceSeries, utc
 
 OnGap = Literal["keep", "warn", "raise"]
+# Share of a symbol's bars that alignment may take without a word.
+CUT_SHARE = 0.05
 
 
 def find_gaps(symbol: str, ts: IntArray, interval_s: int) -> tuple[Gap, ...]:
@@ -95,6 +98,7 @@ def align(
         raise DataGap(f"{len(gaps)} holes; first: {gaps[0]}; fill them or allow gaps")
     if gaps and on_gap == "warn":
         warnings.warn(f"{len(gaps)} holes kept as holes; first: {gaps[0]}", RiskWarning, stacklevel=2)
+    notes = tuple(n for s in series for n in s.notes) + _shortened(series, common)
     rows = [np.searchsorted(s.ts, common) for s in series]
     return PriceHistory(
         tuple(s.symbol for s in series),
@@ -103,7 +107,25 @@ def align(
         np.column_stack([s.volume[r] for s, r in zip(series, rows, strict=True)]),
         step,
         tuple(gaps),
+        notes,
     )
+
+
+def _shortened(series: Sequence[PriceSeries], common: IntArray) -> tuple[Finding, ...]:
+    """Symbols of which the others' later start or earlier end takes away much: a crash may be in it."""
+    found = []
+    for one in series:
+        before, after = int((one.ts < common[0]).sum()), int((one.ts > common[-1]).sum())
+        if before + after > CUT_SHARE * one.ts.size:
+            late = (
+                max(series, key=lambda s: int(s.ts[0])) if before >= after else min(series, key=lambda s: int(s.ts[-1]))
+            )
+            text = (
+                f"{before} bars before {utc(int(common[0]))} and {after} after {utc(int(common[-1]))} are left out, "
+                f"because {late.symbol} has none; calibrate without {late.symbol} to use them"
+            )
+            found.append(Finding("shortened", one.symbol, text))
+    return tuple(found)
 
 
 def log_returns(history: PriceHistory) -> tuple[IntArray, FloatArray]:

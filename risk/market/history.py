@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from risk.errors import BadInput, InsufficientHistory
+from risk.findings import Finding
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -65,6 +66,8 @@ class PriceSeries:
         Seconds of a bar.
     source : str
         Where the bars came from, for messages.
+    notes : tuple of Finding
+        What was repaired while reading.
     """
 
     symbol: str
@@ -73,6 +76,7 @@ class PriceSeries:
     volume: FloatArray
     interval_s: int
     source: str
+    notes: tuple[Finding, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +94,8 @@ class PriceHistory:
         Seconds of a bar. Steps longer than this are holes: no return is computed across them.
     gaps : tuple of Gap
         Holes found while aligning.
+    notes : tuple of Finding
+        What was repaired while reading and aligning; no part of the content hash.
 
     Raises
     ------
@@ -103,6 +109,7 @@ class PriceHistory:
     volume: FloatArray
     interval_s: int
     gaps: tuple[Gap, ...] = field(default=())
+    notes: tuple[Finding, ...] = field(default=())
 
     def __post_init__(self) -> None:
         shape = (self.ts.size, len(self.symbols))
@@ -155,7 +162,10 @@ class PriceHistory:
             raise BadInput(f"price history has no symbol {', '.join(unknown)}; it has {', '.join(self.symbols)}")
         cols = [self.symbols.index(s) for s in symbols]
         gaps = tuple(g for g in self.gaps if g.symbol in symbols)
-        return PriceHistory(tuple(symbols), self.ts, self.close[:, cols], self.volume[:, cols], self.interval_s, gaps)
+        notes = tuple(n for n in self.notes if n.subject in symbols or n.subject not in self.symbols)
+        return PriceHistory(
+            tuple(symbols), self.ts, self.close[:, cols], self.volume[:, cols], self.interval_s, gaps, notes
+        )
 
     def window(self, start: int | None = None, end: int | None = None) -> PriceHistory:
         """Bars with ``start <= ts < end`` (epoch seconds; None = unbounded).
@@ -170,7 +180,9 @@ class PriceHistory:
         if hi <= lo:
             raise InsufficientHistory("price history: no bar in the window asked for; widen it")
         gaps = tuple(g for g in self.gaps if g.end > self.ts[lo] and g.start < self.ts[hi - 1])
-        return PriceHistory(self.symbols, self.ts[lo:hi], self.close[lo:hi], self.volume[lo:hi], self.interval_s, gaps)
+        return PriceHistory(
+            self.symbols, self.ts[lo:hi], self.close[lo:hi], self.volume[lo:hi], self.interval_s, gaps, self.notes
+        )
 
     def extend(self, ts: int, close: Sequence[float], volume: Sequence[float]) -> PriceHistory:
         """The history and one more bar, as a keeper appends them.
@@ -187,4 +199,5 @@ class PriceHistory:
             np.vstack([self.volume, np.asarray(volume, dtype=np.float64)[None, :]]),
             self.interval_s,
             self.gaps,
+            self.notes,
         )

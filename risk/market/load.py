@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Read OHLCV files of the common exporters. The only module of the library that touches the file system."""
+"""Read OHLCV files of the common exporters."""
 
 from __future__ import annotations
 
@@ -9,13 +9,16 @@ import math
 import re
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from risk.errors import BadInput, InsufficientHistory, RiskWarning
+from risk.findings import Finding
 from risk.market.clean import align
 from risk.market.history import PriceHistory, PriceSeries, utc
 
@@ -28,7 +31,16 @@ TIME_COLUMNS = ("ts", "timestamp", "time", "open_time", "date")
 PRICE_COLUMNS = ("open", "high", "low", "close")
 REQUIRED = (*PRICE_COLUMNS, "volume")
 
-OnFault = Literal["raise", "drop"]
+OnFault = Literal["raise", "drop", "repair"]
+# What a row's fault is called, by a phrase of its message.
+FAULTS = {
+    "is duplicate": "duplicate-bars",
+    "is out of order": "unsorted-bars",
+    "must be above zero": "price-not-positive",
+    "must not be negative": "negative-volume",
+}
+# Line numbers with time, close and volume.
+Lines = list[tuple[int, tuple[int, float, float]]]
 Sources = str | Path | Iterable[str | Path] | Mapping[str, str | Path]
 
 
@@ -91,6 +103,7 @@ def load_prices(
     min_bars: int = 2,
     start: int | None = None,
     end: int | None = None,
+    max_missing_fraction: float = 1.0,
 ) -> PriceHistory:
     """Read bars and align them on common timestamps.
 
@@ -104,13 +117,15 @@ def load_prices(
         Base symbols wanted, in this order. Default: all found, sorted.
     interval : str, optional
         Such as ``1h``. Needed when a folder holds several.
-    on_fault : {"raise", "drop"}
+    on_fault : {"raise", "drop", "repair"}
         What to do with a row that is malformed, not positive, duplicated or out of order. ``drop`` leaves it out and
-        says so in a `RiskWarning`.
+        says so in a `RiskWarning` and in the notes of the history; ``repair`` does the same after sorting by time.
     min_bars : int
         Fewest bars accepted, for each file and after aligning.
     start, end : int, optional
         Keep ``start <= ts < end``, epoch seconds.
+    max_missing_fraction : float
+        Largest share of bars a symbol may miss.
 
     Returns
     -------
@@ -122,6 +137,8 @@ def load_prices(
         Missing folder or file, wrong columns, unusable row: the message names file, line and remedy.
     InsufficientHistory
         Empty or too short file.
+    DataGap
+        A symbol misses more bars than allowed.
 
     Examples
     --------
@@ -132,7 +149,17 @@ def load_prices(
     for symbol, path, seconds in chosen:
         one = read_series(path, symbol, seconds, on_fault=on_fault)
         series.append(_cut(one, start, end, min_bars))
-    return align(series, min_bars=min_bars)
+    joined = align(series, min_bars=min_bars, max_missing_fraction=max_missing_fraction)
+    return replace(joined, notes=joined.notes + _mixed_quotes([path for _, path, _ in chosen]))
+
+
+def _mixed_quotes(paths: Sequence[Path]) -> tuple[Finding, ...]:
+    """A loss of one quote currency's peg moves only the symbols it quotes."""
+    quotes = {match["quote"] for path in paths if (match := FILE_NAME.match(path.name))}
+    if len(quotes) < 2:
+        return ()
+    text = f"prices are in {', '.join(sorted(quotes))}; a depeg of one shows as a move of its symbols alone"
+    return (Finding("mixed-quotes", "quote currency", text),)
 
 
 def find_files(
@@ -196,20 +223,19 @@ def read_series(path: Path, symbol: str, interval_s: int | None, *, on_fault: On
         raise BadInput(f"{symbol}: price file {path} does not exist; check the path")
     rows: list[tuple[int, float, float]] = []
     dropped: list[str] = []
-    for line, cells, columns in _rows(path, symbol):
-        fault: str
-        try:
-            row = _parse_row(cells, columns)
-            if rows and row[0] <= rows[-1][0]:
-                kind = "duplicate" if row[0] == rows[-1][0] else "out of order"
-                raise BadInput(f"time {utc(row[0])} is {kind}; sort by time and drop duplicates")
-            rows.append(row)
+    parsed = _parsed(path, symbol, dropped, raising=on_fault == "raise")
+    notes: tuple[Finding, ...] = ()
+    if on_fault == "repair":
+        parsed, notes = _sorted(parsed, symbol, path)
+    for line, row in parsed:
+        if rows and row[0] <= rows[-1][0]:
+            kind = "duplicate" if row[0] == rows[-1][0] else "out of order"
+            fault = f"{path}, line {line}: time {utc(row[0])} is {kind}; sort by time and drop duplicates"
+            if on_fault == "raise":
+                raise BadInput(fault)
+            dropped.append(fault)
             continue
-        except BadInput as error:
-            fault = f"{path}, line {line}: {error}"
-        if on_fault == "raise":
-            raise BadInput(fault)
-        dropped.append(fault)
+        rows.append(row)
     if dropped:
         warnings.warn(f"{symbol}: {len(dropped)} bad rows left out; first: {dropped[0]}", RiskWarning, stacklevel=2)
     if len(rows) < 2:
@@ -217,7 +243,41 @@ def read_series(path: Path, symbol: str, interval_s: int | None, *, on_fault: On
     table = np.array(rows, dtype=np.float64)
     ts = np.array([r[0] for r in rows], dtype=np.int64)
     step = interval_s if interval_s is not None else int(np.median(np.diff(ts)))
-    return PriceSeries(symbol, ts, table[:, 1].copy(), table[:, 2].copy(), step, str(path))
+    return PriceSeries(
+        symbol, ts, table[:, 1].copy(), table[:, 2].copy(), step, str(path), notes + _notes(symbol, dropped)
+    )
+
+
+def _parsed(path: Path, symbol: str, dropped: list[str], *, raising: bool) -> Lines:
+    """Line numbers and bars; a row that cannot be read raises, or goes to `dropped`."""
+    out: Lines = []
+    for line, cells, columns in _rows(path, symbol):
+        try:
+            out.append((line, _parse_row(cells, columns)))
+        except BadInput as error:
+            fault = f"{path}, line {line}: {error}"
+            if raising:
+                raise BadInput(fault) from None
+            dropped.append(fault)
+    return out
+
+
+def _sorted(parsed: Lines, symbol: str, path: Path) -> tuple[Lines, tuple[Finding, ...]]:
+    """Rows by time (stable), and a finding where that is not how they came."""
+    wrong = sum(after[1][0] < before[1][0] for before, after in pairwise(parsed))
+    if not wrong:
+        return parsed, ()
+    text = f"rows of {path} step back in time {wrong} times; sorted"
+    return sorted(parsed, key=lambda item: item[1][0]), (Finding("unsorted-bars", symbol, text),)
+
+
+def _notes(symbol: str, dropped: Sequence[str]) -> tuple[Finding, ...]:
+    """One finding for each kind of fault."""
+    kinds = [next((name for phrase, name in FAULTS.items() if phrase in text), "malformed-bars") for text in dropped]
+    first = dict(zip(reversed(kinds), reversed(dropped), strict=True))
+    return tuple(
+        Finding(kind, symbol, f"{kinds.count(kind)} rows left out; first: {text}") for kind, text in first.items()
+    )
 
 
 def _rows(path: Path, symbol: str) -> Iterator[tuple[int, list[str], list[int]]]:
@@ -283,5 +343,11 @@ def _cut(series: PriceSeries, start: int | None, end: int | None, min_bars: int)
             "hand over a longer history"
         )
     return PriceSeries(
-        series.symbol, series.ts[keep], series.close[keep], series.volume[keep], series.interval_s, series.source
+        series.symbol,
+        series.ts[keep],
+        series.close[keep],
+        series.volume[keep],
+        series.interval_s,
+        series.source,
+        series.notes,
     )
