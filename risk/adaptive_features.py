@@ -123,7 +123,10 @@ def _across(panel: Panel, days: IntArray, name: str) -> FloatArray:
 
 
 def build_samples(symbol: str, history: PriceHistory, signals: Signals) -> Samples:
-    """Samples of one asset without those features that need others; see `build_panel`."""
+    """Samples of one asset without those features that need others; see `build_panel`.
+
+    docs/risk/adaptive.md, formula A1.
+    """
     _check(symbol, history)
     bars = DAY_S // history.interval_s
     factors = build_factors(

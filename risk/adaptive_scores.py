@@ -55,6 +55,7 @@ def pinball(outcome: ArrayLike, quantile: ArrayLike, probability: float) -> Floa
     References
     ----------
     Koenker & Bassett (1978), eq. 1.3; Gneiting (2011), *Making and evaluating point forecasts*, table 9.
+    docs/risk/adaptive.md, formula A3.
 
     Examples
     --------
@@ -73,7 +74,7 @@ def joint_loss(outcome: ArrayLike, quantile: ArrayLike, shortfall: ArrayLike, pr
     References
     ----------
     Patton, Ziegel & Chen (2019), *Dynamic semiparametric models for Expected Shortfall*, eq. 6:
-    ``-1[y <= v] (v - y) / (a e) + v / e + log(-e) - 1``.
+    ``-1[y <= v] (v - y) / (a e) + v / e + log(-e) - 1``. docs/risk/adaptive.md, formula A4.
 
     Examples
     --------
@@ -117,7 +118,7 @@ def diebold_mariano(first: ArrayLike, second: ArrayLike, lags: int | None = None
     References
     ----------
     Diebold & Mariano (1995), eq. 1; Newey & West (1987), eq. 5; Harvey, Leybourne & Newbold (1997), eq. 9 for the
-    factor ``sqrt((n - 1) / n)`` and Student's law with n - 1 degrees.
+    factor ``sqrt((n - 1) / n)`` and Student's law with n - 1 degrees. docs/risk/adaptive.md, formula A5.
 
     Examples
     --------

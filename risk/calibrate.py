@@ -114,8 +114,7 @@ def calibrate(
     scans = _scans(symbols, estimates, config, previous, observed_at, forecasts)
     smiles = _smiles(symbols, factors, vol_history, config.smile)
     law = build_law(factors, fhs, period, scans, config, seed)
-    vols = np.array([smiles[s].short_vol for s in symbols])
-    kappa = _offset(factors, config)
+    vols, kappa = np.array([smiles[s].short_vol for s in symbols]), _offset(factors, config)
     chosen = joint_scenarios(law, vols, kappa, config, previous=previous, live_books=live_books, say=say)
     say("charges and haircuts")
     result = ParameterSet(
@@ -132,8 +131,7 @@ def calibrate(
             seed,
             observed_at,
             {
-                **_diagnostics(symbols, estimates, period, factors, prices),
-                "adaptive_shortfall": forecasts,
+                **_diagnostics(symbols, estimates, period, factors, prices, forecasts),
                 "gates": _gates(estimates, chosen, config.gates, first=previous is None),
             },
         ),
@@ -343,6 +341,7 @@ def _diagnostics(
     period: tuple[int, int],
     factors: FactorHistory,
     prices: PriceHistory,
+    forecasts: Mapping[str, float],
 ) -> dict[str, Any]:
     """What a reader of a push needs to judge it."""
     return {
@@ -355,6 +354,7 @@ def _diagnostics(
             s: {"current": e.current, "stressed": e.stressed, "long": e.long, "error": e.error}
             for s, e in zip(symbols, estimates, strict=True)
         },
+        "adaptive_shortfall": dict(forecasts),
     }
 
 

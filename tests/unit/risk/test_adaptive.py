@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import importlib
+import operator
+import re
 import sys
 from dataclasses import replace
 
@@ -19,6 +22,7 @@ from risk.errors import BadInput, InsufficientHistory, MissingDependency
 from risk.market import PriceHistory, warmup
 from risk.ranges import RangeEstimate
 from tests.support.garch_market import START, garch_market
+from tests.support.shared import ROOT
 
 QUICK = AdaptiveConfig(trees=20)
 MARKET = garch_market(1_000, 11)
@@ -197,3 +201,13 @@ def test_the_switch_refuses_other_words_and_other_horizons() -> None:
         CalibrationConfig(adaptive="auto")  # type: ignore[arg-type]
     with pytest.raises(BadInput, match=r"not 99\.0% of 14400 s"):
         CalibrationConfig(adaptive="on", horizon_s=14_400)
+
+
+def test_each_formula_of_the_page_is_named_by_its_function_and_the_verdict_is_the_default() -> None:
+    page = (ROOT / "docs" / "risk" / "adaptive.md").read_text(encoding="utf-8")
+    tied = re.findall(r"\*\*\((A\d)\)\*\* `risk\.(\w+)\.([\w.]+)`", page)
+    assert [number for number, _, _ in tied] == [f"A{i}" for i in range(1, 7)]
+    for number, module, name in tied:
+        computes = operator.attrgetter(name)(importlib.import_module(f"risk.{module}"))
+        assert f"docs/risk/adaptive.md, formula {number}" in computes.__doc__, name
+    assert f'adaptive = "{CalibrationConfig().adaptive}"' in page
