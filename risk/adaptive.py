@@ -102,7 +102,7 @@ class Comparison:
 
 
 class TailRegression:
-    """Standardised quantiles of both tails, and how much deeper their means lie.
+    """Standardised quantiles of both tails, and how much deeper their means lie (docs/risk/adaptive.md, formula A2).
 
     Parameters
     ----------

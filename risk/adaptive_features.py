@@ -123,7 +123,10 @@ def _across(panel: Panel, days: IntArray, name: str) -> FloatArray:
 
 
 def build_samples(symbol: str, history: PriceHistory, signals: Signals) -> Samples:
-    """Samples of one asset without those features that need others; see `build_panel`."""
+    """Samples of one asset without those features that need others; see `build_panel`.
+
+    docs/risk/adaptive.md, formula A1.
+    """
     _check(symbol, history)
     bars = DAY_S // history.interval_s
     factors = build_factors(
@@ -135,7 +138,10 @@ def build_samples(symbol: str, history: PriceHistory, signals: Signals) -> Sampl
     # A row of factors is stamped with the open of the bar whose close ends the change.
     closed_at = factors.ts + history.interval_s
     first = int(history.ts[0]) + WARMUP_DAYS * DAY_S
-    rows = np.flatnonzero((closed_at % DAY_S == 0) & (closed_at >= first))
+    at_midnight = closed_at % DAY_S == 0
+    if not at_midnight.any():
+        raise BadInput(f"{symbol}: no bar closes at 00:00 UTC, where days are cut; hand over bars of whole hours")
+    rows = np.flatnonzero(at_midnight & (closed_at >= first))
     if rows.size == 0:
         raise InsufficientHistory(
             f"{symbol}: {history.ts.size} bars hold no day after the first {WARMUP_DAYS}; hand over a longer history"

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import stdtr
 
-from risk.coverage import adaptive_rate, conditional_coverage, independence, kupiec, transitions
+from risk.coverage import acerbi_szekely, adaptive_rate, conditional_coverage, independence, kupiec, transitions
 from risk.errors import BadInput, InsufficientHistory
 from risk.market.history import FloatArray, IntArray, utc
 
@@ -55,6 +55,7 @@ def pinball(outcome: ArrayLike, quantile: ArrayLike, probability: float) -> Floa
     References
     ----------
     Koenker & Bassett (1978), eq. 1.3; Gneiting (2011), *Making and evaluating point forecasts*, table 9.
+    docs/risk/adaptive.md, formula A3.
 
     Examples
     --------
@@ -73,7 +74,7 @@ def joint_loss(outcome: ArrayLike, quantile: ArrayLike, shortfall: ArrayLike, pr
     References
     ----------
     Patton, Ziegel & Chen (2019), *Dynamic semiparametric models for Expected Shortfall*, eq. 6:
-    ``-1[y <= v] (v - y) / (a e) + v / e + log(-e) - 1``.
+    ``-1[y <= v] (v - y) / (a e) + v / e + log(-e) - 1``. docs/risk/adaptive.md, formula A4.
 
     Examples
     --------
@@ -117,7 +118,7 @@ def diebold_mariano(first: ArrayLike, second: ArrayLike, lags: int | None = None
     References
     ----------
     Diebold & Mariano (1995), eq. 1; Newey & West (1987), eq. 5; Harvey, Leybourne & Newbold (1997), eq. 9 for the
-    factor ``sqrt((n - 1) / n)`` and Student's law with n - 1 degrees.
+    factor ``sqrt((n - 1) / n)`` and Student's law with n - 1 degrees. docs/risk/adaptive.md, formula A5.
 
     Examples
     --------
@@ -147,7 +148,8 @@ def diebold_mariano(first: ArrayLike, second: ArrayLike, lags: int | None = None
 class ModelScore:
     """How one model did on one symbol; pairs are lower tail, upper tail.
 
-    ``loss`` is the mean over days of the mean quantile loss of both tails; ``joint`` that of `joint_loss`; ``against``
+    ``loss`` is the mean over days of the mean quantile loss of both tails; ``joint`` that of `joint_loss`; ``z2`` the
+    second statistic of `risk.coverage.acerbi_szekely`, negative where the shortfall is too small; ``against``
     the Diebold-Mariano test of the adaptive model's quantile loss against this model's; ``conformal_rate`` the last
     value of `risk.coverage.adaptive_rate` for breaches of either side, against a target of 2 %.
     """
@@ -159,6 +161,7 @@ class ModelScore:
     breaches: tuple[int, int]
     kupiec: tuple[float, float]
     christoffersen: tuple[float, float]
+    z2: tuple[float, float]
     conformal_rate: float
     against: DieboldMariano | None
 
@@ -214,7 +217,7 @@ def _plain(score: ModelScore) -> dict[str, Any]:
     return {
         "loss": score.loss, "loss_lower": score.tail_loss[0], "loss_upper": score.tail_loss[1],
         "joint_loss": score.joint, "breaches": list(score.breaches), "kupiec_p": list(score.kupiec),
-        "christoffersen_p": list(score.christoffersen), "covers": score.covers,
+        "christoffersen_p": list(score.christoffersen), "covers": score.covers, "z2": list(score.z2),
         "conformal_rate": score.conformal_rate,
         "adaptive_less_this": None if test is None else {
             "difference": test.difference, "statistic": test.statistic, "p": test.p_value, "lags": test.lags,
@@ -282,6 +285,10 @@ def _score(name: str, outcome: FloatArray, forecast: TailForecast, own: FloatArr
         breaches=(int(hits[0].sum()), int(hits[1].sum())),
         kupiec=(covered[0].p_value, covered[1].p_value),
         christoffersen=(jointly[0].p_value, jointly[1].p_value),
+        z2=(
+            acerbi_szekely(outcome, -forecast.quantile[:, 0], -forecast.shortfall[:, 0], rates[0])[1],
+            acerbi_szekely(-outcome, forecast.quantile[:, 1], forecast.shortfall[:, 1], rates[1])[1],
+        ),
         conformal_rate=float(adaptive_rate((hits[0] | hits[1]).astype(np.int64), sum(rates))[-1]),
         against=None if own is None else diebold_mariano(own, both),
     )

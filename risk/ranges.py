@@ -91,6 +91,7 @@ class RangeEstimate:
 
         Rises with the forecast and stays in ``[max(floor * long, w * stressed), max(current, stressed, long)]``, so the
         adaptive layer has neither the stressed weight nor the floor at its disposal. ``floor`` may exceed the top.
+        docs/risk/adaptive.md, formula A6.
         """
         moved = max((1 - stressed_weight) * forecast + stressed_weight * self.stressed, long_floor * self.long)
         return min(moved, max(self.current, self.stressed, self.long, long_floor * self.long))

@@ -192,6 +192,8 @@ def test_markets_that_cannot_be_used() -> None:
         build_panel({"BTC": still})
     with pytest.raises(InsufficientHistory, match="BTC: 719 bars hold no day after the first 30"):
         build_panel({"BTC": history.window(end=int(history.ts[719]))})
+    with pytest.raises(BadInput, match=r"BTC: no bar closes at 00:00 UTC"):
+        build_panel({"BTC": replace(history, ts=history.ts + 900)})
     with pytest.raises(BadInput, match="history of 2 symbols"):
         build_panel({"BTC": warmup(["BTC", "ETH"], 100, [1.0, 1.0], np.random.default_rng(1), end_ts=END)})
     with pytest.raises(BadInput, match="bars of 86400 s"):

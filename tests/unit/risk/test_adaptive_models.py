@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,12 +12,12 @@ from scipy.stats import norm
 
 from risk.adaptive_features import DAY_S, Samples, build_panel
 from risk.adaptive_models import empirical_tails, ewma, filtered_history, garch, long_history, next_variance
-from risk.adaptive_scores import TailForecast
+from risk.adaptive_scores import TailForecast, score_symbol
 from risk.errors import InsufficientHistory, RiskWarning
 from risk.factors.fhs import FhsConfig, build_factors, filtered_windows
 from risk.factors.volatility import VolatilityFit, gjr_garch_t
 from risk.measures import expected_shortfall, value_at_risk
-from tests.support.garch_market import garch_market
+from tests.support.garch_market import START, GarchMarket, daily, garch_market
 
 MARKET = garch_market(900, 7)
 SAMPLES = build_panel({"BTC": MARKET.history})["BTC"]
@@ -88,6 +89,31 @@ def test_garch_comes_near_the_true_quantile() -> None:
     assert 0.8 < ratio.min() < ratio.max() < 1.2
     beyond = found.shortfall[FIRST:STOP] / true.shortfall[FIRST:STOP]
     assert 0.75 < beyond.min() < beyond.max() < 1.25
+
+
+def test_over_a_long_process_the_truth_wins_and_the_models_rank_by_how_near_they_are() -> None:
+    days, first = 20_000, 2_000
+    outcome, variance = daily(days, np.random.default_rng(5))
+    ts = START + DAY_S * np.arange(days)
+    # Models of daily returns look at nothing but these.
+    samples = replace(SAMPLES, ts=ts, target=outcome, features=np.empty((days, 0)), scale=np.ones(days))
+    quantile, beyond = empirical_tails(outcome[:first])
+    models = {
+        "oracle": GarchMarket(outcome, variance, MARKET.history).oracle(),
+        "garch": garch(samples, [first, 8_000], days),
+        "ewma": ewma(samples, first, days),
+        "constant": TailForecast(np.tile(quantile, (days, 1)), np.tile(beyond, (days, 1))),
+    }
+    scores = score_symbol("BTC", ts, outcome, models, "oracle").scores
+    for measure in ("loss", "joint"):
+        ranked = sorted(scores, key=lambda name: getattr(scores[name], measure))
+        assert ranked[:2] == ["oracle", "garch"]
+    assert scores["oracle"].covers
+    assert not scores["ewma"].covers
+    for name in ("ewma", "constant"):
+        test = scores[name].against
+        assert test is not None
+        assert test.p_value < 1e-4
 
 
 def test_a_failed_fit_is_said_and_ewma_stands_in() -> None:
