@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from keeper.domain import AuctionState, Phase, Snapshot, Unknown
+from keeper.explain_account import instrument_name
 from risk.onchain import Assessment, ChainMarket, UnderlyingResult, assess_words, underlying_results
+from risk.onchain_collateral import collateral_values
+from risk.onchain_explain import breakdown
 from risk.onchain_words import PERPETUAL, AccountState, lane, parse_words
 
 WAD = 10**18
@@ -33,37 +36,65 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
-class Explanation:
-    """Everything ``ballast explain`` prints; amounts USD wad.
+class CollateralLine:
+    """One asset held: USD wad at mark, and what counts of it for either margin after haircut."""
 
-    ``data`` says what old data and changes to come add to the margin, and what is kept in reserve.
+    name: str
+    value_wad: int
+    counted_im_wad: int
+    counted_mm_wad: int
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Everything ``ballast explain`` prints of the account itself; amounts USD wad.
+
+    ``binding`` names the term of the market risk that decides, ``parts`` are the profits of all positions under the
+    moves that it looks at. ``data`` says what old data and changes to come add to the margin, and what is in reserve.
     """
 
     account: int
     status: str
     assessment: Assessment
     holdings: tuple[Line, ...]
+    collateral: tuple[CollateralLine, ...]
+    binding: str
+    parts: tuple[tuple[str, int], ...]
     worst: tuple[str, ...]
     data: tuple[str, ...]
     flags: tuple[str, ...]
 
 
-def explain(snapshot: Snapshot, account: int) -> Explanation | Unknown:
-    """Explain one account of a snapshot; `Unknown` where it cannot be judged."""
+def explain(snapshot: Snapshot, account: int, names: Mapping[int, str] | None = None) -> Explanation | Unknown:
+    """Explain one account of a snapshot; `Unknown` where it cannot be judged.
+
+    ``names`` are symbols of collateral by number; one without a symbol is called by its number.
+    """
     words, market = snapshot.accounts.get(account), snapshot.market
     if isinstance(market, Unknown):
         return market
     if words is None or isinstance(words, Unknown):
         return words or Unknown(f"account {account} is not in the snapshot", snapshot.block.timestamp)
     result, state = assess_words(words, market), parse_words(words)
-    parts = underlying_results(words, market)
+    parts, taken = underlying_results(words, market), breakdown(words, market)
+    called = {item.asset: _asset_name(item.asset, names) for item in state.collaterals}
     return Explanation(
         account=account,
         status=status(result, snapshot.auctions.get(account)),
         assessment=result,
-        holdings=_holdings(state, market, snapshot),
+        holdings=_holdings(state, market, snapshot, called),
+        collateral=_collateral(state, market, called),
+        binding=taken.binding,
+        parts=tuple(
+            (called[p.key] if p.kind == "collateral" else instrument_name(snapshot, p.key), p.profit)
+            for p in sorted(taken.parts, key=lambda p: p.profit)
+        ),
         worst=_worst(parts, market, result, snapshot, frozenset(state.options)),
-        data=(*_widening(parts, market, snapshot), *_late_collateral(state, market), *_kept(state, market, result)),
+        data=(
+            *_widening(parts, market, snapshot),
+            *_late_collateral(state, market, called),
+            *_kept(state, market, result),
+        ),
         flags=tuple(text for bit, text in FLAGS.items() if result.flags & bit),
     )
 
@@ -86,39 +117,36 @@ def status(result: Assessment, auction: AuctionState | Unknown | None) -> str:
     return f"healthy: {health:,.2f} USD above maintenance and {result.im_health / WAD:,.2f} above initial margin"
 
 
-def _holdings(state: AccountState, market: ChainMarket, snapshot: Snapshot) -> tuple[Line, ...]:
+def _asset_name(asset: int, names: Mapping[int, str] | None) -> str:
+    known = (names or {}).get(asset)
+    return f"collateral {asset}" if known is None else f"collateral {known}"
+
+
+def _collateral(state: AccountState, market: ChainMarket, called: Mapping[int, str]) -> tuple[CollateralLine, ...]:
+    found = collateral_values(state, market.collateral_prices, market.collateral_words)
+    return tuple(
+        CollateralLine(called[asset], item.value, item.counted_im, item.counted_mm) for asset, item in found.items()
+    )
+
+
+def _holdings(
+    state: AccountState, market: ChainMarket, snapshot: Snapshot, called: Mapping[int, str]
+) -> tuple[Line, ...]:
     lines = [Line("cash", f"{state.cash / WAD:,.2f}", state.cash)]
     for item in state.collaterals:
         value = item.amount * market.collateral_prices[item.asset].price // 10**item.decimals
         haircut = lane(market.collateral_words[item.asset], 1) / 100
         amount = f"{item.amount / 10**item.decimals:,.6f}"
-        lines.append(Line(f"collateral {item.asset} (haircut {haircut:.2f} %)", amount, value))
+        lines.append(Line(f"{called[item.asset]} (haircut {haircut:.2f} %)", amount, value))
     for instrument, held in sorted(state.delta_ones.items()):
         carry = market.marks[instrument].carry if instrument & 255 == PERPETUAL else 0
         pnl = (held.lots * (market.mark(instrument) - carry) + held.base) // LOTS_PER_UNIT
-        lines.append(Line(_delta_one_name(snapshot, instrument), f"{held.lots / LOTS_PER_UNIT:+,.6f}", pnl))
+        lines.append(Line(instrument_name(snapshot, instrument), f"{held.lots / LOTS_PER_UNIT:+,.6f}", pnl))
     for u, options in sorted(state.options.items()):
         for option in options:
-            name = _option_name(snapshot, u, option.slot)
+            name = instrument_name(snapshot, u << 8 | option.slot)
             lines.append(Line(name, f"{option.lots / LOTS_PER_UNIT:+,.6f}", None))
     return tuple(lines)
-
-
-def _delta_one_name(snapshot: Snapshot, instrument: int) -> str:
-    infos = snapshot.delta_ones
-    info = None if isinstance(infos, Unknown) else infos.get(instrument)
-    kind = "perpetual" if instrument & 255 == PERPETUAL else f"future in slot {instrument & 255}"
-    expiry = f", expiry {info.expiry}" if info is not None and info.expiry else ""
-    return f"{snapshot.symbol(instrument >> 8)} {kind}{expiry}"
-
-
-def _option_name(snapshot: Snapshot, underlying: int, slot: int) -> str:
-    options = snapshot.options
-    info = None if isinstance(options, Unknown) else options.get(underlying << 8 | slot)
-    if info is None:
-        return f"{snapshot.symbol(underlying)} option in slot {slot}"
-    kind = "call" if info.is_call else "put"
-    return f"{snapshot.symbol(underlying)} {info.strike_wad / WAD:,.0f} {kind}, expiry {info.expiry}"
 
 
 def _worst(
@@ -166,11 +194,11 @@ def _widening(parts: Sequence[UnderlyingResult], market: ChainMarket, snapshot: 
     return tuple(found)
 
 
-def _late_collateral(state: AccountState, market: ChainMarket) -> tuple[str, ...]:
+def _late_collateral(state: AccountState, market: ChainMarket, called: Mapping[int, str]) -> tuple[str, ...]:
     """Collateral that counts for less because its price is old."""
     late = ((item.asset, market.collateral_prices[item.asset].late_bps) for item in state.collaterals)
     return tuple(
-        f"collateral {asset}: counts {bps / 100:.2f} % less for initial margin: old price" for asset, bps in late if bps
+        f"{called[asset]}: counts {bps / 100:.2f} % less for initial margin: old price" for asset, bps in late if bps
     )
 
 

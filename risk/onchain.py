@@ -80,7 +80,7 @@ class Assessment(NamedTuple):
         return self.equity_mm + self.doubt < self.mm
 
 
-def _joint_point(g: Sequence[Sequence[int]], price_byte: int, volatility_byte: int) -> int:
+def joint_point(g: Sequence[Sequence[int]], price_byte: int, volatility_byte: int) -> int:
     """``z_u(j)`` of section 5: bilinear on the 27 points, times 127 squared; bytes -127..127."""
     k = (price_byte + 127) * 4
     cell = min(k // 127, 7)
@@ -96,13 +96,13 @@ def _joint_loss(results: Sequence[UnderlyingResult], joint: JointSet, j: int) ->
     for item in results:
         p, w = (max(byte, -127) for byte in joint.bytes_of(j, item.underlying))
         if item.optioned:
-            gridded += _joint_point(item.grid, p, w)
+            gridded += joint_point(item.grid, p, w)
         else:
             linear += (item.delta_low if p >= 0 else item.delta_high) * item.scan_bps * p
     return max(0, -(gridded // JOINT_DENOMINATOR + linear // LINEAR_DENOMINATOR))
 
 
-def _worst_joint(results: Sequence[UnderlyingResult], joint: JointSet) -> tuple[int, int]:
+def worst_joint(results: Sequence[UnderlyingResult], joint: JointSet) -> tuple[int, int]:
     """(greatest loss, its lowest index or 255)."""
     worst, index = 0, NO_JOINT
     for j in range(joint.count):
@@ -129,7 +129,7 @@ def _market_risk(results: Sequence[UnderlyingResult], market: ChainMarket) -> _R
     scans = [r.scan for r in results]
     loss, index, flags = sum(scans), NO_JOINT, FLAG_JOINT_MISSING
     if market.joint is not None:
-        loss, index = _worst_joint(results, market.joint)
+        loss, index = worst_joint(results, market.joint)
         flags = FLAG_TABLE_EXPIRED if market.joint.expires_at < market.timestamp else 0
     floor, initial_floor = (ceil_div(lane(market.global_word, k) * sum(scans), BPS) for k in (3, 5))
     risk = max(loss, floor, 2 * max(scans) - sum(scans))

@@ -105,18 +105,18 @@ def verify_all(connection: Connection) -> list[Verdict]:
         raise Transient(f"pages cannot be read ({market.reason}); run again")
     verdicts = []
     for u, page in sorted(market.pages.items()):
-        event = find_event(_newest_first(connection, snapshot.block.number), u, page.epoch)
+        event = find_event(newest_first(connection, snapshot.block.number), u, page.epoch)
         verdicts.append(verify_page(snapshot, status.pages[u], page, event))
     return verdicts
 
 
-def _newest_first(connection: Connection, head: int) -> Iterator[Event]:
-    """Events from the head back to the deployment, in ranges."""
-    span, last = connection.settings.index.block_range, head
-    while last >= connection.manifest.start_block:
+def newest_first(connection: Connection, head: int, most: int | None = None) -> Iterator[Event]:
+    """Events from the head back to the deployment, in ranges of blocks; in at most so many ranges."""
+    span, last, read = connection.settings.index.block_range, head, 0
+    while last >= connection.manifest.start_block and (most is None or read < most):
         first = max(connection.manifest.start_block, last - span + 1)
         yield from reversed(connection.chain.events(first, last))
-        last = first - 1
+        last, read = first - 1, read + 1
 
 
 def _table(snapshot: Snapshot) -> TableStatus:

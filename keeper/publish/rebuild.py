@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,7 +15,7 @@ from keeper.domain import Event, PageStatus, Snapshot, Unknown
 from keeper.publish.tables import option_specs, surface_slice
 from risk.onchain_words import Page
 from risk.table import ROW_BYTES, build_page
-from risk.types import OptionSpec, UnderlyingParameters
+from risk.types import OptionSpec, SurfaceSlice, UnderlyingParameters
 
 HEADER = f"({','.join(['uint256'] * 11)},bytes32,bytes32)"
 SURFACES = "(uint256,uint256,uint256,int256,int256,int256,int256,int256)[]"
@@ -37,6 +37,23 @@ def find_event(events: Iterable[Event], underlying: int, epoch: int) -> Event | 
         if event.name == "PagePublished" and (event.args["underlying"], event.args["epoch"]) == (underlying, epoch):
             return event
     return None
+
+
+def page_surfaces(events: Iterable[Event], pages: Mapping[int, Page]) -> dict[int, tuple[SurfaceSlice, ...]]:
+    """Volatility surfaces that pages were published with, by underlying; reads no further than it must.
+
+    A page without its event among them has no entry.
+    """
+    found: dict[int, tuple[SurfaceSlice, ...]] = {}
+    for event in events if pages else ():
+        if event.name != "PagePublished":
+            continue
+        u = int(event.args["underlying"])
+        if u in pages and event.args["epoch"] == pages[u].epoch:
+            found[u] = tuple(surface_slice(tuple(item)) for item in event.args["surfaces"])
+            if len(found) == len(pages):
+                break
+    return found
 
 
 def content_hash(header: Sequence[Any], surfaces: Sequence[Sequence[Any]], rows: bytes) -> bytes:

@@ -4,18 +4,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
 from scipy import sparse
 
 from risk.errors import BadInput
-from risk.explain import explain
+from risk.explain import Explanation, explain
 from risk.margin import Book as FloatBook
 from risk.margin import CollateralMarket, Mark, UnderlyingMarket, margin
 from risk.margin import Market as FloatMarket
-from risk.methodologies.base import Book, Leg, MarginResult, Market, Scenario, equity, strips
+from risk.methodologies.base import Book, Leg, MarginResult, Market, Scenario, equity, leg_name, strips
 from risk.table import PackedPage, pack_page, risk_rows, unpack_page
 from risk.types import (
     CollateralParameters,
@@ -60,6 +60,24 @@ class Ballast:
             float(found.mm[0]) + full - float(found.equity_mm[0]),
             (*scans, *joint),
         )
+
+    def explain(self, book: Book, market: Market) -> Explanation:
+        """What is behind the numbers: worst moves, each position's part, charges, collateral after haircut.
+
+        Parameters
+        ----------
+        book, market
+            One account.
+
+        Returns
+        -------
+        The explanation of :func:`risk.explain.explain`, positions named by what they are.
+        """
+        floats = self._translated(book, market)
+        found = explain(floats.book, floats.market, 0)
+        names = _names(book)
+        lines = tuple(line._replace(name=names.get(line.name, line.name)) for line in found.contributions)
+        return replace(found, contributions=lines)
 
     def _translated(self, book: Book, market: Market) -> _Floats:
         names, assets = tuple(market.underlyings), tuple(market.assets)
@@ -145,6 +163,18 @@ def _key(leg: Leg) -> tuple[int, float, bool]:
 
 def _specs(legs: Sequence[Leg]) -> list[tuple[int, float, bool]]:
     return sorted({_key(leg) for leg in legs if leg.kind == "option"})
+
+
+def _names(book: Book) -> dict[str, str]:
+    """The names that :mod:`risk.explain` gives to slots, and what is in them."""
+    out = {}
+    for name in {leg.underlying for leg in book.legs}:
+        legs = [leg for leg in book.legs if leg.underlying == name]
+        for slot, (expiry, strike, is_call) in enumerate(_specs(legs)):
+            out[f"{name} option {slot}"] = leg_name(Leg(name, 0.0, "option", expiry, strike, is_call))
+        for k, expiry in enumerate(sorted({leg.expiry for leg in legs if leg.kind == "future"})):
+            out[f"{name} future {254 - k}"] = leg_name(Leg(name, 0.0, "future", expiry))
+    return out
 
 
 def _delta_one(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -49,6 +50,16 @@ class Leg:
             )
         if self.kind == "option" and not self.strike > 0.0:
             raise BadInput(f"strike {self.strike} of an option on {self.underlying} must be positive; correct the book")
+
+
+def leg_name(leg: Leg) -> str:
+    """Like ``BTC perpetual``, ``BTC future 2025-03-28`` or ``BTC 65,000 call 2025-03-28``."""
+    if leg.kind == "perp":
+        return f"{leg.underlying} perpetual"
+    day = datetime.fromtimestamp(leg.expiry, UTC).date().isoformat()
+    if leg.kind == "future":
+        return f"{leg.underlying} future {day}"
+    return f"{leg.underlying} {leg.strike:,.10g} {'call' if leg.is_call else 'put'} {day}"
 
 
 @dataclass(frozen=True, slots=True)

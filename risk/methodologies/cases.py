@@ -9,7 +9,8 @@
                         "is_call": true}]}}
 
 An underlying gives a flat ``vol`` (with an optional ``rate``), or ``surfaces``: a list of ``{"expiry", "forward_ratio",
-"discount", "svi": {a, b, rho, m, sigma}}``. For ``derive-pmrm2``, Derive's own case files are read as they are.
+"discount", "svi": {a, b, rho, m, sigma}}``; docs/risk/cases.md has every field. For
+``derive-pmrm2``, Derive's own case files are read as they are.
 """
 
 from __future__ import annotations
@@ -61,12 +62,7 @@ def run_case(name: str, path: Path, parameters: ParameterSet | None = None) -> C
     BadInput
         When the file cannot be read, lacks a field, or the methodology is unknown.
     """
-    try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise BadInput(f"case {path} cannot be read ({error.strerror}); check the path") from error
-    except json.JSONDecodeError as error:
-        raise BadInput(f"case {path} is not JSON: {error}; correct the file") from error
+    raw = _read(path)
     chosen = Ballast(parameters) if name == Ballast().name and parameters is not None else methodology(name)
     if is_derive_case(raw):
         if not isinstance(chosen, DerivePmrm2):
@@ -79,6 +75,29 @@ def run_case(name: str, path: Path, parameters: ParameterSet | None = None) -> C
         return CaseResult(found.im, found.mm, named, found.mark_to_market)
     result = chosen.margin(*parse_case(raw))
     return CaseResult(result.im, result.mm, result.scenarios, result.equity)
+
+
+def load_case(path: Path) -> tuple[Book, Market]:
+    """Account and market of a case file of one's own.
+
+    Raises
+    ------
+    BadInput
+        When the file cannot be read, lacks a field, or is one of Derive's, which name their own rules.
+    """
+    raw = _read(path)
+    if is_derive_case(raw):
+        raise BadInput(f"{path} is one of Derive's cases; only 'risk margin --methodology derive-pmrm2' reads those")
+    return parse_case(raw)
+
+
+def _read(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BadInput(f"case {path} cannot be read ({error.strerror}); check the path") from error
+    except json.JSONDecodeError as error:
+        raise BadInput(f"case {path} is not JSON: {error}; correct the file") from error
 
 
 def parse_case(raw: object) -> tuple[Book, Market]:

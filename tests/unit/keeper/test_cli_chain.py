@@ -109,6 +109,17 @@ def test_explain_says_how_far_from_the_line(operator: Operator) -> None:
     assert "account 2: healthy: 9,000.00 USD above maintenance and 9,000.00 above initial margin" in result.stdout
 
 
+def test_explain_shows_peers_and_what_can_leave(operator: Operator) -> None:
+    found = json.loads(operator.on_chain("explain", "2", "--json").stdout)
+    names = {item["name"]: (item["equity"], item["im"], item["problem"]) for item in found["peers"]}
+    assert names.pop("ballast (on chain)") == (9_000.0, 0.0, "") and len(names) == 5
+    assert set(names.values()) == {(9_000.0, 0.0, "")}
+    assert [(item["name"], item["value"]) for item in found["withdrawals"]] == [("cash", 9_000.0)]
+    assert (found["trades"], found["swaps"], found["contributions"]) == ([], [], [])
+    brief = json.loads(operator.on_chain("explain", "2", "--json", "--brief").stdout)
+    assert brief == {key: value for key, value in found.items() if key in brief} and "peers" not in brief
+
+
 def test_explain_of_an_account_that_does_not_exist_is_one_sentence(operator: Operator) -> None:
     result = operator.on_chain("explain", "99")
     assert (result.exit_code, result.stdout) == (2, "")

@@ -18,9 +18,9 @@ from keeper.index.proposals import QueuedProposal
 from keeper.publish.parameters import PushPlan, PushPolicy, plan_push
 from keeper.publish.queue import ParameterQueue, read_queue
 from keeper.publish.readback import verify
-from keeper.publish.rebuild import verify_page
+from keeper.publish.rebuild import page_surfaces, verify_page
 from keeper.publish.signing import JOINT, PAGE, Publisher
-from keeper.publish.tables import plan_joint, plan_pages
+from keeper.publish.tables import plan_joint, plan_pages, surface_slice
 from keeper.publish.triggers import PagePolicy
 from keeper.tx.signer import LocalSigner
 from risk.types import ParameterSet, Provenance, SmileModel
@@ -250,6 +250,11 @@ def test_a_page_is_rebuilt_from_its_event_after_the_parameters_changed(place: Pl
     found = verify_page(snapshot, status, living, event_of(lied)).problems
     assert any("rows differ from a rebuild" in text for text in found)
     assert verify_page(snapshot, status, living, None).problems == ("its PagePublished event was not found",)
+    # what peers price the same account by
+    other = replace(page, header=replace(page.header, epoch=page.header.epoch - 1), surfaces=())
+    found_surfaces = page_surfaces([event_of(other), event_of(page)], {ETH: living})
+    assert found_surfaces == {ETH: tuple(surface_slice(item) for item in page.surfaces)}
+    assert page_surfaces([event_of(other)], {ETH: living}) == page_surfaces([event_of(page)], {}) == {}
 
 
 def test_a_slot_used_again_has_no_row_until_the_next_page(place: Place) -> None:
