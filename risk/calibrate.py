@@ -135,7 +135,7 @@ def calibrate(
     collaterals = _collateral_parameters(history, peg_history, config, findings)
     hashed = data_hash((history, vol_history, peg_history), funding, live_books)
     diagnostics = {
-        **fit_diagnostics(symbols, fit.estimates, fit.law.period, fit.law.factors, prices),
+        **fit_diagnostics(symbols, fit.estimates, fit.law.period, fit.law.factors, prices, findings),
         "adaptive_shortfall": dict(fit.forecasts),
         "basis_floor": floors,
         "joint": chosen.report,

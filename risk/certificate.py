@@ -9,7 +9,8 @@ included, charges left out.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import sparse
@@ -66,6 +67,24 @@ class Meter:
         rule = GlobalParameters(BPS, BPS, BPS, bps_up(offset_floor), 0)
         found = margin(self.book, Market(rule, self.markets, joint=joint))
         return np.asarray(found.market_risk / self.target, dtype=np.float64)
+
+    def with_charges(
+        self, joint: JointScenarios, offset_floor: float, lanes: Sequence[UnderlyingParameters]
+    ) -> FloatArray:
+        """(b,) initial margin over target: market risk and the charges of the lanes, for books small against depth."""
+        rule = GlobalParameters(BPS, BPS, BPS, bps_up(offset_floor), 0)
+        markets = tuple(_charged(item, one) for item, one in zip(self.markets, lanes, strict=True))
+        found = margin(self.book, Market(rule, markets, joint=joint))
+        return np.asarray(found.im / self.target, dtype=np.float64)
+
+
+def _charged(item: UnderlyingMarket, lanes: UnderlyingParameters) -> UnderlyingMarket:
+    """The market of one underlying with charges; the short minimum of a row is a share of the price (section 3)."""
+    rows = item.rows
+    if rows is not None:
+        least = np.full_like(rows.short_minimum, SPOT * lanes.short_min_bps / BPS)
+        rows = replace(rows, short_minimum=least)
+    return replace(item, parameters=lanes, rows=rows)
 
 
 def lanes_without_charges(shocks: Shocks, u: int) -> UnderlyingParameters:

@@ -13,8 +13,9 @@ import numpy as np
 
 from risk.config import MODEL_VERSION, CalibrationConfig, Gates
 from risk.errors import GateFailed
-from risk.factors.dependence import fit_t_copula
+from risk.factors.dependence import INDEFINITE, fit_t_copula
 from risk.factors.fhs import FactorHistory
+from risk.findings import Finding
 from risk.joint import JointResult
 from risk.live import LiveBooks
 from risk.market.history import PriceHistory
@@ -83,8 +84,9 @@ def fit_diagnostics(
     period: tuple[int, int],
     factors: FactorHistory,
     prices: PriceHistory,
+    findings: list[Finding],
 ) -> dict[str, Any]:
-    """What a reader of a push needs to judge it, JSON-safe."""
+    """What a reader of a push needs to judge it, JSON-safe; what had to be repaired is added to `findings`."""
     spot = factors.residuals[:, : len(symbols)]
     return {
         "stressed_period": list(period),
@@ -104,7 +106,7 @@ def fit_diagnostics(
             s: {"current": e.current, "stressed": e.stressed, "long": e.long, "error": e.error}
             for s, e in zip(symbols, estimates, strict=True)
         },
-        **_copula(factors),
+        **_copula(factors, findings),
     }
 
 
@@ -117,7 +119,7 @@ def _memory(squares: np.ndarray[Any, np.dtype[np.float64]], interval_s: int) -> 
     return float(np.corrcoef(x[:-lag], x[lag:])[0, 1])
 
 
-def _copula(factors: FactorHistory) -> dict[str, Any]:
+def _copula(factors: FactorHistory, findings: list[Finding]) -> dict[str, Any]:
     """The parametric second opinion on dependence: a t copula of the spot residuals."""
     k = len(factors.symbols)
     rows = factors.residuals[:, :k]
@@ -125,6 +127,9 @@ def _copula(factors: FactorHistory) -> dict[str, Any]:
     if k < 2 or rows.shape[0] < COPULA_MIN_ROWS:
         return {}
     fit = fit_t_copula(rows)
+    if fit.lowest < -INDEFINITE:
+        text = f"smallest eigenvalue {fit.lowest:.2g}; the t copula uses the nearest correlation matrix"
+        findings.append(Finding("indefinite-correlation", ", ".join(factors.symbols), text))
     pairs = np.triu_indices(k, 1)
     tails = [fit.tail_dependence(int(i), int(j)) for i, j in zip(*pairs, strict=True)]
     return {

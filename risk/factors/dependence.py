@@ -3,13 +3,17 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import special, stats
 
-from risk.errors import BadInput, InsufficientHistory
+from risk.errors import BadInput, InsufficientHistory, RiskWarning
 from risk.market.history import FloatArray
+
+# Eigenvalues below this are no rounding.
+INDEFINITE = 1e-9
 
 
 def _matrix(values: FloatArray, what: str) -> FloatArray:
@@ -84,18 +88,24 @@ def nearest_correlation(matrix: FloatArray, *, eigen_floor: float = 1e-8, iterat
     eigen_floor : float
         Smallest eigenvalue of the result, before its diagonal is put back to one.
 
+    Warns
+    -----
+    RiskWarning
+        When the matrix is not positive semidefinite: it says by how much and how far the result lies from it.
+
     References
     ----------
     Higham (2002), *Computing the nearest correlation matrix*, IMA J. Numerical Analysis 22, algorithm 3.3.
 
     Examples
     --------
-    >>> nearest_correlation(np.array([[1., 1., 0.], [1., 1., 1.], [0., 1., 1.]])).round(4)[0]
-    array([1.    , 0.7607, 0.1573])
+    >>> nearest_correlation(np.array([[1., 0.5], [0.5, 1.]]))[0].round(4)
+    array([1. , 0.5])
     """
     y = _matrix(matrix, "nearest correlation")
     if y.shape[0] != y.shape[1] or not np.allclose(y, y.T, atol=1e-10):
         raise BadInput(f"nearest correlation: matrix of shape {y.shape} is not symmetric; symmetrise it first")
+    given, lowest = y, smallest_eigenvalue(y)
     correction = np.zeros_like(y)
     for _ in range(iterations):
         shifted = y - correction
@@ -109,7 +119,26 @@ def nearest_correlation(matrix: FloatArray, *, eigen_floor: float = 1e-8, iterat
     values, vectors = np.linalg.eigh(y)
     if values[0] < eigen_floor:
         y = to_correlation((vectors * np.maximum(values, eigen_floor)) @ vectors.T)
+    if lowest < -INDEFINITE:
+        moved = float(np.abs(y - given).max())
+        warnings.warn(
+            f"indefinite-correlation: smallest eigenvalue {lowest:.2g}; the nearest correlation matrix is used, no "
+            f"entry moved by more than {moved:.2g}",
+            RiskWarning,
+            stacklevel=2,
+        )
     return (y + y.T) / 2.0
+
+
+def smallest_eigenvalue(matrix: FloatArray) -> float:
+    """Negative when a symmetric matrix is not positive semidefinite.
+
+    Examples
+    --------
+    >>> round(smallest_eigenvalue(np.array([[1., 1., 0.], [1., 1., 1.], [0., 1., 1.]])), 4)
+    -0.4142
+    """
+    return float(np.linalg.eigvalsh(matrix)[0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,10 +150,13 @@ class TCopula:
     correlation : (k, k) float64
     dof : float
         Degrees of freedom.
+    lowest : float
+        Smallest eigenvalue of the matrix as estimated; where negative, `correlation` is the nearest valid one.
     """
 
     correlation: FloatArray
     dof: float
+    lowest: float = 0.0
 
     def sample(self, n: int, rng: np.random.Generator) -> FloatArray:
         """Draw (n, k) uniforms.
@@ -152,7 +184,9 @@ class TCopula:
 
 
 def kendall_correlation(values: FloatArray) -> FloatArray:
-    """Correlation matrix of an elliptical copula from Kendall's tau: ``sin(pi * tau / 2)``, made positive definite.
+    """Correlation matrix of an elliptical copula from Kendall's tau: ``sin(pi * tau / 2)``.
+
+    Estimated pair by pair, it may be indefinite: see `nearest_correlation`.
 
     Parameters
     ----------
@@ -171,7 +205,7 @@ def kendall_correlation(values: FloatArray) -> FloatArray:
             if not np.isfinite(tau):
                 raise BadInput(f"Kendall correlation: factor {i} or {j} is constant; drop it")
             out[i, j] = out[j, i] = np.sin(0.5 * np.pi * tau)
-    return nearest_correlation(out)
+    return out
 
 
 def fit_t_copula(values: FloatArray, *, max_rows: int = 5000) -> TCopula:
@@ -197,7 +231,8 @@ def fit_t_copula(values: FloatArray, *, max_rows: int = 5000) -> TCopula:
     if x.shape[0] < 50:
         raise InsufficientHistory(f"t copula: {x.shape[0]} observations; hand over at least 50")
     x = x[:: max(1, x.shape[0] // max_rows)]
-    correlation = kendall_correlation(x)
+    estimated = kendall_correlation(x)
+    correlation = nearest_correlation(estimated)
     uniforms = stats.rankdata(x, axis=0) / (x.shape[0] + 1.0)
     low, high = np.log(2.0), np.log(60.0)
     for _ in range(3):
@@ -205,7 +240,7 @@ def fit_t_copula(values: FloatArray, *, max_rows: int = 5000) -> TCopula:
         likelihoods = [t_copula_loglik(uniforms, correlation, float(np.exp(x))) for x in grid]
         best = int(np.argmax(likelihoods))
         low, high = grid[max(0, best - 1)], grid[min(12, best + 1)]
-    return TCopula(correlation, float(np.exp(grid[best])))
+    return TCopula(correlation, float(np.exp(grid[best])), smallest_eigenvalue(estimated))
 
 
 def t_copula_loglik(uniforms: FloatArray, correlation: FloatArray, dof: float) -> float:

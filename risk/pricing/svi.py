@@ -10,6 +10,7 @@ Gatheral & Jacquier (2014), *Arbitrage-free SVI volatility surfaces* (GJ below).
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -17,7 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import least_squares
 
-from risk.errors import BadInput, CalibrationFailed
+from risk.errors import BadInput, CalibrationFailed, RiskWarning
 from risk.types import SECONDS_PER_YEAR, SmileModel, SurfaceSlice, SviSlice
 
 FloatArray = NDArray[np.float64]
@@ -144,6 +145,11 @@ def fit_slice(k: ArrayLike, vols: ArrayLike, tau: float, weights: ArrayLike | No
     CalibrationFailed
         When no start leads to a slice without butterfly arbitrage.
 
+    Warns
+    -----
+    RiskWarning
+        When the best fit had butterfly arbitrage and another one was taken.
+
     References
     ----------
     Zeliade (2009), *Quasi-explicit calibration of Gatheral's SVI*, for the bounds; GJ section 5.2 for the penalty.
@@ -174,6 +180,13 @@ def fit_slice(k: ArrayLike, vols: ArrayLike, tau: float, weights: ArrayLike | No
         if candidates:
             rmse, svi = min(candidates, key=lambda item: item[0])
             error = np.abs(volatility(svi, x, tau) - quoted)[root_weight > 0.0].max()
+            if penalty > 0.0:
+                warnings.warn(
+                    f"butterfly-arbitrage: the best fit of {x.size} quotes at tau = {tau:.6f} years has butterfly "
+                    f"arbitrage; fitted without it, no quote further than {error:.4f} of volatility away",
+                    RiskWarning,
+                    stacklevel=2,
+                )
             return SviFit(svi, rmse, float(error), float(butterfly(svi).min()))
     raise CalibrationFailed(
         f"no SVI slice without butterfly arbitrage fits {x.size} quotes at tau = {tau:.6f} years; drop outlying quotes"

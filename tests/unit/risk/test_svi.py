@@ -12,7 +12,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from risk.errors import BadInput, CalibrationFailed
+from risk.errors import BadInput, CalibrationFailed, RiskWarning
 from risk.pricing import black76, svi
 from risk.types import SECONDS_PER_DAY, SECONDS_PER_YEAR, SmileModel, SviSlice
 from tests.support.shared import shared_path
@@ -83,7 +83,8 @@ def test_fit_recovers_a_slice_and_is_deterministic() -> None:
 
 def test_fit_of_an_arbitrageable_smile_is_arbitrage_free() -> None:
     k = np.linspace(-1.0, 1.2, 45)
-    fit = svi.fit_slice(k, svi.volatility(VOGT, k, 1.0), 1.0)
+    with pytest.warns(RiskWarning, match="butterfly-arbitrage: the best fit of 45 quotes at tau = 1.0"):
+        fit = svi.fit_slice(k, svi.volatility(VOGT, k, 1.0), 1.0)
     assert fit.min_g >= 0.0
     assert fit.rmse < 0.01
 
@@ -110,6 +111,7 @@ def chains(name: str) -> dict[tuple[str, str], list[dict[str, str]]]:
     return out
 
 
+@pytest.mark.filterwarnings("ignore:butterfly-arbitrage")
 @pytest.mark.parametrize("day", ["20260102T211623Z", "20260402T160623Z", "20260822T153351Z"])
 def test_real_chains_fit_within_a_volatility_point(day: str) -> None:
     """Out-of-the-money quotes with a bid, within three deviations, vega-weighted, of every BTC and ETH expiry."""
