@@ -126,6 +126,13 @@ def build_samples(symbol: str, history: PriceHistory, signals: Signals) -> Sampl
     """Samples of one asset without those features that need others; see `build_panel`.
 
     docs/risk/adaptive.md, formula A1.
+
+    Raises
+    ------
+    InsufficientHistory
+        When a history holds no day after the warm-up.
+    BadInput
+        When there is no history at all.
     """
     _check(symbol, history)
     bars = DAY_S // history.interval_s
@@ -169,6 +176,11 @@ def look_ahead(
 
     The features are built anew from what was known at each of the times (epoch s) alone; at and before it every value
     must come out the same. It catches a value taken from the future and a normalisation by the whole sample alike.
+
+    Raises
+    ------
+    BadInput
+        When even the days that are sampled depend on what follows.
     """
     whole, found = build(histories, signals), set()
     for time in times:

@@ -52,6 +52,22 @@ class TailForecast:
 def pinball(outcome: ArrayLike, quantile: ArrayLike, probability: float) -> FloatArray:
     """Quantile loss ``(y - q) * (p - 1[y < q])``; its mean is least at the true quantile.
 
+    Parameters
+    ----------
+    outcome, quantile
+        Broadcastable arrays or scalars, in one unit.
+    probability
+        Of an outcome below the quantile, such as 0.01.
+
+    Returns
+    -------
+    Loss of each observation, the broadcast shape, in that unit.
+
+    Raises
+    ------
+    BadInput
+        When the probability is not inside (0, 1).
+
     References
     ----------
     Koenker & Bassett (1978), eq. 1.3; Gneiting (2011), *Making and evaluating point forecasts*, table 9.
@@ -70,6 +86,22 @@ def pinball(outcome: ArrayLike, quantile: ArrayLike, probability: float) -> Floa
 
 def joint_loss(outcome: ArrayLike, quantile: ArrayLike, shortfall: ArrayLike, probability: float) -> FloatArray:
     """Loss FZ0 of a quantile and its Expected Shortfall together, for a lower tail (both negative).
+
+    Parameters
+    ----------
+    outcome, quantile, shortfall
+        Broadcastable arrays or scalars, in one unit.
+    probability
+        Of the lower tail, such as 0.01.
+
+    Returns
+    -------
+    Loss of each observation, the broadcast shape, no unit.
+
+    Raises
+    ------
+    BadInput
+        When a shortfall is not negative.
 
     References
     ----------
@@ -240,6 +272,17 @@ def score_symbol(
     symbol: str, ts: IntArray, outcome: FloatArray, forecasts: Mapping[str, TailForecast], candidate: str
 ) -> SymbolResult:
     """Score every model on the days that all of them forecast and whose outcome is known.
+
+    Parameters
+    ----------
+    symbol
+        For messages.
+    ts, outcome : (n,)
+        Days in epoch seconds, and the signed moves that followed, as fractions.
+    forecasts
+        By model; each with quantiles of the n days.
+    candidate
+        The model that the others are compared with.
 
     Raises
     ------

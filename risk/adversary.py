@@ -180,6 +180,17 @@ class Adversary:
 
 
 def least(values: FloatArray, targets: FloatArray, config: AdversaryConfig) -> IntArray:
-    """Rows of the books to start from: the least ratios among those that can lose enough."""
+    """Rows of the books to start from: the least ratios among those that can lose enough.
+
+    Parameters
+    ----------
+    values, targets : (b,) float64
+        Ratio of requirement to target, and the target, USD, of each book.
+    config : AdversaryConfig
+
+    Returns
+    -------
+    (at most ``config.books``,) int64 rows, least ratio first.
+    """
     eligible = np.flatnonzero(targets > config.min_target)
     return np.asarray(eligible[np.argsort(values[eligible], kind="stable")[: config.books]], dtype=np.int64)

@@ -133,6 +133,11 @@ def build_universe(
     tenors_days, strikes_sd : sequence of float
         Lattice: strikes in standard deviations of the log price to expiry.
 
+    Raises
+    ------
+    BadInput
+        When there is not one positive volatility for each symbol.
+
     Examples
     --------
     >>> build_universe(["BTC"], np.array([0.6])).size
@@ -176,6 +181,11 @@ def sample_books(universe: Universe, n: int, rng: np.random.Generator, *, live: 
     -------
     (n, M) float64
         USD notional of each instrument, gross 1.
+
+    Raises
+    ------
+    BadInput
+        When no book is asked for, or live books do not fit the universe.
     """
     if n < 1:
         raise BadInput(f"{n} books asked for; ask for at least one")

@@ -79,6 +79,16 @@ def transitions(hits: ArrayLike) -> NDArray[np.int64]:
 def independence(counts: ArrayLike) -> LikelihoodRatio:
     """Christoffersen's independence: does a breach make the next one likelier? ``counts`` as of :func:`transitions`.
 
+    Parameters
+    ----------
+    counts : (2, 2)
+        ``[[n00, n01], [n10, n11]]``.
+
+    Raises
+    ------
+    InsufficientHistory
+        When there is no pair of observations.
+
     References
     ----------
     Christoffersen (1998), section 4: first-order Markov chain against independence, chi-squared with one degree.
@@ -165,6 +175,11 @@ def acerbi_szekely(
     (Z1, Z2)
         Z1 is ``nan`` without a breach.
 
+    Raises
+    ------
+    BadInput
+        When shapes differ, a shortfall is not positive, or the tail not inside (0, 1).
+
     References
     ----------
     Acerbi & Szekely (2014), tests 1 and 2: ``Z1 = sum X I/ES / N + 1``, ``Z2 = sum X I/(T*alpha*ES) + 1``.
@@ -221,6 +236,18 @@ class Procyclicality:
 def procyclicality(margin: ArrayLike, steps_a_day: int = 1) -> Procyclicality:
     """Procyclicality of a margin series of a constant book, in steps of one day or a part of one.
 
+    Parameters
+    ----------
+    margin : (n,)
+        Positive margins in time order, USD.
+    steps_a_day
+        Observations a day.
+
+    Raises
+    ------
+    BadInput
+        When there are fewer than two margins, or one is not positive.
+
     References
     ----------
     Murphy, Vasios & Vause (2014), section 3.
@@ -251,6 +278,17 @@ def adaptive_rate(hits: ArrayLike, target: float, step: float = 0.01) -> FloatAr
 
     ``a[t+1] = a[t] + step*(target - hit[t])``, from ``target``. A rate far below the target says that the forecast
     breaches too often. The bound on the long-run error is too weak at 1 % to promise anything; it is watched only.
+
+    Parameters
+    ----------
+    hits : (n,)
+        0 or 1 in time order.
+    target, step
+        Breach rate wanted, and how fast the nominal one moves.
+
+    Returns
+    -------
+    (n,) float64, the nominal rate after each observation.
 
     References
     ----------

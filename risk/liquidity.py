@@ -89,6 +89,11 @@ def square_root_impact(size_usd: float, adv_usd: float, daily_vol: float, coeffi
 def liquidation_horizon_s(size_usd: float, adv_usd: float, participation: float, base_s: int) -> float:
     """Seconds to work out of a position: the base horizon, or longer when size exceeds what participation allows.
 
+    Raises
+    ------
+    BadInput
+        When volume or participation is not positive.
+
     References
     ----------
     docs/risk-methodology.md, formula 11.3.

@@ -39,7 +39,21 @@ def pack_rows(live: tuple[LiveUnderlying, ...]) -> kernel.Tables:
 def compiled_results(
     book: Book, live: tuple[LiveUnderlying, ...], linked: list[FloatArray], packed: kernel.Tables
 ) -> tuple[list[UnderlyingResult], tuple[FloatArray, IntArray]]:
-    """Section 4 for a block of accounts, and each account's least joint profit with the lowest scenario that has it."""
+    """Section 4 for a block of accounts, and each account's least joint profit with the lowest scenario that has it.
+
+    Parameters
+    ----------
+    book, live
+        A block of A accounts and its underlyings as they stand.
+    linked : list of (A,) float64
+        USD of collateral linked to each underlying.
+    packed
+        Tables of the kernel.
+
+    Returns
+    -------
+    Results by underlying; (A,) float64 least joint profit, USD, and (A,) int64 its scenario.
+    """
     accounts, columns = len(book), len(live)
     out = np.empty((kernel.ROWS, columns, accounts))
     worst, index = np.zeros(accounts), np.zeros(accounts, dtype=np.int64)

@@ -124,7 +124,13 @@ def _rows_of(matrix: sparse.csr_array, low: int, high: int) -> sparse.csr_array:
 
 
 def check_shapes(book: Book, market: Market) -> None:
-    """Raise ``BadInput`` unless every array of the book fits the market."""
+    """Raise ``BadInput`` unless every array of the book fits the market.
+
+    Raises
+    ------
+    BadInput
+        When book and market do not agree.
+    """
     accounts, u, c = len(book), len(market.underlyings), len(market.collaterals)
     if not u or any(item.parameters.scan_bps == 0 for item in market.underlyings):
         raise BadInput("the market needs at least one underlying, each with a positive scan range; set its parameters")
@@ -139,7 +145,13 @@ def check_shapes(book: Book, market: Market) -> None:
 
 
 def check_finite(block: Book, first: int) -> None:
-    """Raise ``BadInput`` when a block of accounts, of which the first is account ``first``, holds NaN or infinity."""
+    """Raise ``BadInput`` when a block of accounts, of which the first is account ``first``, holds NaN or infinity.
+
+    Raises
+    ------
+    BadInput
+        When an amount is not finite.
+    """
     named = [(name, getattr(block, name)) for name in _DENSE]
     named += [(f"options of underlying {k}", matrix.data) for k, matrix in enumerate(block.options)]
     for name, array in named:

@@ -236,7 +236,15 @@ def _doubt(
 
 
 def underlying_result(book: Book, index: int, live: LiveUnderlying, linked: FloatArray) -> UnderlyingResult:
-    """Section 4 of the rule for every account of a block."""
+    """Section 4 of the rule for every account of a block.
+
+    Parameters
+    ----------
+    book, index, live
+        A block of A accounts, and one underlying of it as it stands.
+    linked : (A,) float64
+        USD of collateral linked to the underlying.
+    """
     options, grid = _sums(book, index, live)
     delta_one, dollars = _delta_one(book, index, live, linked)
     slack = options.gross * live.slack
@@ -257,7 +265,17 @@ def result_of_sums(
     delta_one: DeltaOneSums,
     extremes: GridExtremes,
 ) -> UnderlyingResult:
-    """What the rule makes of the sums; ``grid`` and ``dollars`` are left empty."""
+    """What the rule makes of the sums; ``grid`` and ``dollars`` are left empty.
+
+    Parameters
+    ----------
+    book, index, live
+        A block of A accounts, and one underlying of it as it stands.
+    linked : (A,) float64
+        USD of collateral linked to the underlying.
+    options, delta_one, extremes
+        Sums over positions, (A,) each, USD.
+    """
     item = live.market
     slack, scan = options.gross * live.slack, np.maximum(-extremes.low, 0.0)
     charge = _charges(options, delta_one.gross, extremes.slope, live)

@@ -138,6 +138,13 @@ def es_contributions(pnl_by_component: ArrayLike, level: float = 0.99) -> FloatA
 def var_estimate(pnl: ArrayLike, level: float = 0.99) -> Estimate:
     """VaR with its standard error from binomial order statistics, free of any density estimate.
 
+    Parameters
+    ----------
+    pnl : (n,)
+        Profits.
+    level
+        Confidence.
+
     Raises
     ------
     InsufficientHistory
@@ -166,6 +173,13 @@ def var_estimate(pnl: ArrayLike, level: float = 0.99) -> Estimate:
 
 def es_estimate(pnl: ArrayLike, level: float = 0.99) -> Estimate:
     """Expected Shortfall with its asymptotic standard error.
+
+    Parameters
+    ----------
+    pnl : (n,)
+        Profits.
+    level
+        Confidence.
 
     Raises
     ------
@@ -265,6 +279,13 @@ def student_es(degrees: float, level: float = 0.99) -> float:
 def cornish_fisher_var(pnl: ArrayLike, level: float = 0.99) -> float:
     """Modified VaR: the normal quantile corrected for sample skewness and excess kurtosis.
 
+    Parameters
+    ----------
+    pnl : (n,)
+        Profits.
+    level
+        Confidence.
+
     References
     ----------
     Favre & Galeano (2002), eq. 5; population moments as in PerformanceAnalytics.
@@ -300,6 +321,10 @@ def gaussian_var_contributions(
         Shape (n, n).
     means
         Shape (n,) or a scalar, expected profit of each position's unit.
+
+    Returns
+    -------
+    Shape (n,), losses positive.
 
     Examples
     --------

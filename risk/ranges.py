@@ -100,6 +100,13 @@ class RangeEstimate:
 def two_sided_shortfall(moves: FloatArray, level: float) -> float:
     """The larger Expected Shortfall of a long and of a short, at least 0.
 
+    Parameters
+    ----------
+    moves : (n,) float64
+        Simple moves.
+    level : float
+        Confidence.
+
     Examples
     --------
     >>> two_sided_shortfall(np.array([-0.1, 0.0, 0.3]), 0.7)

@@ -52,6 +52,11 @@ def hedge_break(symbols: tuple[str, ...], shocks: Shocks, offset: float) -> tupl
     offset : float
         From `offset_floor`: a book long one and short the other, with equal scans, then loses
         ``offset * (scan_a + scan_b)``.
+
+    Raises
+    ------
+    BadInput
+        When the offset is not between 0 and 1.
     """
     if not 0 <= offset <= 1:
         raise BadInput(f"hedge break of {offset} scan ranges; it must lie between 0 and 1")

@@ -65,6 +65,14 @@ def ledoit_wolf(returns: FloatArray) -> tuple[FloatArray, float]:
 def to_correlation(covariance: FloatArray) -> FloatArray:
     """Correlation matrix of a covariance matrix.
 
+    Parameters
+    ----------
+    covariance : (k, k) float64
+
+    Returns
+    -------
+    (k, k) float64, unit diagonal.
+
     Raises
     ------
     BadInput
@@ -92,6 +100,15 @@ def nearest_correlation(matrix: FloatArray, *, eigen_floor: float = 1e-8, iterat
     -----
     RiskWarning
         When the matrix is not positive semidefinite: it says by how much and how far the result lies from it.
+
+    Returns
+    -------
+    (k, k) float64, positive definite, unit diagonal.
+
+    Raises
+    ------
+    BadInput
+        When the matrix is not square and symmetric.
 
     References
     ----------
@@ -132,6 +149,11 @@ def nearest_correlation(matrix: FloatArray, *, eigen_floor: float = 1e-8, iterat
 
 def smallest_eigenvalue(matrix: FloatArray) -> float:
     """Negative when a symmetric matrix is not positive semidefinite.
+
+    Parameters
+    ----------
+    matrix : (k, k) float64
+        Symmetric.
 
     Examples
     --------
@@ -191,6 +213,15 @@ def kendall_correlation(values: FloatArray) -> FloatArray:
     Parameters
     ----------
     values : (n, k) float64
+
+    Returns
+    -------
+    (k, k) float64, positive definite, unit diagonal.
+
+    Raises
+    ------
+    BadInput
+        When a factor is constant.
 
     References
     ----------

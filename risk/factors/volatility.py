@@ -114,6 +114,11 @@ def gjr_garch_t(returns: FloatArray, fallback_halflife_bars: float, name: str = 
     name : str
         For the warning.
 
+    Raises
+    ------
+    BadInput
+        When more than one series is handed over.
+
     References
     ----------
     Glosten, Jagannathan & Runkle (1993), JoF 48(5), eq. 4; Bollerslev (1987) for t innovations.

@@ -194,6 +194,12 @@ def horizon_returns(history: PriceHistory, horizon_s: int) -> tuple[IntArray, Fl
 def contiguous_runs(ts: IntArray, interval_s: int) -> list[tuple[int, int]]:
     """Half-open index ranges of bars without a hole between them.
 
+    Parameters
+    ----------
+    ts : (n,) int64
+        Ascending epoch seconds.
+    interval_s : int
+
     Examples
     --------
     >>> contiguous_runs(np.array([0, 1, 2, 5, 6]), 1)

@@ -165,7 +165,13 @@ def _mixed_quotes(paths: Sequence[Path]) -> tuple[Finding, ...]:
 def find_files(
     source: Sources, symbols: Sequence[str] | None, interval: str | None
 ) -> list[tuple[str, Path, int | None]]:
-    """Which file holds which symbol: (symbol, path, seconds of a bar or None when the name does not say)."""
+    """Which file holds which symbol: (symbol, path, seconds of a bar or None when the name does not say).
+
+    Raises
+    ------
+    BadInput
+        When a symbol has no file, or the folder does not exist.
+    """
     wanted_s = None if interval is None else interval_seconds(interval)
     if isinstance(source, Mapping):
         found = {s: (Path(p), wanted_s or _interval_of(Path(p))) for s, p in source.items()}
@@ -218,7 +224,15 @@ def _by_name(source: str | Path | Iterable[str | Path], wanted_s: int | None) ->
 
 
 def read_series(path: Path, symbol: str, interval_s: int | None, *, on_fault: OnFault = "raise") -> PriceSeries:
-    """Read one file. See `load_prices` for the layout and the errors."""
+    """Read one file. See `load_prices` for the layout and the errors.
+
+    Raises
+    ------
+    BadInput
+        When the file does not exist or a row is faulty (``on_fault="raise"``).
+    InsufficientHistory
+        When fewer than two usable bars are left.
+    """
     if not path.is_file():
         raise BadInput(f"{symbol}: price file {path} does not exist; check the path")
     rows: list[tuple[int, float, float]] = []

@@ -56,6 +56,17 @@ ETH = Terms(0.18, up=0.4, roll_rate=0.05, roll_min=0.005, dampener=200_000.0, de
 def vol_shocks(vol: FloatArray, days: FloatArray, terms: Terms) -> tuple[FloatArray, FloatArray]:
     """Volatilities of the down and the up state.
 
+    Parameters
+    ----------
+    vol, days : (n,)
+        Volatility a year, days to expiry.
+    terms
+        Of the underlying.
+
+    Returns
+    -------
+    Two (n,) arrays, volatility a year.
+
     Examples
     --------
     >>> down, up = vol_shocks(np.array([0.6]), np.array([30.0]), BTC)

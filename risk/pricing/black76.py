@@ -77,6 +77,10 @@ def price(
         ``"auto"`` takes the compiled kernel from 65,536 prices where numba is installed, ``"numpy"`` never,
         ``"compiled"`` always. The two differ by at most 1e-13 of the discounted greater of forward and strike.
 
+    Returns
+    -------
+    The broadcast shape, per unit.
+
     Raises
     ------
     BadInput
@@ -115,6 +119,11 @@ def greeks(
 
     Where volatility, time, forward or strike is zero, delta is the discounted slope of the intrinsic value (half at the
     money) and gamma and vega are 0.
+
+    Parameters
+    ----------
+    forward, strike, volatility, tau, discount, is_call
+        Broadcastable arrays or scalars (units: see the module).
 
     Raises
     ------
@@ -165,6 +174,17 @@ def implied_volatility(
     A value at or below the discounted intrinsic value or at or above the no-arbitrage maximum (forward for a call,
     strike for a put) has none, nor has an option without time, forward or strike. In-the-money quotes are solved as the
     out-of-the-money option of put-call parity, so digits that the intrinsic value swamped stay lost.
+
+    Parameters
+    ----------
+    value
+        Discounted price in the currency of the forward.
+    forward, strike, tau, discount, is_call
+        Broadcastable arrays or scalars with it (units: see the module).
+
+    Returns
+    -------
+    The broadcast shape, per square root of a year.
 
     Raises
     ------

@@ -32,6 +32,10 @@ def delta_one_value(units: ArrayLike, base: ArrayLike, mark: ArrayLike, carry: A
     carry
         Cumulative funding of a perpetual, USD per unit; a long pays when it rises. 0 for a future.
 
+    Returns
+    -------
+    The broadcast shape, USD.
+
     References
     ----------
     docs/margin-rule.md, section 4, ``delta_one_value``.
@@ -48,6 +52,15 @@ def delta_one_value(units: ArrayLike, base: ArrayLike, mark: ArrayLike, carry: A
 def delta_one_change(units: ArrayLike, price: ArrayLike, move: ArrayLike) -> FloatArray:
     """USD change of a perpetual, a future or a linked collateral when its price moves by the fraction ``move``.
 
+    Parameters
+    ----------
+    units, price, move
+        Broadcastable arrays or scalars: signed quantity, USD a unit, fraction.
+
+    Returns
+    -------
+    The broadcast shape, USD.
+
     Examples
     --------
     >>> float(delta_one_change(-3.0, 100.0, 0.1))
@@ -60,6 +73,15 @@ def delta_one_change(units: ArrayLike, price: ArrayLike, move: ArrayLike) -> Flo
 def future_value(forward: ArrayLike, entry_price: ArrayLike, discount: ArrayLike = 1.0) -> FloatArray:
     """USD value per unit of a dated future bought at ``entry_price`` and settled at expiry.
 
+    Parameters
+    ----------
+    forward, entry_price, discount
+        Broadcastable arrays or scalars: USD a unit, USD a unit, factor.
+
+    Returns
+    -------
+    The broadcast shape, USD a unit.
+
     Examples
     --------
     >>> float(future_value(105.0, 100.0, 0.98))
@@ -71,6 +93,15 @@ def future_value(forward: ArrayLike, entry_price: ArrayLike, discount: ArrayLike
 
 def option_payoff(price: ArrayLike, strike: ArrayLike, is_call: ArrayLike = True) -> FloatArray:
     """Settlement value of a European option in USD per unit.
+
+    Parameters
+    ----------
+    price, strike, is_call
+        Broadcastable arrays or scalars: USD a unit, and the side.
+
+    Returns
+    -------
+    The broadcast shape, USD a unit.
 
     Examples
     --------
@@ -92,6 +123,21 @@ def option_value(
 ) -> FloatArray:
     """Value of a European option in USD per unit from spot: Black-76 on ``spot*forward_ratio``.
 
+    Parameters
+    ----------
+    spot, strike
+        USD a unit, broadcastable arrays or scalars like all that follow.
+    forward_ratio, discount
+        Forward / spot, discount factor.
+    volatility, tau
+        Per square root of a year, years.
+    is_call
+        The side.
+
+    Returns
+    -------
+    The broadcast shape, USD a unit.
+
     Raises
     ------
     BadInput
@@ -108,6 +154,15 @@ def option_value(
 
 def inverse_perp_pnl(usd_notional: ArrayLike, entry_price: ArrayLike, price: ArrayLike) -> FloatArray:
     """Profit in *coin* of an inverse perpetual: ``usd_notional * (1/entry_price - 1/price)``.
+
+    Parameters
+    ----------
+    usd_notional, entry_price, price
+        Broadcastable arrays or scalars: signed USD, USD a coin.
+
+    Returns
+    -------
+    The broadcast shape, coins.
 
     Raises
     ------

@@ -62,6 +62,19 @@ def total_variance(svi: SviSlice, k: ArrayLike) -> FloatArray:
 def volatility(svi: SviSlice, k: ArrayLike, tau: float) -> FloatArray:
     """Volatility per sqrt(year) at log-moneyness ``k`` for ``tau`` years to expiry.
 
+    Parameters
+    ----------
+    svi
+        The slice.
+    k
+        Log-moneyness ``ln(K/F)``, any shape.
+    tau
+        Years to expiry.
+
+    Returns
+    -------
+    The shape of ``k``, per square root of a year.
+
     Raises
     ------
     BadInput
@@ -79,6 +92,17 @@ def volatility(svi: SviSlice, k: ArrayLike, tau: float) -> FloatArray:
 
 def butterfly(svi: SviSlice, k: ArrayLike = CHECK_GRID) -> FloatArray:
     """Durrleman's ``g(k)``: the risk-neutral density is non-negative where it is.
+
+    Parameters
+    ----------
+    svi
+        The slice.
+    k
+        Log-moneyness ``ln(K/F)``, any shape.
+
+    Returns
+    -------
+    The shape of ``k``, no unit.
 
     References
     ----------
@@ -101,6 +125,13 @@ def butterfly(svi: SviSlice, k: ArrayLike = CHECK_GRID) -> FloatArray:
 def has_butterfly_arbitrage(svi: SviSlice, k: ArrayLike = CHECK_GRID) -> bool:
     """Whether the slice has negative variance, wings steeper than Lee's bound, or ``g < 0`` somewhere on ``k``.
 
+    Parameters
+    ----------
+    svi
+        The slice.
+    k
+        Log-moneyness to look at, any shape.
+
     References
     ----------
     GJ section 3.1 (``a + b*sigma*sqrt(1-rho^2) >= 0``) and eq. 2.1; Lee (2004) for ``b*(1+|rho|) <= 2``.
@@ -112,6 +143,13 @@ def has_butterfly_arbitrage(svi: SviSlice, k: ArrayLike = CHECK_GRID) -> bool:
 
 def calendar_gap(near: SviSlice, far: SviSlice, k: ArrayLike = CHECK_GRID) -> float:
     """Smallest ``w_far(k) - w_near(k)``: negative means calendar arbitrage between two expiries.
+
+    Parameters
+    ----------
+    near, far
+        Slices of the earlier and the later expiry.
+    k
+        Log-moneyness to look at, any shape.
 
     References
     ----------
