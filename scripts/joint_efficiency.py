@@ -187,6 +187,20 @@ def adversary(bench: Bench) -> dict[str, float]:
     return {"start_min": round(float(values[start].min()), 4), **quantiles(worst.ratio)}
 
 
+def epochs(history: PriceHistory, days: int, hysteresis: float) -> dict[str, Any]:
+    """How often scenarios change in daily calibrations, each after the last, with the keeper's small samples."""
+    config, last, changes, costs = CalibrationConfig.quick(hysteresis=hysteresis), None, 0, []
+    for day in range(days, 0, -1):
+        until = int(history.ts[-1]) + history.interval_s - day * 86_400
+        seen = history.window(end=until)
+        found = calibrate(seen, config, np.random.default_rng(day), last)
+        assert found.certificate is not None
+        changes += last is not None and found.joint != last.joint
+        costs.append(found.certificate.efficiency)
+        last = found
+    return {"epochs": days, "changes": changes, "mean_efficiency": round(float(np.mean(costs)), 4)}
+
+
 def prices_folder() -> Path:
     """Folder of hourly prices: below ``BALLAST_SHARED``, else below ``../shared`` beside the checkout."""
     root = Path(os.environ.get("BALLAST_SHARED", Path(__file__).resolve().parents[2] / "shared"))
@@ -230,9 +244,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--prices", type=Path, help="folder of hourly price files; default: the shared history")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--epochs", type=int, default=0, help="also count changes of scenarios over so many days")
     parser.add_argument("--json", action="store_true", help="JSON only")
     args = parser.parse_args()
     found = measure(args.prices, args.seed)
+    if args.epochs:
+        history = load_prices(args.prices or prices_folder(), SYMBOLS, "1h", end=END)
+        found["hysteresis"] = {str(h): epochs(history, args.epochs, h) for h in (0.0, 0.05)}
     if not args.json:
         sys.stdout.write(
             f"joint efficiency {found['joint_efficiency']:.3f} (target 1.30), a grid summed per asset "

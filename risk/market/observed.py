@@ -83,7 +83,7 @@ def basis_floor(series: FundingSeries, horizon_s: int, level: float, until: int 
 
     References
     ----------
-    docs/risk/calibration.md, formula 9.
+    docs/risk/calibration.md, formula C2.
     """
     accrued = series.accrued(horizon_s, until)
     if accrued.size < 100:
