@@ -324,9 +324,9 @@ def _tail_sorted(
         raise BadInput(f"profits of shape {sample.shape} must be a non-empty vector of finite numbers; clean them")
     if not 0.0 < level < 1.0:
         raise BadInput(f"confidence level {level} must lie inside (0, 1); pass 0.99 for 99 %")
-    order = np.argsort(sample, kind="stable")
     if weights is None:
-        return -sample[order], np.full(sample.size, 1.0 / sample.size)
+        return -np.sort(sample), np.full(sample.size, 1.0 / sample.size)
+    order = np.argsort(sample, kind="stable")
     weight = np.asarray(weights, dtype=np.float64)
     if convention != "exact":
         raise BadInput(f"the {convention} convention takes no weights; use exact")
