@@ -112,7 +112,7 @@ def build_population(symbols: Sequence[str], rng: np.random.Generator, *, random
     rng : numpy.random.Generator
         Of the random books.
     random : int
-        Number of random books.
+        Number of random books, at most.
 
     Raises
     ------
@@ -136,6 +136,9 @@ def build_population(symbols: Sequence[str], rng: np.random.Generator, *, random
         for u, size in tokens:
             held[n, u] += size
     drawn = sample_books(universe, random, rng) if random else np.zeros((0, universe.size))
+    # A sampled book may cancel itself out; nothing can be said about nothing.
+    drawn = drawn[np.abs(drawn).sum(axis=1) > 0.0]
+    random = drawn.shape[0]
     gross = np.maximum(np.abs(weights).sum(axis=1) + held.sum(axis=1), 1e-12)[:, None]
     return Population(
         tuple(symbols),

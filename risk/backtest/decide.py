@@ -19,7 +19,7 @@ from risk.calibrate import calibrate
 from risk.errors import GateFailed
 from risk.factors.fhs import FactorHistory, FhsConfig, Moves
 from risk.haircuts import CollateralSpec, collateral_parameters
-from risk.liquidity import bps_up
+from risk.liquidity import Liquidity, bps_up, day_volatility_bps
 from risk.market.history import FloatArray, utc
 from risk.ranges import MAX_SCAN, estimate_ranges, smooth_fall
 from risk.types import BPS, ParameterSet
@@ -61,10 +61,10 @@ class Decider:
 
     def decide(self, past: FactorHistory, time: int, spot: FloatArray, later: FloatArray) -> Decision:
         """Everything about one time; `spot` and `later` (k,) are the prices there and a horizon on."""
-        in_force, scan, raw = self._advance(past, time)
         smile, horizon = self.calibration.smile, self.config.horizon_s
         quote = self.data.levels(time, smile.premium)
         vols = np.clip(quote.level, smile.low, smile.high)
+        in_force, scan, raw = self._advance(past, time, vols)
         universe = universe_at(self.population.symbols, vols)
         power = np.full(vols.size, self.calibration.ranges.vol_power)
         books = self.population.books(universe)
@@ -86,28 +86,39 @@ class Decider:
         tail = np.partition(found, count - 1, axis=0)[:count]
         return -tail.max(axis=0), -tail.mean(axis=0)
 
-    def _advance(self, past: FactorHistory, time: int) -> tuple[ParameterSet, FloatArray, FloatArray]:
+    def _advance(self, past: FactorHistory, time: int, vols: FloatArray) -> tuple[ParameterSet, FloatArray, FloatArray]:
         """The set in force from now on, its scan ranges (k,), and those before the slow fall."""
         current = self.parameters
         if current is None or time >= self.refit_at:
             current = self._refit(time)
             self.refit_at = time + self.config.refit_days * DAY_S
-        scan, raw = self._ranges(current, past, time)
+        scan, raw = self._ranges(current, past, time, vols)
         self.parameters = current = _with_scans(current, self.population.symbols, scan)
         self.decided_at = time
         return current, scan, raw
 
-    def _ranges(self, current: ParameterSet, past: FactorHistory, time: int) -> tuple[FloatArray, FloatArray]:
+    def _ranges(
+        self, current: ParameterSet, past: FactorHistory, time: int, vols: FloatArray
+    ) -> tuple[FloatArray, FloatArray]:
         """Scan ranges (k,), and what they would be without the slow fall; as `risk.calibrate` makes them."""
         config = self.calibration
         begin, end = current.provenance.diagnostics["stressed_period"]
         estimates = estimate_ranges(past, self.fhs, (int(begin), int(end)), config.ranges)
         raw = np.array([e.blend(config.stressed_weight, config.ranges.long_floor) for e in estimates])
         elapsed, fall = float(time - self.decided_at), config.ranges.fall_per_day
-        before = [current.underlyings[s].scan_bps / BPS for s in self.population.symbols]
-        smooth = [smooth_fall(float(r), b, elapsed, fall) for r, b in zip(raw, before, strict=True)]
-        bounded = np.clip(smooth, config.ranges.min_range, MAX_SCAN)
+        lanes = [current.underlyings[s] for s in self.population.symbols]
+        smooth = [smooth_fall(float(r), w.scan_bps / BPS, elapsed, fall) for r, w in zip(raw, lanes, strict=True)]
+        # The contract wants so many times the daily volatility that stands in the same word.
+        least = np.maximum(config.ranges.min_range, config.scan_multiple * self._day_volatility(past, vols))
+        bounded = np.clip(smooth, least, MAX_SCAN)
         return np.array([bps_up(float(s)) / BPS for s in bounded]), raw
+
+    def _day_volatility(self, past: FactorHistory, vols: FloatArray) -> FloatArray:
+        """(k,) volatility of a day as a calibration pushes it: of the history or of the surface, the larger."""
+        k, bars = len(past.symbols), DAY_S / past.interval_s
+        own = np.sqrt(np.mean(np.square(past.changes[:, :k]), axis=0) * bars)
+        traded = [Liquidity(1.0, 1.0, float(v)) for v in own]
+        return np.array([day_volatility_bps(one, float(v)) / BPS for one, v in zip(traded, vols, strict=True)])
 
     def _refit(self, time: int) -> ParameterSet:
         """A whole calibration on what had closed by `time`; when it fails its gates the set in force stays."""

@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from risk.factors.fhs import FactorHistory, FhsConfig, Moves, filtered_windows
+from risk.factors.fhs import FactorHistory, FhsConfig, Moves, windows
 from risk.market.history import FloatArray, IntArray, PriceHistory
 
 # Days of a volatility index below which its changes are too few to stand for those before it.
@@ -37,16 +37,22 @@ def forecast_moves(past: FactorHistory, fhs: FhsConfig, index: PriceHistory | No
     of a whole recorded day (a *donor*) instead: the one whose own price move has the same rank. That keeps the law of
     the index's changes and its dependence on the price move.
     """
-    logs = filtered_windows(past, fhs)
-    starts = past.starts(fhs.horizon_bars)
+    starts, sums = windows(past, fhs.horizon_bars)
+    begin, k = past.ts[starts], len(past.symbols)
+    taken = np.zeros(starts.size, dtype=np.bool_)
+    taken[::-stride] = True
+    giving = np.zeros(starts.size, dtype=np.bool_)
     if index is not None:
-        k, begin = len(past.symbols), past.ts[starts]
-        donors = _donors(begin, begin + fhs.horizon_bars * past.interval_s, index)
+        giving = _donors(begin, begin + fhs.horizon_bars * past.interval_s, index)
+    rows = np.flatnonzero(taken | giving)
+    ratio = np.clip(past.sigma[-1] / past.sigma[starts[rows]], fhs.ratio_low, fhs.ratio_high)
+    logs = sums[rows] * ratio
+    if index is not None and int(giving.sum()) >= MIN_DONORS:
         for symbol in index.symbols:
-            if symbol in past.symbols and int(donors.sum()) >= MIN_DONORS:
+            if symbol in past.symbols:
                 u = past.symbols.index(symbol)
-                logs[:, k + u] = borrowed(logs[:, u], logs[:, k + u], donors)
-    return Moves.from_logs(logs[::-stride])
+                logs[:, k + u] = borrowed(logs[:, u], logs[:, k + u], giving[rows])
+    return Moves.from_logs(logs[taken[rows]])
 
 
 def _donors(begin: IntArray, end: IntArray, index: PriceHistory) -> NDArray[np.bool_]:

@@ -22,6 +22,7 @@ from risk.market.history import FloatArray, IntArray, PriceHistory
 
 CLASSES = ("long perp", "short straddle", "spread")
 BEFORE_DAYS, AFTER_DAYS = 5, 60
+COARSE_BARS = 97
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +93,9 @@ def impulse_response(
     kinds = [kind for kind in CLASSES if kind in population.classes]
     keep = np.flatnonzero(np.isin(population.classes, kinds))
     few = population.some(keep)
-    short = replace(
-        config, start=time - BEFORE_DAYS * DAY_S, end=time + AFTER_DAYS * DAY_S + config.horizon_s, refit_days=10_000
-    )
+    begin, end = time - BEFORE_DAYS * DAY_S, time + AFTER_DAYS * DAY_S + config.horizon_s
+    # No whole calibration in between, and a coarse forecast, which is not looked at.
+    short = replace(config, start=begin, end=end, refit_days=10_000, stride_bars=COARSE_BARS)
     shocked = Data.build(stepped(data.prices, time, step), data.vol, config.calibration)
     plain, moved = (walk(item, few, short) for item in (data, shocked))
     ratio = {

@@ -3,13 +3,13 @@
 
 A peer's demand of one underlying of an account depends on nothing but that underlying's volatility (its ranges are
 fixed, books are fixed in moneyness), and peers add underlyings up. So each part of each account is put through the
-peer's own plug-in at a ladder of volatilities, and the days are read off by interpolation; a test compares days with
-the plug-in itself.
+peer's own plug-in at a ladder of volatilities, and the days are read off by interpolation: within 0.1 % of the plug-in
+on average over accounts, within 7 % for the worst account and volatility (a calendar that needs next to nothing).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,7 +20,7 @@ from risk.backtest.walk import Walk
 from risk.books import Universe
 from risk.errors import BadInput
 from risk.market.history import FloatArray
-from risk.methodologies import METHODOLOGIES
+from risk.methodologies import METHODOLOGIES, methodology
 from risk.methodologies.base import Asset, Book, Leg, Market, Methodology, Underlying
 from risk.types import SECONDS_PER_YEAR
 
@@ -33,9 +33,21 @@ LENDING_HAIRCUT = (0.25, 0.20)
 OWN = "ballast"
 
 
-def peers() -> dict[str, Methodology]:
-    """Every methodology but Ballast's own, with its default rules."""
-    return {name: make() for name, make in METHODOLOGIES.items() if name != OWN}
+def peers(names: Sequence[str] | None = None) -> dict[str, Methodology]:
+    """Methodologies with their default rules: those named, or every one but Ballast's own.
+
+    Raises
+    ------
+    BadInput
+        When there is none of a name.
+
+    Examples
+    --------
+    >>> list(peers(["span"]))
+    ['span']
+    """
+    chosen = [name for name in METHODOLOGIES if name != OWN] if names is None else names
+    return {name: methodology(name) for name in chosen}
 
 
 def haircuts_of(name: str) -> tuple[float, float]:
@@ -126,7 +138,8 @@ class PeerResult:
 
     ``mean_margin`` and ``rate`` as it stands (initial margin; share of account-days whose loss passed it); ``factor``
     scales it to the coverage wanted, ``capital`` is its mean then. ``out_factor`` comes from the first half of the days
-    alone; ``out_rate`` and ``out_capital`` are what it gave in the second.
+    alone; ``out_rate`` and ``out_capital`` are what it gave in the second. ``late_capital`` is the mean of the second
+    half when scaled to the coverage there, with no help from the first.
     """
 
     name: str
@@ -137,6 +150,7 @@ class PeerResult:
     out_factor: float
     out_rate: float
     out_capital: float
+    late_capital: float
 
 
 def factor_at(loss: FloatArray, margin: FloatArray, weight: FloatArray, level: float) -> float:
@@ -182,7 +196,7 @@ def compare(walk: Walk, margins: Mapping[str, FloatArray], weight: FloatArray, l
     for name, margin in margins.items():
         factor = factor_at(walk.loss, margin, weight, level)
         early = factor_at(walk.loss[:half], margin[:half], weight, level)
-        late = early * margin[half:]
+        late, mean_late = early * margin[half:], float((margin[half:] @ weight).mean())
         out.append(
             PeerResult(
                 name,
@@ -192,7 +206,8 @@ def compare(walk: Walk, margins: Mapping[str, FloatArray], weight: FloatArray, l
                 factor * float((margin @ weight).mean()),
                 early,
                 float(((walk.loss[half:] > late) @ weight).mean()),
-                float((late @ weight).mean()),
+                early * mean_late,
+                factor_at(walk.loss[half:], margin[half:], weight, level) * mean_late,
             )
         )
     return tuple(sorted(out, key=lambda item: item.capital))

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -69,7 +69,12 @@ class Result:
 
 
 def backtest(
-    prices: PriceHistory, config: BacktestConfig, *, vol: PriceHistory | None = None, progress: Progress | None = None
+    prices: PriceHistory,
+    config: BacktestConfig,
+    *,
+    vol: PriceHistory | None = None,
+    against: Sequence[str] | None = None,
+    progress: Progress | None = None,
 ) -> Result:
     """Walk, test, compare, shock; and prove on the data that nothing read the future.
 
@@ -80,6 +85,8 @@ def backtest(
     config : BacktestConfig
     vol : PriceHistory, optional
         Volatility index of some of them as ``close``, bars that close at midnight UTC.
+    against : sequence of str, optional
+        Methodologies to compare with; default: all.
     progress : callable, optional
         Called with a stage, work done and work in all.
 
@@ -91,6 +98,7 @@ def backtest(
         As `walk`.
     """
     say = progress or (lambda _stage, _done, _all: None)
+    rivals = peers(against)
     data = Data.build(prices, vol, config.calibration)
     population = build_population(prices.symbols, np.random.default_rng([config.seed, STREAM_BOOKS]))
     done = walk(data, population, config, progress=lambda n, m: say("walking forward", n, m))
@@ -99,7 +107,7 @@ def backtest(
     checked = check_no_look_ahead(data, population, config, edge, np.random.default_rng([config.seed, STREAM_FUTURE]))
     say("statistics", 0, 1)
     classes = summarise(done, config.level, np.random.default_rng([config.seed, STREAM_TESTS]))
-    others = peer_margins(done, config.notional, peers(), progress=lambda n, m: say("peers", n, m))
+    others = peer_margins(done, config.notional, rivals, progress=lambda n, m: say("peers", n, m))
     margins = {OWN: done.initial, **others}
     say("impulse response", 0, 1)
     shock = impulse_response(data, population, config, calmest(done)) if _long_enough(done) else None

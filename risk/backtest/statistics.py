@@ -157,7 +157,8 @@ def rate_by_day(shares: FloatArray, rate: float) -> float:
     """
     error = float(shares.std(ddof=1)) / np.sqrt(shares.size)
     if error == 0.0:
-        return 1.0 if np.isclose(shares[0], rate) else 0.0
+        # Days that are all the same say nothing of their error: all accounts count as one.
+        return kupiec(shares.size, round(float(shares.sum())), rate).p_value
     return float(2.0 * ndtr(-abs(float(shares.mean()) - rate) / error))
 
 

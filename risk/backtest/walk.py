@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from risk.backtest.accounts import Population
 from risk.backtest.data import STALE_S, Data, until
 from risk.backtest.decide import Decider, Decision
-from risk.backtest.settings import BacktestConfig
+from risk.backtest.settings import DAY_S, BacktestConfig
 from risk.errors import BadInput, InsufficientHistory, LookAhead
 from risk.factors.fhs import FactorHistory
 from risk.market.history import FloatArray, IntArray, PriceHistory, utc
@@ -129,6 +129,21 @@ def walk(
         skipped=tuple(skipped),
         refused=tuple(decider.refused),
     )
+
+
+def _check(data: Data, population: Population, config: BacktestConfig) -> None:
+    if data.prices.symbols != population.symbols:
+        raise BadInput(
+            f"prices of {', '.join(data.prices.symbols)} for accounts in {', '.join(population.symbols)}; "
+            "select the population's symbols in its order"
+        )
+    closes_at_midnight = data.vol is None or (config.start - int(data.vol.ts[0])) % data.vol.interval_s == 0
+    if data.vol is not None and (not closes_at_midnight or DAY_S % data.vol.interval_s):
+        # Between two closes of an index the factors hold its interpolation, which would know the later close.
+        raise BadInput(
+            f"volatility index bars of {data.vol.interval_s} s do not close at midnight UTC, where decisions are; "
+            "resample them"
+        )
 
 
 def alter_future(prices: PriceHistory, time: int, rng: np.random.Generator) -> PriceHistory:
