@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
@@ -47,7 +48,8 @@ class Decider:
     def __init__(self, data: Data, population: Population, config: BacktestConfig) -> None:
         self.data, self.population, self.config = data, population, config
         base, bar = config.calibration, data.prices.interval_s
-        block = min(base.block_s, config.horizon_s)
+        # Stretches must fill the horizon: 6 h ones a day, 2 h ones four hours.
+        block = math.gcd(base.block_s, config.horizon_s)
         self.calibration = replace(
             base, underlyings=population.symbols, collaterals=(), horizon_s=config.horizon_s, block_s=block
         )
