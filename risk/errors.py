@@ -35,5 +35,9 @@ class MissingDependency(RiskError):  # noqa: N818 (named for what the caller sho
     """An optional library is not installed: the message names the extra that brings it."""
 
 
+class LookAhead(RiskError):  # noqa: N818 (named for what the caller should do)
+    """A backtest used what was not yet known: its results are worthless until the reader of the future is found."""
+
+
 class RiskWarning(UserWarning):
     """Something was repaired or replaced by a fallback; the result is usable and says so."""

@@ -343,15 +343,16 @@ def gaussian_var_contributions(
 def _tail_sorted(
     pnl: ArrayLike, level: float, convention: Convention, weights: ArrayLike | None
 ) -> tuple[FloatArray, FloatArray]:
-    """Losses, worst first, and their probabilities."""
+    """Losses, worst first, and their probabilities; of equal ones no more than the tail needs."""
     sample = np.asarray(pnl, dtype=np.float64)
     if sample.ndim != 1 or sample.size == 0 or not np.isfinite(sample).all():
         raise BadInput(f"profits of shape {sample.shape} must be a non-empty vector of finite numbers; clean them")
     if not 0.0 < level < 1.0:
         raise BadInput(f"confidence level {level} must lie inside (0, 1); pass 0.99 for 99 %")
-    order = np.argsort(sample, kind="stable")
     if weights is None:
-        return -sample[order], np.full(sample.size, 1.0 / sample.size)
+        count = min(sample.size, int(sample.size * (1.0 - level)) + 2)
+        return -np.sort(sample), np.full(count, 1.0 / sample.size)
+    order = np.argsort(sample, kind="stable")
     weight = np.asarray(weights, dtype=np.float64)
     if convention != "exact":
         raise BadInput(f"the {convention} convention takes no weights; use exact")

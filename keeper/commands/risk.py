@@ -10,6 +10,7 @@ import typer
 
 from keeper.commands.common import JsonOption, console, print_json, table
 from keeper.commands.risk_adaptive import adaptive
+from keeper.commands.risk_backtest import command as backtest
 from keeper.commands.risk_calibrate import calibrate
 from risk.methodologies import METHODOLOGIES
 from risk.methodologies.cases import run_case
@@ -25,6 +26,7 @@ def root() -> None:
 
 app.command()(calibrate)
 app.command()(adaptive)
+app.command("backtest")(backtest)
 
 
 @app.command()
