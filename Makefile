@@ -12,7 +12,7 @@ SEED ?= 1
 SAMPLE ?= 120
 
 .DEFAULT_GOAL := help
-.PHONY: help setup node demo test check format abi bench-gas fuzz mutate coverage snapshots clean
+.PHONY: help setup node demo test check format abi bench-gas bench-risk fuzz mutate coverage snapshots clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -54,6 +54,9 @@ abi: $(READY) ## compile the contracts and rewrite abi/
 
 bench-gas: $(READY) ## gas of the calls in the cost table
 	@$(BIN)/python scripts/bench_gas.py
+
+bench-risk: $(READY) ## speed of the risk library beside py_vollib_vectorized, QuantLib and numpy, with agreement of values
+	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python scripts/bench_risk.py
 
 fuzz: $(READY) ## the whole protocol at random, STEPS=1000000 SEED=1; prints steps, seeds, violations
 	@$(BIN)/python -m tests.fuzz --steps $(STEPS) --seed $(SEED) --jobs $(JOBS)
