@@ -86,7 +86,7 @@ class Trade(NamedTuple):
         done = ("close " if self.closes else "") + ("buy" if self.units > 0.0 else "sell")
         share = 100 * self.frees_im / self.notional
         return (
-            f"{done} {abs(self.units):,.6g} {self.name}: frees {self.frees_im:,.2f} USD of initial margin, "
+            f"{done} {_units(self.units)} {self.name}: frees {self.frees_im:,.2f} USD of initial margin, "
             f"{share:.1f} % of its notional"
         )
 
@@ -106,7 +106,7 @@ class Withdrawal(NamedTuple):
     def words(self) -> str:
         """Like ``WETH: 1.2 (3,600.00 USD) can leave; each USD costs 0.90 of initial health``."""
         return (
-            f"{self.name}: {self.units:,.6g} ({self.value:,.2f} USD) can leave; "
+            f"{self.name}: {_units(self.units)} ({self.value:,.2f} USD) can leave; "
             f"each USD costs {self.cost:.2f} of initial health"
         )
 
@@ -192,6 +192,12 @@ def swaps(account: Editable) -> tuple[Swap, ...]:
                 gains = after.im - base.im, after.mm - base.mm
                 out.append(Swap(source.name, target.name, source.value, *gains))
     return tuple(sorted(out, key=lambda s: -s.gains_im))
+
+
+def _units(units: float) -> str:
+    """Six digits, never an exponent for a size that somebody might type."""
+    size = abs(units)
+    return f"{size:,.0f}" if size >= 100_000.0 else f"{size:,.6g}"
 
 
 def _trade(account: Editable, item: Instrument, units: float, base: Health) -> Trade:
