@@ -23,6 +23,11 @@ def until(factors: FactorHistory, time: int) -> FactorHistory:
 
     Everything in a row of a `FactorHistory` is made of that row and the ones before, so a prefix of the whole is what
     would have been built from a prefix of the prices (a test compares the two).
+
+    Raises
+    ------
+    InsufficientHistory
+        When nothing is known at that time.
     """
     n = int(np.searchsorted(factors.ts + factors.interval_s, time, side="right"))
     if n == 0:

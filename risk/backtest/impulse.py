@@ -54,7 +54,13 @@ class Impulse:
 
 
 def calmest(done: Walk) -> int:
-    """The decision with the lowest mean scan range (before the slow fall) that leaves room for a response."""
+    """The decision with the lowest mean scan range (before the slow fall) that leaves room for a response.
+
+    Raises
+    ------
+    InsufficientHistory
+        When the walk leaves no room for a response.
+    """
     room = (done.at >= done.at[0] + BEFORE_DAYS * DAY_S) & (done.at <= done.at[-1] - AFTER_DAYS * DAY_S)
     if not room.any():
         raise InsufficientHistory(

@@ -64,7 +64,21 @@ def account_book(
     haircut: tuple[float, float],
     only: int | None = None,
 ) -> tuple[Book, Market]:
-    """One account as methodologies read it, with its market; `only` one of its underlyings where wanted."""
+    """One account as methodologies read it, with its market; `only` one of its underlyings where wanted.
+
+    Parameters
+    ----------
+    population, universe
+        Accounts, and the instruments that their books are of.
+    books : (A, M) float64
+        Notional of each instrument in units of the account.
+    account, notional
+        Which account, and USD of a unit of its books.
+    haircut
+        Initial and maintenance, fractions.
+    only
+        One underlying alone, by its index.
+    """
     legs, tokens, quotes, assets = [], {}, {}, {}
     for u, symbol in enumerate(population.symbols):
         if only not in (None, u):
@@ -161,6 +175,11 @@ def factor_at(loss: FloatArray, margin: FloatArray, weight: FloatArray, level: f
     loss, margin : (T, A) float64
     weight : (A,) float64
         Of each account, adding up to 1.
+
+    Raises
+    ------
+    BadInput
+        When the shapes do not fit.
 
     Examples
     --------

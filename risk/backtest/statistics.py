@@ -150,6 +150,13 @@ def _three(sequence: BoolArray, rate: float) -> tuple[float, float, float]:
 def rate_by_day(shares: FloatArray, rate: float) -> float:
     """Two-sided p-value that the mean daily share of breaches is the rate, its error taken from the days themselves.
 
+    Parameters
+    ----------
+    shares : (T,) float64
+        Share of accounts that breach each day.
+    rate
+        Breach rate under the hypothesis.
+
     Examples
     --------
     >>> round(rate_by_day(np.array([0.0, 0.02] * 50), 0.01), 3)
@@ -166,6 +173,11 @@ def clustering_by_day(hits: BoolArray) -> float:
     """One-sided p-value that accounts which breached do not breach more readily at the next decision.
 
     ``sum_t s_t / sqrt(sum_t s_t^2)`` with ``s_t`` the sum over accounts of the product of consecutive centred breaches.
+
+    Parameters
+    ----------
+    hits : (T, A) bool
+        Breaches of each account in time order.
     """
     centred = hits - hits.mean(axis=0)
     products = (centred[1:] * centred[:-1]).sum(axis=1)
@@ -174,7 +186,15 @@ def clustering_by_day(hits: BoolArray) -> float:
 
 
 def zones(hits: BoolArray, rate: float) -> tuple[float, float, float]:
-    """Shares of account-days whose last 365 days are green, yellow, red; the whole walk where it is shorter."""
+    """Shares of account-days whose last 365 days are green, yellow, red; the whole walk where it is shorter.
+
+    Parameters
+    ----------
+    hits : (T, A) bool
+        Breaches of each account in time order.
+    rate
+        Nominal breach rate.
+    """
     length = min(LIGHT_DAYS, hits.shape[0])
     total = np.vstack([np.zeros((1, hits.shape[1]), dtype=np.int64), np.cumsum(hits, axis=0)])
     counts = total[length:] - total[:-length]
