@@ -20,6 +20,7 @@ from risk.calibrate import calibrate
 from risk.config import CalibrationConfig
 from risk.errors import BadInput, InsufficientHistory, MissingDependency
 from risk.market import PriceHistory, warmup
+from risk.measures import expected_shortfall, value_at_risk
 from risk.ranges import RangeEstimate
 from tests.support.garch_market import START, garch_market
 from tests.support.shared import ROOT
@@ -110,6 +111,40 @@ def test_no_label_within_the_embargo_is_trained_on(embargo_days: int) -> None:
         forecasts.append(model.forecast(samples, 700, 730)[1])
     np.testing.assert_array_equal(forecasts[0], forecasts[1])
     assert (forecasts[0] != forecasts[2]).any()
+
+
+def test_quantile_and_shortfall_of_what_was_trained_on() -> None:
+    samples = PANEL["BTC"]
+    time, row = int(samples.ts[900]), 900
+    seen = slice(0, row - 1)
+    standard = samples.target[seen] / samples.scale[seen]
+    # One tree of weight nearly nothing: the unconditional quantile of the standardised returns.
+    model = TailRegression(PANEL, time, AdaptiveConfig(trees=1, learning_rate=1e-9))
+    quantile, shortfall = model.forecast(samples, row, row + 5)
+    flat = quantile / samples.scale[row : row + 5, None]
+    np.testing.assert_allclose(flat, np.tile(np.quantile(standard, [0.01, 0.99]), (5, 1)), rtol=1e-3)
+    for side, sign in ((0, 1.0), (1, -1.0)):
+        ratio = expected_shortfall(sign * standard, 0.99, "inverted_cdf") / value_at_risk(
+            sign * standard, 0.99, "inverted_cdf"
+        )
+        np.testing.assert_allclose(shortfall[:, side] / quantile[:, side], ratio, rtol=1e-12)
+        assert ratio > 1.05
+
+
+def test_a_regime_that_the_features_tell_is_learned() -> None:
+    rng = np.random.default_rng(4)
+    n = 3_000
+    wild = rng.random(n) < 0.5
+    samples = replace(
+        PANEL["BTC"], ts=START + DAY_S * np.arange(n), scale=np.full(n, 0.02), names=("wild",),
+        features=wild[:, None].astype(np.float64), target=0.02 * rng.standard_normal(n) * np.where(wild, 2.0, 0.5),
+    )  # fmt: skip
+    model = TailRegression({"BTC": samples}, int(samples.ts[-1]), AdaptiveConfig())
+    quantile, _ = model.forecast(samples, n - 50, n)
+    there = wild[n - 50 :]
+    # True quantiles of a normal law: 2.326 * 0.02 times 2 or 0.5.
+    np.testing.assert_allclose(np.abs(quantile[there]), 2.326 * 0.04, rtol=0.15)
+    np.testing.assert_allclose(np.abs(quantile[~there]), 2.326 * 0.01, rtol=0.15)
 
 
 def test_a_rolling_window_forgets() -> None:
