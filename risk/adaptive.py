@@ -23,7 +23,6 @@ from risk.adaptive_scores import RULE, TAILS, SymbolResult, TailForecast, score_
 from risk.errors import BadInput, InsufficientHistory, MissingDependency
 from risk.factors.volatility import MIN_GARCH_OBSERVATIONS
 from risk.market.history import FloatArray, IntArray, PriceHistory, utc
-from risk.market.signals import DatedSeries
 
 ADAPTIVE = "adaptive"
 Progress = Callable[[float, str], None]
@@ -244,12 +243,7 @@ def shortfall_forecast(
     InsufficientHistory, BadInput, MissingDependency
         As of `compare`.
     """
-    signals = {}
-    if vol_history is not None:
-        known_at = vol_history.ts + vol_history.interval_s
-        signals = {
-            s: Signals(vol=DatedSeries(known_at, vol_history.close[:, i])) for i, s in enumerate(vol_history.symbols)
-        }
+    signals = {s: Signals.of(s, vol_history) for s in prices.symbols}
     panel = build_panel({s: prices.select([s]) for s in prices.symbols}, signals)
     model = TailRegression(panel, max(int(samples.ts[-1]) for samples in panel.values()), config or AdaptiveConfig())
     out = {}

@@ -18,7 +18,8 @@ import numpy as np
 from risk.errors import BadInput, InsufficientHistory, RiskWarning
 from risk.factors.fhs import FactorHistory, build_factors
 from risk.market.history import FloatArray, IntArray, PriceHistory, utc
-from risk.market.signals import DatedSeries
+from risk.market.observed import FundingSeries
+from risk.market.signals import DatedSeries, from_funding, from_vol
 
 DAY_S = 86_400
 MARKET = ("market_volatility_1d", "market_return_1d")
@@ -40,6 +41,16 @@ class Signals:
     vol: DatedSeries | None = None
     funding: DatedSeries | None = None
     depth: DatedSeries | None = None
+
+    @classmethod
+    def of(
+        cls, symbol: str, vol: PriceHistory | None = None, funding: Mapping[str, FundingSeries] | None = None
+    ) -> Signals:
+        """What files say of one symbol; see `risk.market.observed`."""
+        return cls(
+            from_vol(vol, symbol) if vol is not None and symbol in vol.symbols else None,
+            from_funding(funding[symbol]) if funding is not None and symbol in funding else None,
+        )
 
     def until(self, time: int) -> Signals:
         """What was known at a time (epoch s)."""

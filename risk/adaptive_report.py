@@ -104,8 +104,9 @@ def _image(result: SymbolResult) -> str:
         middle.set_ylabel("loss of the adaptive model\nless another's, cumulated, bp")
         bottom.axhline(2.0 * TAILS[0], color="black", lw=0.6)
         bottom.set_ylabel("conformal rate\n(target 0.02; falls at a breach)")
-        for axes, place in ((top, "lower right"), (middle, "upper left"), (bottom, "upper left")):
-            axes.legend(ncols=5, frameon=False, loc=place, fontsize=8)
+        for axes in (top, middle, bottom):  # above the panel, where no line runs
+            place = {"loc": "lower right", "bbox_to_anchor": (1.0, 1.0), "borderaxespad": 0.0}
+            axes.legend(ncols=5, frameon=False, fontsize=8, **place)
         bottom.xaxis_date()
         locator = bottom.xaxis.get_major_locator()
         bottom.xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]

@@ -21,7 +21,7 @@ from risk.adaptive_scores import RULE, ModelScore, SymbolResult
 from risk.errors import BadInput, RiskWarning
 from risk.market import PriceHistory, load_prices
 from risk.market.load import find_files, parse_time
-from risk.market.signals import load_signals
+from risk.market.observed import load_funding, load_vol
 
 COLUMNS = ("loss bp", "lower", "upper", "joint", "breaches", "Kupiec p", "Christoffersen p", "conformal", "DM p")
 
@@ -54,9 +54,7 @@ def adaptive(
     if window[0] >= window[1]:
         raise BadInput(f"--from {start} is not before --to {end}; swap them")
     histories = _histories(prices, symbols, interval, window[1])
-    found_vol = load_signals(vol, list(histories), "vol") if vol else {}
-    found_funding = load_signals(funding, list(histories), "funding") if funding else {}
-    signals = {s: Signals(found_vol.get(s), found_funding.get(s)) for s in histories}
+    signals = _signals(list(histories), vol, funding)
     config = AdaptiveConfig(trees=trees, tail_per_leaf=tail_per_leaf)
     with _progress() as say, warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", RiskWarning)
@@ -85,6 +83,19 @@ def _histories(prices: Path, symbols: str | None, interval: str, end: int) -> di
     chosen = [name.strip() for name in symbols.split(",")] if symbols else None
     files = find_files(prices, chosen, interval)
     return {name: load_prices({name: path}, interval=interval, end=end) for name, path, _ in files}
+
+
+def _signals(names: list[str], vol: Path | None, funding: Path | None) -> dict[str, Signals]:
+    """What the folders hold of each symbol; files that are not read and symbols without one are named."""
+    index, notes = load_vol(vol, names) if vol else (None, ())
+    rates, more = load_funding(funding, names) if funding else ({}, ())
+    found = {s: Signals.of(s, index, rates) for s in names}
+    said = [str(note) for note in (*notes, *more) if note.name == "ignored-file"]
+    said += [f"{s}: no implied volatility; its features are absent" for s in names if vol and found[s].vol is None]
+    said += [f"{s}: no funding; its features are absent" for s in names if funding and found[s].funding is None]
+    for text in said:
+        typer.echo(f"warning: {text}", err=True)
+    return found
 
 
 @contextmanager
