@@ -24,7 +24,7 @@ from risk.ranges import RangeEstimate
 from risk.types import ParameterSet, Provenance
 
 # Residuals every so many bars for the copula: dependence of tails within hours, not its sampling noise, is wanted.
-COPULA_ROWS = 2_000
+COPULA_ROWS = 1_000
 COPULA_MIN_ROWS = 250
 
 
