@@ -137,6 +137,7 @@ def measure(count: int, threads: int, say: Callable[[str], None]) -> dict[str, A
             out[f"black76_{name}_difference"] = agree(f"Black-76, ours and {name}", difference, PRICE_BOUND)
     for name in ("vollib", "numpy", "quantlib"):
         out[f"black76_vs_{name}"] = times[name][0] / times["ours"][0]
-    # what the machine's other load cannot spoil: processor time a price of one core of ours against theirs
+    # processor time depends less on what else the machine does: one core of ours against one of theirs
+    out["black76_mprices_per_processor_s"] = 1e-6 / times["ours_1_thread"][1]
     out["black76_vs_vollib_processor"] = times["vollib"][1] / times["ours_1_thread"][1]
     return {"black76_prices": count, **out}

@@ -70,10 +70,11 @@ def _keep_least(values: FloatArray, count: int, keep: int) -> float:
 
 
 @compiled()
-def _append(kept: FloatArray, count: int, total: FloatArray, limit: float) -> int:
-    """Append what lies below the limit, without a branch that the processor would have to guess."""
+def _below(hits: FloatArray, total: FloatArray, limit: float) -> int:
+    """Number of entries below the limit, which come first in ``hits``; no branch that the processor must guess."""
+    count = 0
     for j in range(total.size):
-        kept[count] = total[j]
+        hits[count] = total[j]
         count += 1 if total[j] < limit else 0
     return count
 
@@ -106,9 +107,9 @@ def tail_sums(
     of ``pnl``, are looked at; an account that has too few of them gets NaN, as does one whose profits overflow.
     """
     accounts, scenarios = indptr.size - 1, pnl.shape[1]
-    room = 4 * worst + 2 * BLOCK
+    room = 4 * worst + BLOCK
     kept, count = np.empty((accounts, room)), np.zeros(accounts, dtype=np.int64)
-    bar, block = np.full(accounts, np.inf), np.empty(BLOCK)
+    bar, block, hits = np.full(accounts, np.inf), np.empty(BLOCK), np.empty(BLOCK + 1)
     if rank > 0:
         drawn = np.empty(sample.shape[1])
         for a in range(accounts):
@@ -117,10 +118,12 @@ def tail_sums(
         total = block[: min(BLOCK, scenarios - start)]
         for a in range(accounts):
             _profits(total, pnl, rows, units, indptr[a], indptr[a + 1], start)
-            # the last write of an append may fall one behind what it keeps
-            if count[a] + total.size >= room:
+            found = _below(hits, total, bar[a])
+            if count[a] + found > room:
                 bar[a], count[a] = _keep_least(kept[a], count[a], worst), worst
-            count[a] = _append(kept[a], count[a], total, bar[a])
+            for j in range(found):
+                kept[a, count[a] + j] = hits[j]
+            count[a] += found
     for a in range(accounts):
         out[a] = np.nan
         if count[a] >= worst:
