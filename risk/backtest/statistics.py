@@ -113,6 +113,10 @@ def coverage_of(hits: BoolArray, rate: float, rng: np.random.Generator, draws: i
         Of the draws.
     draws : int
 
+    References
+    ----------
+    docs/risk/backtest.md, formula 4.
+
     Examples
     --------
     >>> made = np.random.default_rng(1).random((1000, 20)) < 0.01
@@ -150,6 +154,10 @@ def _three(sequence: BoolArray, rate: float) -> tuple[float, float, float]:
 def rate_by_day(shares: FloatArray, rate: float) -> float:
     """Two-sided p-value that the mean daily share of breaches is the rate, its error taken from the days themselves.
 
+    References
+    ----------
+    docs/risk/backtest.md, formula 5.
+
     Examples
     --------
     >>> round(rate_by_day(np.array([0.0, 0.02] * 50), 0.01), 3)
@@ -166,6 +174,10 @@ def clustering_by_day(hits: BoolArray) -> float:
     """One-sided p-value that accounts which breached do not breach more readily at the next decision.
 
     ``sum_t s_t / sqrt(sum_t s_t^2)`` with ``s_t`` the sum over accounts of the product of consecutive centred breaches.
+
+    References
+    ----------
+    docs/risk/backtest.md, formula 6.
     """
     centred = hits - hits.mean(axis=0)
     products = (centred[1:] * centred[:-1]).sum(axis=1)
