@@ -36,6 +36,10 @@ def forecast_moves(past: FactorHistory, fhs: FhsConfig, index: PriceHistory | No
     two days, and those from before the index are of realised volatility, which never falls fast. Both take the change
     of a whole recorded day (a *donor*) instead: the one whose own price move has the same rank. That keeps the law of
     the index's changes and its dependence on the price move.
+
+    References
+    ----------
+    docs/risk/backtest.md, formula 2.
     """
     starts, sums = windows(past, fhs.horizon_bars)
     begin, k = past.ts[starts], len(past.symbols)
@@ -63,6 +67,10 @@ def _donors(begin: IntArray, end: IntArray, index: PriceHistory) -> NDArray[np.b
 
 def borrowed(price: FloatArray, vol: FloatArray, donors: NDArray[np.bool_]) -> FloatArray:
     """Volatility moves (w,): a donor's own, every other stretch's that of the donor whose price move ranks the same.
+
+    References
+    ----------
+    docs/risk/backtest.md, formula 3.
 
     Examples
     --------

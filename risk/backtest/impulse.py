@@ -95,6 +95,10 @@ def impulse_response(
     time : int
         Epoch seconds, a decision: the step is in the first bar after it.
     step : float
+
+    References
+    ----------
+    docs/risk/backtest.md, formula 10.
     """
     kinds = [kind for kind in CLASSES if kind in population.classes]
     keep = np.flatnonzero(np.isin(population.classes, kinds))

@@ -22,6 +22,8 @@ from risk.errors import BadInput
 from risk.market.history import FloatArray
 from risk.methodologies import METHODOLOGIES, methodology
 from risk.methodologies.base import Asset, Book, Leg, Market, Methodology, Underlying
+from risk.methodologies.deribit import DeribitPm, Terms
+from risk.methodologies.span import Range, Span
 from risk.types import SECONDS_PER_YEAR
 
 NODES = 20
@@ -48,6 +50,20 @@ def peers(names: Sequence[str] | None = None) -> dict[str, Methodology]:
     """
     chosen = [name for name in METHODOLOGIES if name != OWN] if names is None else names
     return {name: methodology(name) for name in chosen}
+
+
+def in_hindsight(walk: Walk) -> dict[str, Methodology]:
+    """SPAN and Deribit's rule with the ranges that would have been right: 99.5 % quantiles of the walk's own moves.
+
+    No venue can have them. They show what is left of a rule's disadvantage once its ranges are beyond reproach.
+    """
+    names = walk.population.names
+    moves = {s: np.abs(walk.loss[:, names.index(f"long perp {s}")]) for s in walk.population.symbols}
+    ranges = {s: max(float(np.quantile(move, 0.995)), 1e-3) for s, move in moves.items()}
+    return {
+        "span, hindsight": Span(ranges={s: Range(width, 0.25) for s, width in ranges.items()}),
+        "deribit-pm, hindsight": DeribitPm(terms={s: Terms(width) for s, width in ranges.items()}),
+    }
 
 
 def haircuts_of(name: str) -> tuple[float, float]:
@@ -180,6 +196,10 @@ def factor_at(loss: FloatArray, margin: FloatArray, weight: FloatArray, level: f
     ------
     BadInput
         When the shapes do not fit.
+
+    References
+    ----------
+    docs/risk/backtest.md, formula 8.
 
     Examples
     --------

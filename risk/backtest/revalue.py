@@ -33,6 +33,10 @@ def aged_profit(universe: Universe, moves: Moves, power: FloatArray, age_s: int)
     (n, M + k) float64
         Instruments, then a collateral token of each underlying.
 
+    References
+    ----------
+    docs/risk/backtest.md, formula 1.
+
     Examples
     --------
     >>> from risk.backtest.accounts import universe_at

@@ -4,16 +4,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from risk.backtest.accounts import MIX, build_population
+from risk.backtest.accounts import MIX, Population, build_population
 from risk.backtest.data import Data
 from risk.backtest.gates import Gate, gates, passed
 from risk.backtest.impulse import AFTER_DAYS, BEFORE_DAYS, Impulse, calmest, impulse_response
-from risk.backtest.peers import OWN, PeerResult, compare, peer_margins, peers
+from risk.backtest.peers import OWN, PeerResult, compare, in_hindsight, peer_margins, peers
 from risk.backtest.settings import DAY_S, BacktestConfig
 from risk.backtest.statistics import ClassResult, summarise
 from risk.backtest.walk import Walk, check_no_look_ahead, walk
@@ -103,12 +103,12 @@ def backtest(
     population = build_population(prices.symbols, np.random.default_rng([config.seed, STREAM_BOOKS]))
     done = walk(data, population, config, progress=lambda n, m: say("walking forward", n, m))
     say("checking for look-ahead", 0, 1)
-    edge = int(done.at[min(CHECK_DAYS, done.at.size - 1)])
-    checked = check_no_look_ahead(data, population, config, edge, np.random.default_rng([config.seed, STREAM_FUTURE]))
+    checked = _check(data, population, config, done)
     say("statistics", 0, 1)
     classes = summarise(done, config.level, np.random.default_rng([config.seed, STREAM_TESTS]))
     others = peer_margins(done, config.notional, rivals, progress=lambda n, m: say("peers", n, m))
     margins = {OWN: done.initial, **others}
+    knowing = peer_margins(done, config.notional, in_hindsight(done)) if against is None else {}
     say("impulse response", 0, 1)
     shock = impulse_response(data, population, config, calmest(done)) if _long_enough(done) else None
     mix = population.shares(MIX)
@@ -119,7 +119,7 @@ def backtest(
         classes=classes,
         gates=gates(classes, config.level),
         margins=margins,
-        peers=_compared(done, margins),
+        peers=_compared(done, margins, knowing),
         scans={s: procyclicality(done.scan[:, u]) for u, s in enumerate(prices.symbols)},
         raw={s: procyclicality(done.raw[:, u]) for u, s in enumerate(prices.symbols)},
         cycles={name: procyclicality(margin @ mix) for name, margin in margins.items()},
@@ -128,17 +128,30 @@ def backtest(
     )
 
 
+def _check(data: Data, population: Population, config: BacktestConfig, done: Walk) -> int:
+    """Look-ahead check of some decisions late in the walk, where every kind of data is read."""
+    last = 3 * (done.at.size - 1) // 4
+    start, edge = int(done.at[max(0, last - CHECK_DAYS)]), int(done.at[last])
+    rng = np.random.default_rng([config.seed, STREAM_FUTURE])
+    return check_no_look_ahead(data, population, replace(config, start=start), edge, rng)
+
+
 def _long_enough(done: Walk) -> bool:
     return int(done.at[-1] - done.at[0]) > (BEFORE_DAYS + AFTER_DAYS + 1) * DAY_S
 
 
-def _compared(done: Walk, margins: dict[str, FloatArray]) -> dict[str, tuple[PeerResult, ...]]:
-    """Realistic mix and equal classes at each level, then each class alone at the first."""
+def _compared(
+    done: Walk, margins: dict[str, FloatArray], knowing: dict[str, FloatArray]
+) -> dict[str, tuple[PeerResult, ...]]:
+    """Mix and equal classes at each level, the mix against ranges in hindsight, then each class alone at the first."""
     population = done.population
-    out = {}
+    out: dict[str, tuple[PeerResult, ...]] = {}
     for label, mix in (("mix", MIX), ("equal classes", None)):
         for level in LEVELS:
             out[f"{label}, {level:g}"] = compare(done, margins, population.shares(mix), level)
+    for level in LEVELS if knowing else ():
+        against = {OWN: margins[OWN], **knowing}
+        out[f"mix, ranges in hindsight, {level:g}"] = compare(done, against, population.shares(MIX), level)
     for kind in dict.fromkeys(population.classes):
         out[f"{kind}, {LEVELS[0]:g}"] = compare(done, margins, population.shares({kind: 1.0}), LEVELS[0])
     return out

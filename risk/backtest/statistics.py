@@ -113,6 +113,10 @@ def coverage_of(hits: BoolArray, rate: float, rng: np.random.Generator, draws: i
         Of the draws.
     draws : int
 
+    References
+    ----------
+    docs/risk/backtest.md, formula 4.
+
     Examples
     --------
     >>> made = np.random.default_rng(1).random((1000, 20)) < 0.01
@@ -157,6 +161,10 @@ def rate_by_day(shares: FloatArray, rate: float) -> float:
     rate
         Breach rate under the hypothesis.
 
+    References
+    ----------
+    docs/risk/backtest.md, formula 5.
+
     Examples
     --------
     >>> round(rate_by_day(np.array([0.0, 0.02] * 50), 0.01), 3)
@@ -178,6 +186,10 @@ def clustering_by_day(hits: BoolArray) -> float:
     ----------
     hits : (T, A) bool
         Breaches of each account in time order.
+
+    References
+    ----------
+    docs/risk/backtest.md, formula 6.
     """
     centred = hits - hits.mean(axis=0)
     products = (centred[1:] * centred[:-1]).sum(axis=1)

@@ -42,7 +42,7 @@ def test_json_and_page(folder: Path, tmp_path: Path) -> None:
     value = json.loads(found.stdout)
     assert found.exit_code == (0 if value["passed"] else 3), found.output
     assert value["decisions"] == 4
-    assert value["no_look_ahead_decisions_checked"] == 4
+    assert value["no_look_ahead_decisions_checked"] == 3
     assert {row["name"] for row in value["peers"]["mix, 0.99"]} == {"ballast", "span", "fixed-haircut"}
     assert set(value["classes"]) >= {"long perp", "short straddle", "lender", "random", "all"}
     assert value["classes"]["all"]["coverage"]["observations"] == 4 * value["accounts"]
