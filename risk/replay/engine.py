@@ -19,7 +19,9 @@ from numpy.typing import NDArray
 
 from risk.errors import BadInput
 from risk.grid import live_grid
-from risk.margin import Book, MarginResult, margin
+from risk.margin import Book, MarginResult, Market, margin, margin_block
+from risk.margin_inputs import check_shapes
+from risk.margin_underlying import live_underlyings
 from risk.market.history import FloatArray, IntArray
 from risk.replay.auction import INSOLVENT, SOLVENT
 from risk.replay.ledger import Ledger
@@ -31,6 +33,7 @@ from risk.units import fraction_from_bps
 
 Progress = Callable[[int, int], None]
 HOUR_S = 3_600
+SMALL_BOOK = 8_000
 
 
 @dataclass(slots=True)
@@ -70,6 +73,14 @@ class _Tally:
     rows: list[tuple[object, ...]] = field(default_factory=list)
 
 
+def judge(book: Book, market: Market) -> MarginResult:
+    """``risk.margin.margin``, without its pool of threads where one block of accounts is all there is."""
+    if len(book) > SMALL_BOOK:
+        return margin(book, market)
+    check_shapes(book, market)
+    return margin_block(book, market, live_underlyings(book, market))
+
+
 class Replay:
     """One replay on its way; :func:`run` is the way to use it."""
 
@@ -78,6 +89,7 @@ class Replay:
         self.ledger = Ledger(book, settings.fund_usd, settings.liquidators.capital_usd)
         self.live = LiveMarket(inputs, settings.guards, settings.scan_multiple, path.price[0])
         self.impact = ImpactState(settings.impact, inputs.liquidity)
+        self.impact.hour_vol = np.sqrt(self.live.volatility.fast)
         self.state = _Auctions.empty(len(book))
         self.tally = _Tally()
         self.lenders = float(np.maximum(book.cash, 0.0).sum())
@@ -93,6 +105,7 @@ class Replay:
             plain = np.exp(before + (after - before) * (b / blocks))
             self.block(plain if b < blocks else self.path.price[h + 1], start + length * b // blocks)
         self.live.volatility.observe(np.log(self.price / self._closed))
+        self.impact.hour_vol = np.sqrt(self.live.volatility.fast)
         self._closed = self.price
 
     def block(self, plain: FloatArray, now: int) -> None:
@@ -105,7 +118,7 @@ class Replay:
         if not out:
             self.live.look(self.price, now)
         self.market = self.live.at(self.price, now)
-        found = margin(self.ledger.book(), self.market)
+        found = judge(self.ledger.book(), self.market)
         under = self._watch(found, now)
         if not out:
             self._advance(found, now, passed)
@@ -262,7 +275,7 @@ class Replay:
     def result(self) -> ReplayResult:
         """Totals and series, the last prices applied to what is left."""
         series = Series(*(np.array(column) for column in zip(*self.tally.rows, strict=True)))
-        found = margin(self.ledger.book(), self.market)
+        found = judge(self.ledger.book(), self.market)
         return ReplayResult(self.path.symbols, self._summary(found, series), series)
 
     def _summary(self, found: MarginResult, series: Series) -> Summary:

@@ -4,7 +4,7 @@
 Competition makes the first bid that pays the one that is made: the discount a bid needs is its cost over the equity it
 takes, the clock at which the auction offers that discount is known, and it happens then if it lies in the time that has
 passed. A bid costs its impact, the warehousing of its initial margin and its gas, as ``keeper/liquidate/sizing.py``
-counts them.
+counts them; and what the price may do while they sell.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from risk.replay.market import ImpactState, Instruments
 from risk.replay.settings import AuctionTerms, LiquidatorPolicy
 
 ROUNDS = 12
+# Nobody sells sooner than that after a bid.
+SHORTEST_HOLD_H = 0.25
 # A bid may fall short of its cost by so much of it: what the last round of the fixed point may leave.
 SHORT_OF_COST = 0.01
 
@@ -71,7 +73,9 @@ class Offers:
 def bid_cost(cases: Cases, fraction: FloatArray, policy: LiquidatorPolicy, impact: ImpactState) -> FloatArray:
     """What taking and selling a fraction of each account costs, (m,) USD."""
     traded = np.abs(cases.dollars) * fraction[:, None]
-    selling = (traded * (policy.spread + impact.cost(traded))).sum(axis=1)
+    hours = np.maximum(traded / impact.capacity(policy.participation, 3_600.0), SHORTEST_HOLD_H)
+    falling = policy.risk * impact.hour_vol * np.sqrt(hours)
+    selling = (traded * (policy.spread + impact.cost(traded) + falling)).sum(axis=1)
     holding = fraction * (policy.warehouse * np.maximum(cases.im, 0.0) + policy.option_spread * cases.notional)
     return np.asarray(policy.gas_usd + selling + holding, dtype=np.float64)
 

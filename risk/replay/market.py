@@ -100,13 +100,17 @@ def fhs_path(
 
 
 class ImpactState:
-    """How far liquidations have moved prices: a log move for each underlying, added to the path's."""
+    """How far liquidations have moved prices: a log move for each underlying, added to the path's.
+
+    ``hour_vol`` (k,) is what the price of an hour deviates by at present, as a fraction.
+    """
 
     def __init__(self, impact: Impact, liquidity: tuple[Liquidity, ...]) -> None:
         self._impact = impact
         self._adv = np.array([item.adv_usd for item in liquidity])
         self._vol = np.array([item.daily_vol for item in liquidity])
         self.log_move = np.zeros(len(liquidity))
+        self.hour_vol = self._vol / np.sqrt(24.0)
 
     def pass_time(self, seconds: float) -> None:
         """Let a part of the permanent move fade, where it does."""

@@ -83,6 +83,8 @@ class LiquidatorPolicy:
     warehouse : float
         What holding must earn, as a share of the initial margin taken over; the keeper's
         ``liquidator.warehouse_bps``.
+    risk : float
+        What holding must earn besides, in deviations of the price over the time that selling takes.
     spread, option_spread : float
         Half spread of a sale; cost of selling options, a share of their gross notional.
     gas_usd : float
@@ -94,6 +96,7 @@ class LiquidatorPolicy:
     capital_usd: float = 20e6
     replenish_per_hour: float = 0.05
     warehouse: float = 0.01
+    risk: float = 0.5
     spread: float = 0.0005
     option_spread: float = 0.002
     gas_usd: float = 5.0
@@ -101,7 +104,7 @@ class LiquidatorPolicy:
 
     def __post_init__(self) -> None:
         values = (self.capital_usd, self.replenish_per_hour, self.warehouse, self.spread, self.option_spread)
-        if min(*values, self.gas_usd) < 0 or not 0 < self.participation <= 1:
+        if min(*values, self.gas_usd, self.risk) < 0 or not 0 < self.participation <= 1:
             raise BadInput("a liquidator policy has no negative amount, and a participation of the volume in (0, 1]")
 
 
