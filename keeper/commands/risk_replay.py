@@ -42,7 +42,7 @@ from risk.replay.sweep import Paths, Shared, grid, make_tasks, run_tasks
 # Independent streams of the one seed.
 STREAM_MODEL, STREAM_BOOK, STREAM_PATHS, STREAM_BOOTSTRAP = 1, 2, 3, 4
 # Without prices: a simulated past to calibrate on.
-PAST_DAYS, PAST_SYMBOLS, PAST_PRICES = 540, ("BTC", "ETH", "SOL", "LINK"), (60e3, 3e3, 150.0, 15.0)
+PAST_DAYS, PAST_SYMBOLS, PAST_PRICES = 240, ("BTC", "ETH", "SOL", "LINK"), (60e3, 3e3, 150.0, 15.0)
 PAST_END = 1_700_000_000 // 3_600 * 3_600
 NO_LIMIT_USD = 1e15
 CHUNK = 5
@@ -103,6 +103,8 @@ def replay(
     as_json: JsonOption = False,
 ) -> None:
     """Replay accounts, liquidations, impact, bad debt and insurance fund under history or simulated stress."""
+    outages = tuple(_outage(text) for text in outage or ())
+    real = _positions(positions) if positions else None
     history, at = _history(prices, symbols, start, seed)
     prepared = prepare(history, at, _rng(seed, STREAM_MODEL), say=lambda text: typer.echo(text, err=True))
     volume = np.array([item.adv_usd for item in prepared.inputs.liquidity])
@@ -115,10 +117,9 @@ def replay(
         fund_usd=0.005 * gross if fund is None else fund,
         blocks_per_hour=blocks,
         auctions_per_block=capacity,
-        outages=tuple(_outage(text) for text in outage or ()),
+        outages=outages,
     )
     people = PopulationConfig(accounts=accounts, gross_usd=gross, weights=tuple(volume.tolist()))
-    real = _positions(positions) if positions else None
     book = populate(prepared, people, settings, _rng(seed, STREAM_BOOK), real).book
     drawn = Paths(hours, seed if simulate is None else simulate, stress, worst)
     path = _path(history, prepared, end, drawn, simulated=simulate is not None or prices is None)

@@ -29,21 +29,6 @@ def discount(elapsed_s: FloatArray, terms: AuctionTerms) -> FloatArray:
     return np.asarray(np.interp(elapsed_s, knots, [terms.start, terms.fast, terms.slow]), dtype=np.float64)
 
 
-def clock_of_discount(wanted: FloatArray, terms: AuctionTerms) -> FloatArray:
-    """Least time on the solvent clock at which the discount reaches `wanted`, s; infinite when it never does.
-
-    Examples
-    --------
-    >>> clock_of_discount(np.array([0.0, 0.105, 0.6, 1.1]), AuctionTerms()).tolist()
-    [0.0, 450.0, 22500.0, inf]
-    """
-    rise, fall = terms.fast - terms.start, terms.slow - terms.fast
-    early = np.clip((wanted - terms.start) / rise, 0.0, 1.0) * terms.fast_s if rise > 0 else 0.0 * wanted
-    late = np.maximum(wanted - terms.fast, 0.0) / fall * terms.slow_s if fall > 0 else 0.0 * wanted
-    when = np.where(wanted <= terms.fast, early, terms.fast_s + late)
-    return np.asarray(np.where(wanted > terms.slow, np.inf, when), dtype=np.float64)
-
-
 def max_fraction(equity_mm: FloatArray, target: FloatArray, price: FloatArray, fixed: float) -> FloatArray:
     """Least fraction whose sale at `price` for the whole brings maintenance equity to the target of the rest.
 

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What liquidators do: bid as soon as a bid earns its cost, as far as their margin carries, and sell what they took.
 
-Competition makes the first bid that pays the one that is made: the discount a bid needs is its cost over the equity it
-takes, the clock at which the auction offers that discount is known, and it happens then if it lies in the time that has
-passed. A bid costs its impact, the warehousing of its initial margin and its gas, as ``keeper/liquidate/sizing.py``
-counts them; and what the price may do while they sell.
+Competition makes the first bid that pays the one that is made: what a bid earns rises with the clock, so the moment at
+which it covers its cost is found by bisection, and the bid happens then if that lies in the time that has passed. A bid
+costs its impact, the warehousing of its initial margin and its gas, as ``keeper/liquidate/sizing.py`` counts them, and
+what the price may do while they sell.
 """
 
 from __future__ import annotations
@@ -15,16 +15,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from risk.market.history import FloatArray, IntArray
-from risk.replay.auction import account_size, clock_of_discount, discount, max_fraction, payout, taken_fraction
+from risk.replay.auction import account_size, discount, max_fraction, payout, taken_fraction
 from risk.replay.ledger import Ledger, Sale
 from risk.replay.market import ImpactState, Instruments
 from risk.replay.settings import AuctionTerms, LiquidatorPolicy
 
-ROUNDS = 12
+# Of the time since the last look: after so many halvings a bid is made at its moment to far below a second.
+HALVINGS = 32
 # Nobody sells sooner than that after a bid.
 SHORTEST_HOLD_H = 0.25
-# A bid may fall short of its cost by so much of it: what the last round of the fixed point may leave.
-SHORT_OF_COST = 0.01
+# A bid that covers its cost to the last bit is one that pays.
+ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +90,7 @@ def make_offers(
     fraction, cap, price, clock, profit, allowed = (
         np.where(cases.insolvent, b, a) for a, b in zip(sold, saved, strict=True)
     )
-    enough = profit >= -SHORT_OF_COST * bid_cost(cases, fraction, policy, impact)
+    enough = profit >= -ROUNDING * np.abs(cases.mm)
     return Offers(
         fraction=fraction,
         cap=cap,
@@ -105,23 +106,26 @@ Terms = tuple[FloatArray, FloatArray, FloatArray, FloatArray, FloatArray, FloatA
 
 
 def _solvent(cases: Cases, terms: AuctionTerms, policy: LiquidatorPolicy, impact: ImpactState, reserve: float) -> Terms:
+    """The first moment since the last look at which a bid pays, by bisection; never where none in that time does."""
     equity, size = np.maximum(cases.equity_mark, 1e-9), cases.size
     target, fixed = cases.mm * (1.0 + terms.target_buffer), reserve * (1.0 + terms.target_buffer)
-    clock = cases.clock_from
-    for _ in range(ROUNDS):
+
+    def at(clock: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray, FloatArray]:
         price = equity * (1.0 - discount(np.minimum(clock, terms.solvent_s), terms))
         cap = max_fraction(cases.equity_mm, target, price, fixed)
         fraction, allowed = taken_fraction(np.ones_like(cap), cap, size, terms)
-        cost = bid_cost(cases, fraction, policy, impact)
-        needed = cost / (np.maximum(fraction, 1e-9) * equity)
-        clock = np.maximum(clock, clock_of_discount(needed, terms))
-    # At the clock of the last round, whose discount is at least what the round before it needed.
-    at = np.minimum(clock, terms.solvent_s)
-    price = equity * (1.0 - discount(at, terms))
-    cap = max_fraction(cases.equity_mm, target, price, fixed)
-    fraction, allowed = taken_fraction(np.ones_like(cap), cap, size, terms)
-    profit = fraction * (equity - price) - bid_cost(cases, fraction, policy, impact)
-    return fraction, cap, price, clock, profit, allowed.astype(np.float64)
+        profit = fraction * (equity - price) - bid_cost(cases, fraction, policy, impact)
+        return fraction, cap, price, profit, allowed.astype(np.float64)
+
+    early, late = cases.clock_from, cases.clock_to
+    pays_early, pays_late = at(early)[3] >= 0.0, at(late)[3] >= 0.0
+    low, high = early.copy(), np.where(pays_early, early, late)
+    for _ in range(HALVINGS):
+        middle = 0.5 * (low + high)
+        pays = at(middle)[3] >= 0.0
+        low, high = np.where(pays, low, middle), np.where(pays, middle, high)
+    fraction, cap, price, profit, allowed = at(high)
+    return fraction, cap, price, np.where(pays_early | pays_late, high, np.inf), profit, allowed
 
 
 def _insolvent(cases: Cases, terms: AuctionTerms, policy: LiquidatorPolicy, impact: ImpactState) -> Terms:

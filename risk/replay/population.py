@@ -254,7 +254,8 @@ def _funded(
     """Cash that gives each account its health, and lenders who lend what the others owe."""
     found = margin(book, market)
     reserve = float(market.global_parameters.reserve_usd)
-    im = found.im + np.where((found.im == 0.0) & (kind != len(KINDS) - 1), reserve, 0.0)
+    # Debt, which a borrower is about to take, brings in the reserve; who has a position holds it already.
+    im = found.im + np.where(kind == 0, reserve, 0.0)
     # A borrower's linked collateral counts in equity; its debt is what is left of it over the margin wanted.
     cash = (1.0 + buffer) * im - found.equity_im
     real = np.isfinite(loans)

@@ -152,7 +152,7 @@ def _on_dask(shared: Shared, tasks: Sequence[Task], address: str) -> Iterator[tu
         data = client.scatter(shared, broadcast=True, hash=False)
         futures = client.map(lambda task, common: run_task(common, task), list(tasks), common=data, pure=False)
         numbers = {future.key: number for number, future in enumerate(futures)}
-        for future, summaries in distributed.as_completed(futures, with_results=True):
+        for future, summaries in distributed.as_completed(futures, with_results=True, loop=client.loop):
             yield numbers[future.key], summaries
 
 
