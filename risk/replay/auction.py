@@ -18,7 +18,7 @@ SOLVENT, INSOLVENT = 1, 2
 
 
 def discount(elapsed_s: FloatArray, terms: AuctionTerms) -> FloatArray:
-    """Discount on equity after so much of the solvent clock: linear to ``fast``, then linear to ``slow``.
+    """Discount on equity (n,) after so much of the solvent clock, s: linear to ``fast``, then linear to ``slow``.
 
     Examples
     --------
@@ -30,9 +30,10 @@ def discount(elapsed_s: FloatArray, terms: AuctionTerms) -> FloatArray:
 
 
 def max_fraction(equity_mm: FloatArray, target: FloatArray, price: FloatArray, fixed: float) -> FloatArray:
-    """Least fraction whose sale at `price` for the whole brings maintenance equity to the target of the rest.
+    """Least fraction (n,) whose sale at `price` for the whole brings maintenance equity to the target of the rest.
 
-    ``fixed`` is the part of the target that does not shrink with the account. 0 when nothing is missing, at most 1.
+    Amounts in USD; ``fixed`` is the part of the target that does not shrink with the account. 0 when nothing is missing,
+    at most 1.
 
     References
     ----------
@@ -50,12 +51,12 @@ def max_fraction(equity_mm: FloatArray, target: FloatArray, price: FloatArray, f
 
 
 def account_size(equity_mark: FloatArray, equity_mm: FloatArray, mm: FloatArray) -> FloatArray:
-    """What holding an account takes in all: maintenance margin and the haircuts of its collateral."""
+    """What holding each account (n,) takes in all, USD: maintenance margin and the haircuts of its collateral."""
     return np.asarray(mm + np.maximum(equity_mark - equity_mm, 0.0), dtype=np.float64)
 
 
 def payout(equity_mark: FloatArray, size: FloatArray, elapsed_s: FloatArray, terms: AuctionTerms) -> FloatArray:
-    """What a bidder is paid for the whole of an insolvent account: its negative equity and a rising reward.
+    """What a bidder is paid for the whole of an insolvent account, (n,) USD: its negative equity and a rising reward.
 
     Examples
     --------
@@ -70,7 +71,7 @@ def payout(equity_mark: FloatArray, size: FloatArray, elapsed_s: FloatArray, ter
 def taken_fraction(
     wanted: FloatArray, cap: FloatArray, size: FloatArray, terms: AuctionTerms
 ) -> tuple[FloatArray, NDArray[np.bool_]]:
-    """(fraction that a bid takes, whether it is allowed): all when the rest would be dust, no slice that is too small.
+    """Fraction (n,) that a bid takes, and whether it may: all when the rest would be dust, no slice that is too small.
 
     References
     ----------

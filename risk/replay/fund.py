@@ -141,7 +141,7 @@ def _quantile(values: FloatArray, level: float) -> float:
 
 
 def fit_tail(values: FloatArray, share: float) -> TailFit | None:
-    """Peaks over the threshold that a share of the draws exceed; None when too few do.
+    """Law of the draws (n,), USD, over the threshold that a share of them exceed; None when too few do.
 
     Examples
     --------

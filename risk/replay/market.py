@@ -18,7 +18,7 @@ from risk.pricing.svi import slices_from_smile
 from risk.replay.pushes import IM_SCALE_MAX, ScanModel, ScanPushes, Volatility
 from risk.replay.settings import Guards, Impact
 from risk.table import RiskRows, risk_rows
-from risk.types import BPS, SECONDS_PER_YEAR, OptionSpec, ParameterSet
+from risk.types import SECONDS_PER_YEAR, OptionSpec, ParameterSet
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +73,11 @@ def fhs_path(
         Factor on log changes, from ``risk.ranges.law_scale`` and a stress multiple.
     stressed : (int, int), optional
         Draw from this period alone, beginning at the volatility it had.
+
+    Raises
+    ------
+    BadInput
+        Bars that are not hourly, or hours that are no multiple of the block.
 
     References
     ----------
@@ -174,7 +179,7 @@ class Instruments:
 def make_instruments(
     symbols: tuple[str, ...], price: FloatArray, now: int, *, days: tuple[int, ...] = (14, 45), staked: bool = True
 ) -> Instruments:
-    """Six strikes, calls and puts, of two expiries; every underlying as collateral, and wrapped staked ether."""
+    """Six strikes, calls and puts, of two expiries, at prices (k,) USD; as collateral every underlying and staked ether."""
     options = []
     for u in range(len(symbols)):
         specs: list[OptionSpec] = []
@@ -274,8 +279,3 @@ def horizon(config: CalibrationConfig) -> FhsConfig:
     return FhsConfig(
         config.horizon_s // 3_600, config.block_s // 3_600, config.ratio_low, config.ratio_high, config.stressed_weight
     )
-
-
-def as_bps(values: FloatArray) -> list[int]:
-    """Fractions as whole basis points, for records."""
-    return [round(float(v) * BPS) for v in values]

@@ -41,7 +41,7 @@ def draw_replay(result: ReplayResult, title: str) -> bytes:
 
 
 def draw_draws(draws: FloatArray, needed: Mapping[str, float], title: str) -> bytes:
-    """Share of the paths that draw more than so much from the fund, with the sizes found; PNG."""
+    """Share of the paths whose draws (n,), USD, exceed so much, with the sizes found; PNG."""
     figure = Figure(figsize=(9, 5), layout="constrained")
     axis = figure.subplots()
     ordered = np.sort(draws)[::-1]

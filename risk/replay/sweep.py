@@ -75,7 +75,13 @@ def run_task(shared: Shared, task: Task) -> list[Summary]:
 
 
 def make_tasks(points: Sequence[ReplaySettings], paths: int, chunk: int) -> list[Task]:
-    """Tasks of at most `chunk` paths each, in the order of points and paths."""
+    """Tasks of at most `chunk` paths each, in the order of points and paths.
+
+    Raises
+    ------
+    BadInput
+        No paths, or chunks of none.
+    """
     if paths < 1 or chunk < 1:
         raise BadInput(f"{paths} paths in chunks of {chunk}: need at least one of each")
     return [
