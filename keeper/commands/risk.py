@@ -12,6 +12,7 @@ from keeper.commands.common import JsonOption, console, print_json, table
 from keeper.commands.risk_adaptive import adaptive
 from keeper.commands.risk_backtest import command as backtest
 from keeper.commands.risk_calibrate import calibrate
+from keeper.commands.risk_replay import replay
 from risk.methodologies import METHODOLOGIES
 from risk.methodologies.cases import run_case
 from risk.types import ParameterSet
@@ -27,6 +28,7 @@ def root() -> None:
 app.command()(calibrate)
 app.command()(adaptive)
 app.command("backtest")(backtest)
+app.command()(replay)
 
 
 @app.command()
