@@ -32,8 +32,8 @@ def discount(elapsed_s: FloatArray, terms: AuctionTerms) -> FloatArray:
 def max_fraction(equity_mm: FloatArray, target: FloatArray, price: FloatArray, fixed: float) -> FloatArray:
     """Least fraction (n,) whose sale at `price` for the whole brings maintenance equity to the target of the rest.
 
-    Amounts in USD; ``fixed`` is the part of the target that does not shrink with the account. 0 when nothing is missing,
-    at most 1.
+    Amounts in USD; ``fixed`` is the part of the target that does not shrink with the account. 0 when nothing is
+    missing, at most 1.
 
     References
     ----------
