@@ -179,7 +179,7 @@ class Instruments:
 def make_instruments(
     symbols: tuple[str, ...], price: FloatArray, now: int, *, days: tuple[int, ...] = (14, 45), staked: bool = True
 ) -> Instruments:
-    """Six strikes, calls and puts, of two expiries, at prices (k,) USD; collateral: every underlying and staked ether."""
+    """Six strikes, calls and puts, of two expiries, at prices (k,) USD; as collateral each underlying, staked ether."""
     options = []
     for u in range(len(symbols)):
         specs: list[OptionSpec] = []
