@@ -59,6 +59,11 @@ class LiveBooks:
         """Names, in order of appearance."""
         return tuple(dict.fromkeys(leg.account for leg in self.legs))
 
+    @property
+    def underlyings(self) -> tuple[str, ...]:
+        """Symbols, sorted."""
+        return tuple(sorted({leg.symbol for leg in self.legs}))
+
 
 def parse_instrument(name: str, symbols: Sequence[str]) -> tuple[str, int, float, bool]:
     """Underlying, expiry (epoch s, 0 = none), strike (0 = none) and whether it is a call.

@@ -27,8 +27,9 @@ from risk.findings import Finding
 from risk.haircuts import CollateralSpec
 from risk.live import LiveBooks, load_books
 from risk.market import PriceHistory, load_prices
-from risk.market.load import OnFault, parse_time
+from risk.market.load import OnFault, find_files, parse_time
 from risk.market.observed import FundingSeries, load_funding, load_vol
+from risk.market.universe import load_universe
 from risk.types import ParameterSet
 
 # Scenarios that changed are counted in the table, and listed in the JSON alone.
@@ -68,7 +69,9 @@ def calibrate(
         Path | None,
         typer.Option("--previous", help="The set in force: ranges fall slowly from it; shows what changes."),
     ] = None,
-    symbols: Annotated[str | None, typer.Option("--symbols", help="Comma list; default: all that are found.")] = None,
+    symbols: Annotated[
+        str | None, typer.Option("--symbols", help="Comma list; default: those of the book, else all that fit.")
+    ] = None,
     interval: Annotated[str, typer.Option("--interval", help="Bar length, such as 1h.")] = "1h",
     start: Annotated[str | None, typer.Option("--from", help="First bar, ISO 8601 UTC.")] = None,
     end: Annotated[str | None, typer.Option("--to", help="End of the bars (not included), ISO 8601 UTC.")] = None,
@@ -140,19 +143,34 @@ def _read(
 ) -> _Inputs:
     vol, funding, book, previous = others
     policy: OnFault = next(item for item in get_args(OnFault) if item == faults)
+    assets = {spec.name for spec in config.collaterals}
+    if symbols is None and book is not None:
+        # The underlyings that somebody holds; an unknown one is named with its line.
+        found = {symbol for symbol, _, _ in find_files(prices, None, interval)}
+        symbols = [*load_books(book, sorted(found - assets)).underlyings, *sorted(assets & found)]
     with warnings.catch_warnings():
         # What is left out is in the notes of the history, by name.
         warnings.simplefilter("ignore", RiskWarning)
-        history = load_prices(
-            prices,
-            symbols,
-            interval,
-            on_fault=policy,
-            start=window[0],
-            end=window[1],
-            max_missing_fraction=max_missing,
-        )
-    assets = {spec.name for spec in config.collaterals}
+        if symbols is None:
+            history = load_universe(
+                prices,
+                interval,
+                assets=assets,
+                on_fault=policy,
+                start=window[0],
+                end=window[1],
+                max_missing_fraction=max_missing,
+            )
+        else:
+            history = load_prices(
+                prices,
+                symbols,
+                interval,
+                on_fault=policy,
+                start=window[0],
+                end=window[1],
+                max_missing_fraction=max_missing,
+            )
     names = [s for s in history.symbols if s not in assets]
     levels, vol_notes = load_vol(vol, names) if vol is not None else (None, ())
     rates, funding_notes = load_funding(funding, names) if funding is not None else (None, ())

@@ -148,12 +148,12 @@ def load_prices(
     series = []
     for symbol, path, seconds in chosen:
         one = read_series(path, symbol, seconds, on_fault=on_fault)
-        series.append(_cut(one, start, end, min_bars))
+        series.append(cut(one, start, end, min_bars))
     joined = align(series, min_bars=min_bars, max_missing_fraction=max_missing_fraction)
-    return replace(joined, notes=joined.notes + _mixed_quotes([path for _, path, _ in chosen]))
+    return replace(joined, notes=joined.notes + mixed_quotes([path for _, path, _ in chosen]))
 
 
-def _mixed_quotes(paths: Sequence[Path]) -> tuple[Finding, ...]:
+def mixed_quotes(paths: Sequence[Path]) -> tuple[Finding, ...]:
     """A loss of one quote currency's peg moves only the symbols it quotes."""
     quotes = {match["quote"] for path in paths if (match := FILE_NAME.match(path.name))}
     if len(quotes) < 2:
@@ -345,7 +345,8 @@ def _parse_row(cells: list[str], columns: list[int]) -> tuple[int, float, float]
     return ts, values[3], values[4]
 
 
-def _cut(series: PriceSeries, start: int | None, end: int | None, min_bars: int) -> PriceSeries:
+def cut(series: PriceSeries, start: int | None, end: int | None, min_bars: int) -> PriceSeries:
+    """Bars with ``start <= ts < end``; `InsufficientHistory` when there are fewer than `min_bars`."""
     keep = np.ones(series.ts.size, dtype=np.bool_)
     if start is not None:
         keep &= series.ts >= start

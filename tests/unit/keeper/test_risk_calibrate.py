@@ -72,6 +72,14 @@ def test_everything_that_can_be_handed_over(folder: Path, first: tuple[Path, Res
     assert "choosing joint scenarios" in result.stderr
 
 
+def test_without_symbols_the_book_says_which(folder: Path, tmp_path: Path) -> None:
+    book, out = tmp_path / "one.csv", tmp_path / "x.json"
+    book.write_text("account,instrument,quantity\na,ETH-PERP,1\n")
+    result = calibrate(folder, out, "--book", str(book))
+    assert result.exit_code == 0, result.output
+    assert list(ParameterSet.from_json(out.read_text()).underlyings) == ["ETH"]
+
+
 def test_people_get_tables_and_warnings_go_to_stderr(folder: Path, first: tuple[Path, Result], tmp_path: Path) -> None:
     assert first[1].exit_code == 0, first[1].output
     assert "changes since the last set" not in first[1].stdout
