@@ -250,6 +250,8 @@ def _fund(world: World, paths: int, workers: int, dask: str | None, report: Path
             f"by the fitted tail (shape {sizing.tail.shape:.2f}, {sizing.tail.excesses} draws): "
             f"{sizing.tail_usd:,.0f} USD, {low:,.0f} .. {high:,.0f}"
         )
+        if sizing.tail.shape >= 1.0:
+            screen.print("a law of shape 1 or more has no mean: too few draws to size a fund by; simulate more paths")
 
 
 def _sweep(world: World, text: str, paths: int, workers: int, dask: str | None, *, as_json: bool) -> None:

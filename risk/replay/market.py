@@ -179,7 +179,7 @@ class Instruments:
 def make_instruments(
     symbols: tuple[str, ...], price: FloatArray, now: int, *, days: tuple[int, ...] = (14, 45), staked: bool = True
 ) -> Instruments:
-    """Six strikes, calls and puts, of two expiries, at prices (k,) USD; as collateral each underlying, staked ether."""
+    """Six strikes of two expiries, both ways, at prices (k,) USD; every underlying as collateral, staked ether too."""
     options = []
     for u in range(len(symbols)):
         specs: list[OptionSpec] = []

@@ -11,9 +11,12 @@ import numpy as np
 import pytest
 from scipy import sparse
 
+from keeper.domain import AuctionSettings, AuctionState, Phase
+from keeper.liquidate.clock import advanced, cured
 from risk.errors import BadInput
 from risk.margin import Book, margin
 from risk.market import warmup
+from risk.onchain import Assessment
 from risk.replay import (
     Impact,
     LiquidatorPolicy,
@@ -197,6 +200,43 @@ def test_options_that_expire_become_cash(prepared: Prepared, crowd: Book) -> Non
     due = [spec.expiry == first for spec in prepared.inputs.instruments.options[0]]
     assert not replay.ledger.options[0][:, due].any() and replay.ledger.options[0].any()
     assert replay.tally.worst_sum < 1e-12
+
+
+def test_clocks_run_as_the_keepers_do(prepared: Prepared, crowd: Book) -> None:
+    """``keeper.liquidate.clock``, which follows the contract in integers, beside the arrays of a replay."""
+    rng, n, wad = np.random.default_rng(5), len(crowd), 10**18
+    replay = Replay(crowd, prepared.inputs, moves(prepared, 1.0), ReplaySettings())
+    now = prepared.inputs.start_ts + 600
+    mm, equity = rng.integers(1, 1_000, n + 1).astype(float), rng.integers(-500, 1_500, n + 1).astype(float)
+    doubt = np.where(rng.random(n + 1) < 0.3, rng.integers(1, 500, n + 1), 0).astype(float)
+    found = replace(
+        margin(replay.ledger.book(), replay.market), equity_mark=equity, equity_mm=equity - 10.0, mm=mm, doubt=doubt
+    )
+    state = replay.state
+    state.phase[:] = rng.integers(1, 3, n)
+    state.seen_at[:] = now - 600
+    state.solvent_s[:], state.insolvent_s[:] = rng.integers(0, 44_100, n), rng.integers(0, 4_000, n)
+    terms = AuctionSettings(100, 2_000, 10_000, 900, 43_200, 3_600, 1_500, 1_000, 100 * wad, 900, 600_000)
+    before = [
+        AuctionState(Phase(int(p)), now - 600, int(a), int(b), 1)
+        for p, a, b in zip(state.phase, state.solvent_s, state.insolvent_s, strict=True)
+    ]
+    replay._advance(found, now, 600)
+    ended = 0
+    for i, auction in enumerate(before):
+        mark, low, need, unsure = (int(x[i]) * wad for x in (equity, equity - 10.0, mm, doubt))
+        judged = Assessment(mark, low, low, need, need, 0, 0, 255, 0, unsure, ())
+        if cured(judged, terms):
+            ended += 1
+            assert state.phase[i] == 0
+            continue
+        after = advanced(auction, judged, terms, now, live=True)
+        assert (state.phase[i], state.solvent_s[i], state.insolvent_s[i]) == (
+            int(after.phase),
+            after.solvent_s,
+            after.insolvent_s,
+        )
+    assert 50 < ended < n - 50
 
 
 # ------------------------------------------------------------------ many at once
