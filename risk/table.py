@@ -40,6 +40,10 @@ FloatArray = NDArray[np.float64]
 NODES: tuple[int, ...] = (-15, -12, -9, -6, -3, -2, -1, 0, 1, 2, 3, 6, 9, 12, 15)
 VOL_DOWN, VOL_BASE, VOL_UP = 0, 1, 2
 ROW_BYTES = 96
+TAIL_BITS = 11
+TAIL_MAX = 2**TAIL_BITS - 1
+HOUR_MAX = 31
+_HOUR_S = 3_600
 MAX_ROWS = 253
 MIN_VOLATILITY = 0.01
 _REFERENCE_DTE = 30.0
@@ -53,7 +57,7 @@ class RiskRows:
 
     ``values`` (n, 3, 15), ``short_minimum`` (n,) and ``absolute_delta`` (n,) in USD per unit; the latter is |delta| x
     reference price; ``tail`` (n,) as :func:`tails`. ``reference_price`` and ``lane_unit`` in USD, ``step`` a fraction;
-    ``lane_unit`` is 0 when the rows never went through packing.
+    ``lane_unit`` is 0 when the rows never went through packing. ``hour`` (n,) as :func:`expiry_hours`.
     """
 
     values: FloatArray
@@ -63,6 +67,12 @@ class RiskRows:
     reference_price: float
     step: float
     lane_unit: float = 0.0
+    hour: NDArray[np.int64] | None = None
+
+    @property
+    def hours(self) -> NDArray[np.int64]:
+        """``hour``, or zeros where none was given."""
+        return np.zeros(self.values.shape[0], dtype=np.int64) if self.hour is None else self.hour
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,6 +278,21 @@ def tails(
     return out
 
 
+def expiry_hours(options: Sequence[OptionSpec], now: int) -> NDArray[np.int64]:
+    """When each option expires, in hours from the hour before ``now`` (unix s); shape (n,).
+
+    0 where that is more than 31 (the expiry 30 hours ahead), or settled; 1 also where the expiry has passed.
+
+    Examples
+    --------
+    >>> soon, later = (OptionSpec(0, 3_600 * hours, 90.0, True) for hours in (12, 99))
+    >>> expiry_hours([soon, later], 3_600 * 2 + 5).tolist()
+    [11, 0]
+    """
+    hours = [max(o.expiry // _HOUR_S - now // _HOUR_S, 0) + 1 if o.settled_price is None else 0 for o in options]
+    return np.array([hour if hour <= HOUR_MAX else 0 for hour in hours], dtype=np.int64)
+
+
 def risk_rows(
     options: Sequence[OptionSpec],
     reference_price: float,
@@ -297,13 +322,16 @@ def risk_rows(
     charge = fraction_from_bps(parameters.short_min_bps) * reference_price
     minimum[slots] = [0.0 if option.settled_price is not None else charge for option in options]
     tail[slots] = tails(options, values[slots], reference_price, step, slices, now)
-    return RiskRows(values, minimum, delta, tail, reference_price, step)
+    hour = np.zeros(row_count, dtype=np.int64)
+    hour[slots] = expiry_hours(options, now)
+    return RiskRows(values, minimum, delta, tail, reference_price, step, hour=hour)
 
 
 def pack_page(rows: RiskRows) -> PackedPage:
     """Rows as page bytes: values to the nearest lane, header lanes rounded up, one lane unit for the page.
 
-    A tail that is not zero gets one lane more, for what the rounding of the outer nodes may tilt its line.
+    A tail that is not zero gets one lane more, for what the rounding of the outer nodes may tilt its line. It shares its
+    lane with the hour of the expiry.
 
     Raises
     ------
@@ -320,14 +348,17 @@ def pack_page(rows: RiskRows) -> PackedPage:
     if rows.values.shape != (count, 3, len(NODES)) or count > MAX_ROWS:
         raise BadInput(f"rows of shape {rows.values.shape} must be (n <= {MAX_ROWS}, 3, {len(NODES)})")
     headers = (rows.short_minimum, rows.absolute_delta, rows.tail)
-    largest = max(float(part.max(initial=0.0)) for part in (rows.values, *headers))
+    # a tail has eleven bits, and one lane more of its own
+    parts = (rows.values, *headers, rows.tail * (LANE_MAX / (TAIL_MAX - 1)))
+    largest = max(float(part.max(initial=0.0)) for part in parts)
     unit = lane_unit_wad(largest)
     lanes = np.zeros((count, 3, 16), dtype=np.uint16)
     lanes[:, :, :15] = lanes_nearest(rows.values, unit)
     for word, header in enumerate(headers):
         lanes[:, word, 15] = lanes_up(header, unit)
     tail = lanes[:, 2, 15]
-    lanes[:, 2, 15] = np.where((rows.tail > 0.0) & (tail < LANE_MAX), tail + 1, tail)
+    tail = np.minimum(np.where(rows.tail > 0.0, tail + 1, tail), TAIL_MAX)
+    lanes[:, 2, 15] = tail | (rows.hours << TAIL_BITS).astype(np.uint16)
     # Lane 0 holds the lowest bits of a big-endian word, so lanes run backwards through its bytes.
     data = lanes[:, :, ::-1].astype(">u2").tobytes()
     return PackedPage(data, wad_nearest(rows.reference_price), unit, round(rows.step * E9))
@@ -344,6 +375,9 @@ def unpack_page(page: PackedPage) -> RiskRows:
     if len(page.rows) % ROW_BYTES:
         raise BadInput(f"page of {len(page.rows)} bytes is not a multiple of {ROW_BYTES}; strip the STOP byte")
     lanes = np.frombuffer(page.rows, dtype=">u2").reshape(-1, 3, 16)[:, :, ::-1]
+    hour = (lanes[:, 2, 15] >> TAIL_BITS).astype(np.int64)
+    lanes = lanes.copy()
+    lanes[:, 2, 15] &= TAIL_MAX
     values = values_from_lanes(lanes, page.lane_unit_wad)
     return RiskRows(
         values=values[:, :, :15],
@@ -353,6 +387,7 @@ def unpack_page(page: PackedPage) -> RiskRows:
         reference_price=float_from_wad(page.reference_price_wad),
         step=page.step_e9 / E9,
         lane_unit=float_from_wad(page.lane_unit_wad),
+        hour=hour,
     )
 
 
