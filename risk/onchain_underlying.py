@@ -21,8 +21,9 @@ WIDEN_MAX_BPS = 30_000
 class UnderlyingResult(NamedTuple):
     """Section 4 for one underlying; ``grid[v][n]`` is G, amounts wad.
 
-    ``ahead_scan`` and ``ahead_charge`` are what initial margin takes on ahead of the expiries of the day. ``widen_bps`` is ``widen_u``; ``optioned`` says whether the joint scenarios read the grid or the closed form of
-    ``delta_low`` and ``delta_high``.
+    ``widen_bps`` is ``widen_u``; ``optioned`` says whether the joint scenarios read the grid or the closed form of
+    ``delta_low`` and ``delta_high``. ``ahead_scan`` and ``ahead_charge``: what initial margin takes on ahead of the
+    expiries of the day.
     """
 
     underlying: int

@@ -79,7 +79,7 @@ class MarkWord(NamedTuple):
 class Row(NamedTuple):
     """One instrument's risk array: ``lanes[v][n]``, and the three headers, in lane units.
 
-    ``hour``: when it expires, counted from the hour before the page's observation; 0 = in more than 30 hours, or settled.
+    ``hour``: when it expires, counted from the hour before the page's observation; 0 = later than 30, or settled.
     """
 
     lanes: tuple[tuple[int, ...], ...]

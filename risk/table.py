@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from risk.errors import BadInput
+from risk.expiry_hours import TAIL_BITS, TAIL_MAX, expiry_hours
 from risk.pricing import black76, instruments, svi
 from risk.types import LANE_MAX, SECONDS_PER_DAY, SECONDS_PER_YEAR, OptionSpec, SurfaceSlice, UnderlyingParameters
 from risk.units import (
@@ -40,10 +41,6 @@ FloatArray = NDArray[np.float64]
 NODES: tuple[int, ...] = (-15, -12, -9, -6, -3, -2, -1, 0, 1, 2, 3, 6, 9, 12, 15)
 VOL_DOWN, VOL_BASE, VOL_UP = 0, 1, 2
 ROW_BYTES = 96
-TAIL_BITS = 11
-TAIL_MAX = 2**TAIL_BITS - 1
-HOUR_MAX = 31
-_HOUR_S = 3_600
 MAX_ROWS = 253
 MIN_VOLATILITY = 0.01
 _REFERENCE_DTE = 30.0
@@ -68,11 +65,6 @@ class RiskRows:
     step: float
     lane_unit: float = 0.0
     hour: NDArray[np.int64] | None = None
-
-    @property
-    def hours(self) -> NDArray[np.int64]:
-        """``hour``, or zeros where none was given."""
-        return np.zeros(self.values.shape[0], dtype=np.int64) if self.hour is None else self.hour
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,21 +270,6 @@ def tails(
     return out
 
 
-def expiry_hours(options: Sequence[OptionSpec], now: int) -> NDArray[np.int64]:
-    """When each option expires, in hours from the hour before ``now`` (unix s); shape (n,).
-
-    0 where that is more than 31 (the expiry 30 hours ahead), or settled; 1 also where the expiry has passed.
-
-    Examples
-    --------
-    >>> soon, later = (OptionSpec(0, 3_600 * hours, 90.0, True) for hours in (12, 99))
-    >>> expiry_hours([soon, later], 3_600 * 2 + 5).tolist()
-    [11, 0]
-    """
-    hours = [max(o.expiry // _HOUR_S - now // _HOUR_S, 0) + 1 if o.settled_price is None else 0 for o in options]
-    return np.array([hour if hour <= HOUR_MAX else 0 for hour in hours], dtype=np.int64)
-
-
 def risk_rows(
     options: Sequence[OptionSpec],
     reference_price: float,
@@ -330,8 +307,8 @@ def risk_rows(
 def pack_page(rows: RiskRows) -> PackedPage:
     """Rows as page bytes: values to the nearest lane, header lanes rounded up, one lane unit for the page.
 
-    A tail that is not zero gets one lane more, for what the rounding of the outer nodes may tilt its line. It shares its
-    lane with the hour of the expiry.
+    A tail that is not zero gets one lane more, for what the rounding of the outer nodes may tilt its line. It
+    shares its lane with the hour of the expiry.
 
     Raises
     ------
@@ -358,7 +335,7 @@ def pack_page(rows: RiskRows) -> PackedPage:
         lanes[:, word, 15] = lanes_up(header, unit)
     tail = lanes[:, 2, 15]
     tail = np.minimum(np.where(rows.tail > 0.0, tail + 1, tail), TAIL_MAX)
-    lanes[:, 2, 15] = tail | (rows.hours << TAIL_BITS).astype(np.uint16)
+    lanes[:, 2, 15] = tail | (0 if rows.hour is None else rows.hour.astype(np.uint16) << TAIL_BITS)
     # Lane 0 holds the lowest bits of a big-endian word, so lanes run backwards through its bytes.
     data = lanes[:, :, ::-1].astype(">u2").tobytes()
     return PackedPage(data, wad_nearest(rows.reference_price), unit, round(rows.step * E9))
