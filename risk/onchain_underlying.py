@@ -224,7 +224,6 @@ def assess_underlying(state: AccountState, u: int, market: ChainMarket, linked_v
     charge = max(full.charge + _valley(full, kept, price.price, scan_bps), kept.charge)
     charge_later = max(full.charge + _valley(full, later, price.price, scan_bps), later.charge)
     added = max(full.drift + full.wide, kept.drift + kept.wide)
-    doubted = full.doubt > 0 or kept.doubt > 0
     return result._replace(
         delta_low=min(full.linear.low, kept.linear.low),
         delta_high=max(full.linear.high, kept.linear.high),
@@ -232,7 +231,7 @@ def assess_underlying(state: AccountState, u: int, market: ChainMarket, linked_v
         scan=scan,
         charge=charge,
         wide=added - full.drift,
-        doubt=full.doubt + scan - full.scan + charge - full.charge if doubted else 0,
+        doubt=full.doubt + scan - full.scan + charge - full.charge if full.doubt or kept.doubt else 0,
         ahead_scan=max(0, later.scan - scan),
         ahead_charge=max(0, charge_later - charge),
     )

@@ -352,8 +352,7 @@ def unpack_page(page: PackedPage) -> RiskRows:
     if len(page.rows) % ROW_BYTES:
         raise BadInput(f"page of {len(page.rows)} bytes is not a multiple of {ROW_BYTES}; strip the STOP byte")
     lanes = np.frombuffer(page.rows, dtype=">u2").reshape(-1, 3, 16)[:, :, ::-1]
-    hour = (lanes[:, 2, 15] >> TAIL_BITS).astype(np.int64)
-    lanes = lanes.copy()
+    lanes, hour = lanes.copy(), (lanes[:, 2, 15] >> TAIL_BITS).astype(np.int64)
     lanes[:, 2, 15] &= TAIL_MAX
     values = values_from_lanes(lanes, page.lane_unit_wad)
     return RiskRows(

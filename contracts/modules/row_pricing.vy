@@ -187,6 +187,7 @@ def _hour(row: IRowVerifier.Row) -> uint256:
     """
     @notice When the option expires, in hours from the hour before the observation's; 0 if in more than 30, if it is
             settled, or where there is none. Bits 11..15 of the tail lane.
+    @custom:invariant I-81
     """
     if row.expiry == 0 or (row.settled_price_wad != 0 and row.expiry <= row.observed_at):
         return 0

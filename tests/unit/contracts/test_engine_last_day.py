@@ -55,9 +55,9 @@ def test_a_plain_long_in_its_last_hour_needs_no_more_than_its_value(world: Engin
 
 
 def test_a_spread_in_one_expiry_is_asked_nothing_more(world: EngineWorld) -> None:
-    rows = [row(lambda _, k: 1_000 * max(0, k + shift), 50) for shift in (2, 1)]
-    rows += [row(lambda _, k: 1_000 * max(0, k + shift), 50, tail=tail(hour_of(2 * HOUR))) for shift in (2, 1)]
-    world.page(0, rows)
+    legs = (lambda _, k: 1_000 * max(0, k + 2), lambda _, k: 1_000 * max(0, k + 1))
+    late = tail(hour_of(2 * HOUR))
+    world.page(0, [row(leg, 50) for leg in legs] + [row(leg, 50, tail=late) for leg in legs])
     before = world.assess(words(options={0: [(0, UNIT), (1, -UNIT)]}))
     last = world.assess(words(options={0: [(2, UNIT), (3, -UNIT)]}))
     assert (last.mm, last.im) == (before.mm, before.im)
