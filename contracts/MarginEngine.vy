@@ -11,20 +11,18 @@
      revert for any account that exists. All amounts wad unless named otherwise.
 """
 
-from contracts.interfaces import IInstrumentRegistry
 from contracts.interfaces import IMarginAccounts
 from contracts.interfaces import IMarginEngine
-from contracts.interfaces import IPriceOracle
-from contracts.interfaces import IRiskParameters
-from contracts.interfaces import IRiskTable
 from contracts.modules import constants as c
 from contracts.modules import delta_one
 from contracts.modules import errors_engine as errors
+from contracts.modules import fill_band
 from contracts.modules import haircut
 from contracts.modules import joint_point
 from contracts.modules import joint_scan
+from contracts.modules import last_day
 from contracts.modules import live_grid
-from contracts.modules import fill_band
+from contracts.modules import margin_inputs
 from contracts.modules import requirement
 from contracts.modules import row_sum
 from contracts.modules import state_words
@@ -41,20 +39,12 @@ TABLE: public(immutable(address))
 ALL_COLUMNS: constant(uint256) = 2**9 - 1
 # bits of one underlying among those of its perpetual and futures
 DELTA_ONES: constant(uint256) = 1 + 2**16 + 2**32
-# asks the table for pages only
-WITHOUT_JOINT: constant(uint256) = 2**16
 # scenarios of assess_at from here on are points of the scan
 FIRST_POINT: constant(uint256) = joint_point.FIRST_POINT
 POINTS: constant(uint256) = 27
 EVERY: constant(uint256) = FIRST_POINT + POINTS
 # no joint scenario, but the sum of the scans, which none of them can exceed
 SCANS_ONLY: constant(uint256) = EVERY + 1
-NOTHING: constant(uint256) = 16
-
-
-struct Run:
-    result: IMarginEngine.Assessment
-    points: int256[3][9]
 
 
 @deploy
@@ -81,7 +71,7 @@ def assess(account: uint256) -> IMarginEngine.Assessment:
     @param account Account number
     @return Amounts in wad; worst_joint 255 = no joint scenario loses; flags and scans as in the margin rule, section 7
     """
-    return self._run(account, [], EVERY, NOTHING).result
+    return self._run(account, [], EVERY)
 
 
 @external
@@ -92,7 +82,7 @@ def assess_state(words: DynArray[uint256, c.MAX_WORDS]) -> IMarginEngine.Assessm
     @param words Words as MarginAccounts.state gives them
     """
     assert len(words) >= 2, errors.NO_STATE
-    return self._run(0, words, EVERY, NOTHING).result
+    return self._run(0, words, EVERY)
 
 
 @external
@@ -106,7 +96,7 @@ def assess_at(account: uint256, scenario: uint256) -> (int256, uint256):
     @return Equity for maintenance margin and a lower bound of the requirement, wad
     """
     assert scenario < EVERY, errors.NO_SCENARIO
-    result: IMarginEngine.Assessment = self._run(account, [], scenario, NOTHING).result
+    result: IMarginEngine.Assessment = self._run(account, [], scenario)
     assert result.doubt == 0, errors.DOUBT
     return result.equity_mm, result.mm
 
@@ -120,22 +110,10 @@ def holds_initial_margin(account: uint256) -> (bool, uint256):
     @param account Account number
     @return The answer, and the flags of assess
     """
-    result: IMarginEngine.Assessment = self._run(account, [], SCANS_ONLY, NOTHING).result
+    result: IMarginEngine.Assessment = self._run(account, [], SCANS_ONLY)
     if result.equity_im < convert(result.im, int256) and len(result.scans) >= 2:
-        result = self._run(account, [], EVERY, NOTHING).result
+        result = self._run(account, [], EVERY)
     return result.equity_im >= convert(result.im, int256), result.flags
-
-
-@external
-@view
-def grid(account: uint256, underlying: uint256) -> int256[27]:
-    """
-    @notice Profit and loss of one underlying's positions at the points of the scan, wad.
-    @param account Account number
-    @param underlying Underlying; all zero when the account has nothing in it
-    @return Index 9 * v + n: volatility state v (down, base, up), price move (n - 4) quarters of the scan range
-    """
-    return live_grid._by_state(self._run(account, [], EVERY, underlying).points)
 
 
 @external
@@ -147,56 +125,37 @@ def price_band(instrument: uint256) -> (uint256, uint256, uint256):
     @param instrument underlying << 8 | slot
     @return Mark, lowest and highest price
     """
-    underlying: uint256 = instrument >> 8
-    if underlying >= c.MAX_UNDERLYINGS:
-        return 0, 0, 0
-    slot: uint256 = instrument & 255
-    price: DynArray[uint256, 32] = staticcall IPriceOracle(ORACLE).read(1 << underlying, 0)
-    price_wad: uint256 = price[0] & (2**128 - 1)
-    if price_wad == 0:
-        return 0, 0, 0
-    parameters: DynArray[uint256, 33] = staticcall IRiskParameters(PARAMETERS).words(1 << underlying, 0)
-    if slot >= c.FUTURE_B_SLOT:
-        # slots 255, 254, 253 are the bits 0, 16, 32
-        bit: uint256 = underlying + 16 * (c.PERP_SLOT - slot)
-        mark: DynArray[uint256, 48] = staticcall IInstrumentRegistry(REGISTRY).marks(1 << bit)
-        return fill_band._of_delta_one(mark[0], price_wad, slot != c.PERP_SLOT, parameters[1])
-    table: DynArray[uint256, 33] = staticcall IRiskTable(TABLE).read((1 << underlying) | WITHOUT_JOINT)
-    return fill_band._of_option(slot, price_wad, parameters[1], table[1], table[2])
+    return fill_band._of(instrument, ORACLE, PARAMETERS, REGISTRY, TABLE)
 
 
 @internal
 @view
-def _run(account: uint256, words: DynArray[uint256, c.MAX_WORDS], scenario: uint256, shown: uint256) -> Run:
+def _run(account: uint256, words: DynArray[uint256, c.MAX_WORDS], scenario: uint256) -> IMarginEngine.Assessment:
     """
     @notice Evaluates the active underlyings one after the other, then the scenarios over all of them.
-    @dev The loop is in here because passing words and inputs on would copy them for every underlying. Calls skip the check
-         for code: an address without any returns nothing, and what is decoded then reverts all the same.
+    @dev The loop is in here because passing words and inputs on would copy them for every underlying.
          Unchecked operations: an underlying's sums are below 2^246 (see underlying_risk), collateral's below 2^220, and
          indices below 2^9.
     @param account Account number
     @param words State words (section 2) to use; if empty, the account's are read into it
     @param scenario Scenario of assess_at, whose bound then is the result's mm; or EVERY; or SCANS_ONLY, for which the
            requirements are upper bounds
-    @param shown Underlying whose live grid to return, or NOTHING
     """
     if len(words) == 0:
         words = staticcall IMarginAccounts(ACCOUNTS).state(account, skip_contract_check=True)
-    run: Run = empty(Run)
+    result: IMarginEngine.Assessment = empty(IMarginEngine.Assessment)
     shape: state_words.Shape = state_words._shape(words)
-    prices: DynArray[uint256, 32] = staticcall IPriceOracle(ORACLE).read(
-        shape.active, shape.collaterals, skip_contract_check=True
-    )
-    parameters: DynArray[uint256, 33] = staticcall IRiskParameters(PARAMETERS).words(
-        shape.active, shape.collaterals, skip_contract_check=True
-    )
+    prices: DynArray[uint256, 32] = margin_inputs._prices(ORACLE, shape.active, shape.collaterals)
+    parameters: DynArray[uint256, 33] = margin_inputs._parameters(PARAMETERS, shape.active, shape.collaterals)
     marks: DynArray[uint256, 48] = []
     if shape.delta_ones != 0:
-        marks = staticcall IInstrumentRegistry(REGISTRY).marks(shape.delta_ones, skip_contract_check=True)
+        marks = margin_inputs._marks(REGISTRY, shape.delta_ones)
     table: DynArray[uint256, 33] = []
     if shape.active_count >= 2 or shape.optioned != 0:
-        wanted: uint256 = shape.optioned if shape.active_count >= 2 else shape.optioned | WITHOUT_JOINT
-        table = staticcall IRiskTable(TABLE).read(wanted, skip_contract_check=True)
+        wanted: uint256 = shape.optioned
+        if shape.active_count < 2:
+            wanted |= margin_inputs.WITHOUT_JOINT
+        table = margin_inputs._table(TABLE, wanted)
 
     sums: requirement.Sums = empty(requirement.Sums)
     linked: uint256[c.MAX_UNDERLYINGS] = empty(uint256[c.MAX_UNDERLYINGS])
@@ -208,9 +167,9 @@ def _run(account: uint256, words: DynArray[uint256, c.MAX_WORDS], scenario: uint
         sums.value_wad = unsafe_add(sums.value_wad, counted.value_wad)
         sums.im_wad = unsafe_add(sums.im_wad, counted.im_wad)
         sums.mm_wad = unsafe_add(sums.mm_wad, counted.mm_wad)
-        run.result.doubt = unsafe_add(run.result.doubt, counted.doubt_wad)
+        result.doubt = unsafe_add(result.doubt, counted.doubt_wad)
         if (price >> 128) & 255 == c.PRICE_DEAD:
-            run.result.flags |= c.FLAG_PRICE_DEAD
+            result.flags |= c.FLAG_PRICE_DEAD
         underlying: uint256 = (words[i] >> state_words.LINKED_SHIFT) & 255
         if underlying != 0:
             underlying = unsafe_sub(underlying, 1)
@@ -218,14 +177,14 @@ def _run(account: uint256, words: DynArray[uint256, c.MAX_WORDS], scenario: uint
     joint_count: uint256 = 0
     if shape.active_count >= 2:
         joint_count = joint_scan._count(table[0])
-        run.result.flags |= joint_scan._flags(table[0])
+        result.flags |= joint_scan._flags(table[0])
     chosen: uint256 = 0
     if scenario < FIRST_POINT:
         assert shape.active_count >= 2 and scenario < joint_count, errors.NO_SCENARIO
         chosen = joint_point._scenario(table[0], scenario)
     elif scenario < EVERY:
         assert shape.active_count == 1, errors.SEVERAL_ACTIVE
-    scenarios: uint256[4][16] = empty(uint256[4][16])
+    scenarios: DynArray[uint256[4], 16] = []
     joint_sums: uint256[4][16] = empty(uint256[4][16])
     # underlyings without options, and their straight lines one after the other
     flats: joint_scan.Lines = empty(joint_scan.Lines)
@@ -234,6 +193,16 @@ def _run(account: uint256, words: DynArray[uint256, c.MAX_WORDS], scenario: uint
     # profit and loss in the one scenario asked for
     optioned_sum: uint256 = 0
     flat_sum: uint256 = 0
+
+    # of an underlying with contracts in their last day: the account as it is, what initial margin asks without them, and
+    # by what what moves of perpetuals and futures is less, step by step
+    full: underlying_risk.Part = empty(underlying_risk.Part)
+    full_points: int256[3][9] = empty(int256[3][9])
+    later: last_day.Later = empty(last_day.Later)
+    gone: last_day.Gone[2] = empty(last_day.Gone[2])
+    has_down: bool = True
+    has_up: bool = True
+    place: joint_point.Place = empty(joint_point.Place)
 
     cursor: uint256 = shape.cursor
     index = 0
@@ -246,26 +215,29 @@ def _run(account: uint256, words: DynArray[uint256, c.MAX_WORDS], scenario: uint
             continue
         holding: underlying_risk.Holding = empty(underlying_risk.Holding)
         holding.price_word = prices[index]
+        price_wad: uint256 = holding.price_word & (2**128 - 1)
         index = unsafe_add(index, 1)
         if (holding.price_word >> 128) & 255 == c.PRICE_DEAD:
-            run.result.flags |= c.FLAG_PRICE_DEAD
+            result.flags |= c.FLAG_PRICE_DEAD
         holding.parameters = parameters[index]
         holding.linked_wad = linked[u]
+        # whether something ends within a day
+        ends: bool = False
         held: uint256 = (shape.delta_ones >> u) & DELTA_ONES
         for k: uint256 in range(3):
             if held == 0:
                 break
             if held & 1 == 1:
-                value: int256 = 0
-                moving: int256 = 0
-                value, moving = delta_one._position(
-                    words[cursor], marks[mark_index], holding.price_word & (2**128 - 1), k != 0
-                )
-                holding.delta_one = unsafe_add(holding.delta_one, value)
-                holding.moving = unsafe_add(holding.moving, moving)
+                one: delta_one.Position = delta_one._position(words[cursor], marks[mark_index], price_wad, k != 0)
+                if one.ends:
+                    ends = True
+                    gone[0] = last_day._add(gone[0], one.moving, 0, k != 0)
+                    gone[1] = last_day._add(gone[1], 0, one.kept, k != 0)
+                holding.delta_one = unsafe_add(holding.delta_one, one.value)
+                holding.moving = unsafe_add(holding.moving, one.moving)
                 if k != 0:
-                    holding.futures_moving = unsafe_add(holding.futures_moving, moving)
-                    holding.futures_gross = unsafe_add(holding.futures_gross, convert(abs(moving), uint256))
+                    holding.futures_moving = unsafe_add(holding.futures_moving, one.moving)
+                    holding.futures_gross = unsafe_add(holding.futures_gross, convert(abs(one.moving), uint256))
                 cursor = unsafe_add(cursor, 1)
                 mark_index = unsafe_add(mark_index, 1)
             held = held >> 16
@@ -273,35 +245,68 @@ def _run(account: uint256, words: DynArray[uint256, c.MAX_WORDS], scenario: uint
         part: underlying_risk.Part = empty(underlying_risk.Part)
         points: int256[3][9] = empty(int256[3][9])
         count: uint256 = (words[0] >> unsafe_mul(8, u)) & 255
-        if count == 0:
-            part = underlying_risk._flat(holding)
-            if scenario < FIRST_POINT:
-                flat_sum = unsafe_add(flat_sum, joint_point._flat_at(chosen, u, part.low_sloped, part.high_sloped))
-            elif scenario < EVERY or u == shown:
-                points = live_grid._straight(part.low_sloped, part.high_sloped)
-            elif scenario == EVERY and joint_count != 0:
-                flats.lines[flats.count] = [part.low_sloped, part.high_sloped, convert(u, int256)]
-                flats.count = unsafe_add(flats.count, 1)
-        else:
+        if count != 0:
             holding.page_1 = table[page_index]
             holding.page_2 = table[unsafe_add(page_index, 1)]
             page_index = unsafe_add(page_index, 2)
             holding.columns = ALL_COLUMNS
-            has_down: bool = True
-            has_up: bool = True
-            place: joint_point.Place = empty(joint_point.Place)
+            has_down = True
+            has_up = True
             if scenario < FIRST_POINT:
                 place = joint_point._place(chosen, u)
             # what only one scenario needs, unless it takes the whole live grid to tell that there is no doubt
             if scenario < EVERY and not underlying_risk._is_stale(holding):
                 holding.columns, has_down, has_up = joint_point._needs(scenario, place)
-            part, points = underlying_risk._optioned(
-                holding,
-                row_sum._sum_rows(
-                    words, cursor, count, convert(holding.page_1 & underlying_risk.PAGE, address), holding.price_word & (2**128 - 1),
-                    has_down, has_up,
-                ),
-            )
+        # the account as it is; where something ends within a day, without that; and with what of it counts meanwhile
+        what: uint256 = row_sum.ALL
+        for k: uint256 in range(4):
+            valley_wad: uint256 = 0
+            if count == 0:
+                part = underlying_risk._flat(holding)
+                if not ends:
+                    break
+            else:
+                rows: row_sum.RowSum = row_sum._sum_rows(
+                    words, cursor, count, holding.page_1, price_wad, has_down, has_up, what
+                )
+                ends = ends or rows.ends
+                if ends and holding.columns != ALL_COLUMNS:
+                    # that takes the whole live grid
+                    holding.columns = ALL_COLUMNS
+                    has_down = True
+                    has_up = True
+                    continue
+                part, points = underlying_risk._optioned(holding, rows)
+                if not ends:
+                    break
+                if what != row_sum.ALL:
+                    valley_wad = last_day._valley(holding, rows, full.equity_wad, part.equity_wad, full_points, points)
+            if what == row_sum.KEPT:
+                part = last_day._worse(full, part, valley_wad)
+                points = last_day._lower(full_points, points)
+                sums.ahead_scan_wad = unsafe_add(sums.ahead_scan_wad, last_day._beyond(later.scan_wad, part.scan_wad))
+                sums.ahead_charge_wad = unsafe_add(
+                    sums.ahead_charge_wad, last_day._beyond(later.charge_wad, part.charge_wad)
+                )
+                break
+            if what == row_sum.ALL:
+                full = part
+                full_points = points
+            else:
+                later = last_day._later(full, part, valley_wad)
+            holding = last_day._without(holding, gone[what])
+            gone[what] = empty(last_day.Gone)
+            what = unsafe_add(what, 1)
+
+        if count == 0:
+            if scenario < FIRST_POINT:
+                flat_sum = unsafe_add(flat_sum, joint_point._flat_at(chosen, u, part.low_sloped, part.high_sloped))
+            elif scenario < EVERY:
+                points = live_grid._straight(part.low_sloped, part.high_sloped)
+            elif scenario == EVERY and joint_count != 0:
+                flats.lines[flats.count] = [part.low_sloped, part.high_sloped, convert(u, int256)]
+                flats.count = unsafe_add(flats.count, 1)
+        else:
             cursor = unsafe_add(cursor, unsafe_add(count, 3) >> 2)
             if scenario < FIRST_POINT:
                 optioned_sum = unsafe_add(optioned_sum, joint_point._optioned_at(points, place))
@@ -343,40 +348,38 @@ def _run(account: uint256, words: DynArray[uint256, c.MAX_WORDS], scenario: uint
                         unsafe_mul(unsafe_add(w, convert(w == 0, uint256)), unsafe_add(cell[2], unsafe_mul(b, cell[3]))))
                     joint_sums[j] = t
                     j = unsafe_add(j, 1)
-        if u == shown:
-            run.points = points
         if scenario >= FIRST_POINT and scenario < EVERY:
             # there is exactly one underlying
-            point: uint256 = scenario - FIRST_POINT
-            sums.loss_wad = convert(max(-points[point % 9][point // 9], 0), uint256)
+            point: uint256 = unsafe_sub(scenario, FIRST_POINT)
+            sums.loss_wad = convert(max(unsafe_sub(0, points[point % 9][unsafe_div(point, 9)]), 0), uint256)
         sums.equity_wad = unsafe_add(sums.equity_wad, part.equity_wad)
         sums.lost_wad = unsafe_add(sums.lost_wad, part.lost_wad)
         sums.charges_wad = unsafe_add(sums.charges_wad, part.charge_wad)
         sums.added_wad = unsafe_add(sums.added_wad, part.added_wad)
         sums.scan_wad = unsafe_add(sums.scan_wad, part.scan_wad)
         sums.scan_max_wad = max(sums.scan_max_wad, part.scan_wad)
-        run.result.doubt = unsafe_add(run.result.doubt, part.doubt_wad)
-        run.result.flags |= part.flags
-        run.result.scans.append(part.scan_wad)
+        result.doubt = unsafe_add(result.doubt, part.doubt_wad)
+        result.flags |= part.flags
+        result.scans.append(part.scan_wad)
 
-    run.result.worst_joint = joint_scan.NO_SCENARIO
+    result.worst_joint = joint_scan.NO_SCENARIO
     if scenario < FIRST_POINT:
-        sums.loss_wad = convert(max(-joint_scan._profit(optioned_sum, flat_sum), 0), uint256)
+        sums.loss_wad = convert(max(unsafe_sub(0, joint_point._profit(optioned_sum, flat_sum)), 0), uint256)
     elif scenario >= EVERY:
         # one underlying, or no scenarios to go by: the scans as they are
         sums.loss_wad = sums.scan_wad
         sums.loss_im_wad = sums.scan_wad
         if shape.active_count >= 2:
-            if scenario == EVERY and run.result.flags & c.FLAG_JOINT_MISSING == 0:
+            if scenario == EVERY and result.flags & c.FLAG_JOINT_MISSING == 0:
                 flat_sums: uint256[4][16] = joint_sums
                 scale: uint256 = 16129
                 if flats.count != 0:
                     flat_sums = joint_scan._flat_sums(scenarios, flats)
                     scale = joint_scan.FLAT_SCALE
                 if flats.count != 0 and shape.optioned != 0:
-                    sums.loss_wad, run.result.worst_joint = joint_scan._worst_of_both(joint_sums, flat_sums, joint_count)
+                    sums.loss_wad, result.worst_joint = joint_scan._worst_of_both(joint_sums, flat_sums, joint_count)
                 else:
-                    sums.loss_wad, run.result.worst_joint = joint_scan._worst(flat_sums, scale, joint_count)
+                    sums.loss_wad, result.worst_joint = joint_scan._worst(flat_sums, scale, joint_count)
             sums.loss_wad = requirement._floored(sums, parameters[0])
             sums.loss_im_wad = max(sums.loss_wad, requirement._scaled(sums.scan_wad, parameters[0] >> 80))
 
@@ -384,17 +387,12 @@ def _run(account: uint256, words: DynArray[uint256, c.MAX_WORDS], scenario: uint
     sums.equity_wad += convert(convert(words[1], bytes32), int256)
     reserve_wad: uint256 = 0
     if words[0] & state_words.POSITIONS != 0 or words[1] >> 255 == 1:
-        reserve_wad = ((parameters[0] >> 64) & underlying_risk.LANE) * c.WAD
-    run.result.equity_mark = sums.equity_wad + convert(sums.value_wad, int256)
-    run.result.equity_im = sums.equity_wad - convert(sums.lost_wad, int256) + convert(sums.im_wad, int256)
-    run.result.equity_mm = sums.equity_wad + convert(sums.mm_wad, int256)
-    run.result.market_risk = sums.loss_wad
-    run.result.charges = sums.charges_wad
-    run.result.im = (
-        requirement._scaled(sums.loss_im_wad, parameters[0])
-        + requirement._scaled(sums.charges_wad, parameters[0] >> 32)
-        + sums.added_wad
-        + reserve_wad
-    )
-    run.result.mm = requirement._scaled(sums.loss_wad, parameters[0] >> 16) + sums.charges_wad + reserve_wad
-    return run
+        reserve_wad = unsafe_mul((parameters[0] >> 64) & underlying_risk.LANE, c.WAD)
+    result.equity_mark = sums.equity_wad + convert(sums.value_wad, int256)
+    result.equity_im = sums.equity_wad - convert(sums.lost_wad, int256) + convert(sums.im_wad, int256)
+    result.equity_mm = sums.equity_wad + convert(sums.mm_wad, int256)
+    result.market_risk = sums.loss_wad
+    result.charges = sums.charges_wad
+    result.im = unsafe_add(requirement._initial(sums, parameters[0]), reserve_wad)
+    result.mm = unsafe_add(requirement._scaled(sums.loss_wad, parameters[0] >> 16), unsafe_add(sums.charges_wad, reserve_wad))
+    return result

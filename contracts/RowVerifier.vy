@@ -10,10 +10,12 @@
         RiskTable asks it when a page is challenged. It has no state, no owner and calls nobody, which is why
         every function may be re-entered.
 @dev Integers here and floats in risk/table.py leave a lane at a rounding border one apart, so a tolerance of one lane
-     passes every honest row. The tail lane has one more: it jumps from 0 to 2 where the tail does not quite vanish.
+     passes every honest row. The tail has one more: it jumps from 0 to 2 where the tail does not quite vanish. The hour of
+     the expiry, in the same lane, must be exact.
 """
 
 from contracts.interfaces import IRowVerifier
+from contracts.modules import constants as c
 from contracts.modules import row_pricing
 
 implements: IRowVerifier
@@ -23,6 +25,8 @@ implements: IRowVerifier
 _NO_LANE: constant(uint256) = 48
 _ROW_BYTES: constant(uint256) = 96
 _LANE_MASK: constant(uint256) = 2**16 - 1
+# where the header of the third word has its hour
+_HOUR_AT: constant(uint256) = 240 + c.TAIL_BITS
 
 
 @external
@@ -42,14 +46,15 @@ def is_sane(row: IRowVerifier.Row) -> bool:
 @reentrant
 def lanes(row: IRowVerifier.Row) -> (uint256, uint256, uint256):
     """
-    @notice The three words of the row (volatility down, base, up); lanes stop at 65,535. Zero words if it is not sane.
+    @notice The three words of the row (volatility down, base, up); lanes stop at 65,535, tails at 2,047. Zero words if it is not sane.
     @param row Inputs of the row
     """
     words: uint256[3] = empty(uint256[3])
     if row_pricing._is_sane(row):
         counts: uint256[row_pricing.LANES] = row_pricing._counts(row)
         for k: uint256 in range(row_pricing.LANES):
-            words[k // 16] |= min(counts[k], _LANE_MASK) << (16 * (k % 16))
+            words[k // 16] |= min(counts[k], c.MAX_TAIL if k == row_pricing.TAIL_LANE else _LANE_MASK) << (16 * (k % 16))
+        words[2] |= row_pricing._hour(row) << _HOUR_AT
     return words[0], words[1], words[2]
 
 
@@ -66,10 +71,15 @@ def mismatch(
          perfect copy.
     @param row Inputs of the row
     @param published Its 96 bytes on the page
-    @param tolerance_lanes Difference that passes, in lane units; the tail lane passes one more
+    @param tolerance_lanes Difference that passes, in lane units; the tail passes one more, the hour none
     """
     if len(published) != _ROW_BYTES or not row_pricing._is_sane(row):
         return True, _NO_LANE, 0, 0
+    # the hour says when margin begins to do without the option: there is nothing to tolerate
+    last: uint256 = extract32(published, 64, output_type=uint256)
+    hour: uint256 = row_pricing._hour(row)
+    if last >> _HOUR_AT != hour:
+        return True, row_pricing.TAIL_LANE, hour << c.TAIL_BITS, (last >> _HOUR_AT) << c.TAIL_BITS
     counts: uint256[row_pricing.LANES] = row_pricing._counts(row)
     furthest: uint256 = tolerance_lanes
     worst: uint256 = _NO_LANE
@@ -80,6 +90,8 @@ def mismatch(
             k: uint256 = 16 * w + n
             lane: uint256 = word & _LANE_MASK
             word = word >> 16
+            if k == row_pricing.TAIL_LANE:
+                lane &= c.MAX_TAIL
             count: uint256 = counts[k]
             beyond: uint256 = max(count, lane) - min(count, lane)
             if k == row_pricing.TAIL_LANE and beyond != 0:

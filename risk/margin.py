@@ -3,7 +3,7 @@
 
 Same rule as docs/margin-rule.md, without its roundings (but for whole basis points of haircut and of lateness).
 ``risk.onchain`` gives the exact integers of one account, ``risk.explain`` the reasons; this module is for calibration
-and monitoring of many.
+and monitoring of many. One part of section 4 is not here: the last day of contracts, for which ask ``risk.onchain``.
 
 Float against integer: every amount differs from the integer twin's by at most ``2e-9`` of the account's gross notional
 (options, delta-one instruments, linked collateral) plus ``1e-12`` of its cash plus 1e-9 USD; 1.7e-10 was the

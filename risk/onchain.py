@@ -201,8 +201,8 @@ def assess_words(words: Sequence[int], market: ChainMarket) -> Assessment:
         equity_mark=equity + sum(item.value for item in parts.collateral),
         equity_im=equity - sum(item.lost for item in parts.results) + sum(item.counted_im for item in parts.collateral),
         equity_mm=equity + sum(item.counted_mm for item in parts.collateral),
-        im=ceil_div(lane(word, 0) * risk.initial, BPS)
-        + ceil_div(lane(word, 2) * charges, BPS)
+        im=ceil_div(lane(word, 0) * (risk.initial + sum(item.ahead_scan for item in parts.results)), BPS)
+        + ceil_div(lane(word, 2) * (charges + sum(item.ahead_charge for item in parts.results)), BPS)
         + sum(item.drift + item.wide for item in parts.results)
         + reserve,
         mm=ceil_div(lane(word, 1) * risk.market_risk, BPS) + charges + reserve,

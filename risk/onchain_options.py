@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from enum import Enum
 from typing import NamedTuple
 
 from risk.onchain_collateral import ceil_div
@@ -12,6 +13,7 @@ from risk.onchain_words import OptionPosition, Page
 WAD = 10**18
 E9 = 10**9
 EDGE = 15 * E9
+LAST_DAY_S = 86_400
 Y_MAX = 1_500 * E9
 PNL_DENOMINATOR = 2 * 10**24  # weights carry 2e18, lots 1e6
 OUTER = (0, 1, 2, 3, 4, 7, 10, 11, 12, 13, 14)
@@ -50,7 +52,11 @@ def _value(values: Sequence[int], place: _Place, tail: int) -> int:
 
 
 class OptionSums(NamedTuple):
-    """Sums over the options of one underlying that have a row, and what those without one cost."""
+    """Sums over the options of one underlying that have a row, and what those without one cost.
+
+    ``gone_long``, ``gone_short`` (lots) and ``gone_value`` (``short_gone``): what was left out of the sums; ``ends``:
+    whether an option is in its last day.
+    """
 
     values: tuple[tuple[int, ...], ...]
     gross: int
@@ -59,13 +65,40 @@ class OptionSums(NamedTuple):
     tail: int
     missing_charge: int
     missing: bool
+    gone_long: int = 0
+    gone_short: int = 0
+    gone_value: int = 0
+    ends: bool = False
 
 
-def sum_options(options: Sequence[OptionPosition], page: Page | None, price: int) -> OptionSums:
+def left_s(expiry: int | None, now: int) -> int:
+    """Seconds left of the last day before an expiry, 0..86,400; a whole day without one."""
+    return LAST_DAY_S if expiry is None else _clamp(expiry - now, 0, LAST_DAY_S)
+
+
+class Lots(Enum):
+    """Which lots of a contract in its last day count: all (section 4), the part of the day that is left, none."""
+
+    ALL = 0
+    LATER = 1
+    KEPT = 2
+
+    def of(self, lots: int, left: int) -> int:
+        """Signed lots that count with ``left`` seconds to go."""
+        if left == LAST_DAY_S or self is Lots.ALL:
+            return lots
+        kept = abs(lots) * left // LAST_DAY_S if self is Lots.KEPT else 0
+        return kept if lots > 0 else -kept
+
+
+def sum_options(
+    options: Sequence[OptionPosition], page: Page | None, price: int, now: int = 0, which: Lots = Lots.ALL
+) -> OptionSums:
     """``V``, ``gross``, ``short_acc``, ``abs_acc``, ``tail_acc``, and the charges of missing rows."""
     totals = [[0] * 15 for _ in range(3)]
     gross = short = delta = tail = missing_charge = 0
-    missing = False
+    missing = ends = False
+    gone_long = gone_short = gone_value = 0
     for option in options:
         row = page.row(option.slot) if page is not None else None
         if row is None:
@@ -73,15 +106,26 @@ def sum_options(options: Sequence[OptionPosition], page: Page | None, price: int
             if option.lots < 0:
                 missing_charge += ceil_div(-option.lots * price, 10**6)
             continue
-        gross += abs(option.lots)
-        delta += abs(option.lots) * row.absolute_delta
+        left = left_s(page.expiry(row), now) if page is not None else LAST_DAY_S
+        ends |= left < LAST_DAY_S
+        held = which.of(option.lots, left)
         if option.lots < 0:
-            short -= option.lots * row.short_minimum
-            tail -= option.lots * row.tail
+            gone_short += held - option.lots
+            gone_value += (held - option.lots) * row.lanes[1][7]
+        else:
+            gone_long += option.lots - held
+        gross += abs(held)
+        delta += abs(held) * row.absolute_delta
+        if held < 0:
+            short -= held * row.short_minimum
+            tail -= held * row.tail
         for total, lanes in zip(totals, row.lanes, strict=True):
             for n in range(15):
-                total[n] += option.lots * lanes[n]
-    return OptionSums(tuple(map(tuple, totals)), gross, short, delta, tail, missing_charge, missing)
+                total[n] += held * lanes[n]
+    return OptionSums(
+        tuple(map(tuple, totals)), gross, short, delta, tail, missing_charge, missing,
+        gone_long, gone_short, gone_value, ends,
+    )  # fmt: skip
 
 
 def _coordinate(x: int, factor: int, step_e9: int) -> int:

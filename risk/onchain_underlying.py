@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from risk.onchain_collateral import BPS, DEAD, VALUE_CAP, ceil_div
 from risk.onchain_market import ChainMarket
-from risk.onchain_options import E9, EDGE, OptionSums, option_grid, sum_options
+from risk.onchain_options import E9, EDGE, LAST_DAY_S, Lots, OptionSums, left_s, option_grid, sum_options
 from risk.onchain_words import PERPETUAL, AccountState, Page, lane
 
 FLAG_PRICE_DEAD, FLAG_TABLE_EXPIRED, FLAG_ROW_MISSING, FLAG_JOINT_MISSING, FLAG_OFF_GRID = 1, 2, 4, 8, 16
@@ -22,7 +22,8 @@ class UnderlyingResult(NamedTuple):
     """Section 4 for one underlying; ``grid[v][n]`` is G, amounts wad.
 
     ``widen_bps`` is ``widen_u``; ``optioned`` says whether the joint scenarios read the grid or the closed form of
-    ``delta_low`` and ``delta_high``.
+    ``delta_low`` and ``delta_high``. ``ahead_scan`` and ``ahead_charge``: what initial margin takes on ahead of the
+    expiries of the day.
     """
 
     underlying: int
@@ -41,6 +42,8 @@ class UnderlyingResult(NamedTuple):
     lost: int
     doubt: int
     flags: int
+    ahead_scan: int = 0
+    ahead_charge: int = 0
 
 
 class PageAge(NamedTuple):
@@ -74,24 +77,28 @@ class _DeltaOne(NamedTuple):
     low: int
     high: int
     gross: int
+    ends: bool
 
 
-def _delta_one(state: AccountState, u: int, market: ChainMarket, linked_value: int) -> _DeltaOne:
+def _delta_one(state: AccountState, u: int, market: ChainMarket, linked_value: int, which: Lots) -> _DeltaOne:
     """``delta_one_value``, ``dv_lo``, ``dv_hi`` and the part of ``A`` that is not options."""
     value = exposure = futures = 0
+    ends = False
     spot = linked_value * 10**6
     for instrument, held in state.delta_ones_of(u).items():
         word = market.marks[instrument]
         carry = word.carry if instrument & 0xFF == PERPETUAL else 0
         value += held.lots * market.mark(instrument) + held.base - held.lots * carry
-        moving = 0 if word.settled else held.lots * market.mark(instrument)
+        left = left_s(word.expiry or None, market.timestamp)
+        ends |= left < LAST_DAY_S and not word.settled
+        moving = 0 if word.settled else which.of(held.lots, left) * market.mark(instrument)
         exposure += moving
         if instrument & 0xFF == PERPETUAL:
             spot += moving
         else:
             futures += abs(moving)
     low, high = exposure // 10**6 + linked_value, ceil_div(exposure, 10**6) + linked_value
-    return _DeltaOne(value // 10**6, low, high, ceil_div(abs(spot) + futures, 10**6))
+    return _DeltaOne(value // 10**6, low, high, ceil_div(abs(spot) + futures, 10**6), ends)
 
 
 def _charge(word: int, notional: int, net_delta: int, gross_delta: int, options: OptionSums, unit: int) -> int:
@@ -127,40 +134,104 @@ def _scan(options: OptionSums, page: Page | None, price: int, scan_bps: int, del
     return _Scan(result, value, y0, page.lane_unit, age, flags)
 
 
-def assess_underlying(state: AccountState, u: int, market: ChainMarket, linked_value: int) -> UnderlyingResult:
-    """Section 4; ``linked_value`` is the value of the account's collateral linked to ``u``, wad."""
+class _Judged(NamedTuple):
+    """Section 4 for the lots that count; ``ends``: something of the account is in its last day."""
+
+    linear: _DeltaOne
+    options: OptionSums
+    scanned: _Scan
+    scan: int
+    charge: int
+    drift: int
+    wide: int
+    doubt: int
+    ends: bool
+
+
+def _judge(state: AccountState, u: int, market: ChainMarket, linked_value: int, which: Lots) -> _Judged:
     price, word, optioned = market.prices[u], market.underlying_words[u], u in state.options
     scan_bps = lane(word, 0)
-    linear = _delta_one(state, u, market, linked_value)
+    linear = _delta_one(state, u, market, linked_value, which)
     delta = [(linear.low if i >= 0 else linear.high) * scan_bps * i // 40_000 for i in range(-4, 5)]
     page = market.pages.get(u) if optioned else None
-    options = sum_options(state.options.get(u, ()), page, price.price)
+    options = sum_options(state.options.get(u, ()), page, price.price, market.timestamp, which)
     found = _scan(options, page, price.price, scan_bps, delta, market.timestamp)
-
-    grid = found.grid
-    net_delta = min(ceil_div(abs(grid[1][5] - grid[1][3]) * 20_000, scan_bps), VALUE_CAP)
+    net_delta = min(ceil_div(abs(found.grid[1][5] - found.grid[1][3]) * 20_000, scan_bps), VALUE_CAP)
     gross_delta = linear.gross + ceil_div(options.delta * found.unit, 10**6)
     notional = min(ceil_div(options.gross * price.price, 10**6), VALUE_CAP)
     charge = _charge(word, notional, net_delta, gross_delta, options, found.unit)
-    scan = max(0, -min(map(min, grid)))
-    age, dead = found.age, price.state == DEAD
-    widen_bps = min(WIDEN_MAX_BPS, lane(word, 12) + price.late_bps + max(age.by_age, age.by_distance))
-    doubt = max(0, *map(max, grid)) + scan + charge + (notional if age.boundless else 0)
-    return UnderlyingResult(
-        underlying=u,
-        optioned=optioned,
-        scan_bps=scan_bps,
-        delta_one_value=linear.value,
-        delta_low=linear.low,
-        delta_high=linear.high,
-        option_value=found.option_value,
-        grid=grid,
+    scan = max(0, -min(map(min, found.grid)))
+    doubt = max(0, *map(max, found.grid)) + scan + charge + (notional if found.age.boundless else 0)
+    return _Judged(
+        linear=linear,
+        options=options,
+        scanned=found,
         scan=scan,
         charge=charge,
         drift=ceil_div(notional * lane(word, 7) * min(abs(found.y0), EDGE), 10**13),
-        widen_bps=widen_bps,
-        wide=ceil_div((scan + charge) * widen_bps, BPS),
-        lost=max(0, found.option_value) if age.dead else 0,
-        doubt=doubt if dead or age.forgotten else 0,
-        flags=found.flags | (FLAG_PRICE_DEAD if dead else 0),
+        wide=ceil_div((scan + charge) * _widen_bps(market, u, found.age), BPS),
+        doubt=doubt if price.state == DEAD or found.age.forgotten else 0,
+        ends=linear.ends or options.ends,
+    )
+
+
+def _widen_bps(market: ChainMarket, u: int, age: PageAge) -> int:
+    late_bps = market.prices[u].late_bps + max(age.by_age, age.by_distance)
+    return min(WIDEN_MAX_BPS, lane(market.underlying_words[u], 12) + late_bps)
+
+
+def _valley(full: _Judged, other: _Judged, price: int, scan_bps: int) -> int:
+    """What the longs that ``other`` lacks may hide between two scan points."""
+    net = max(0, other.options.gone_long - other.options.gone_short)
+    value = full.scanned.option_value - other.scanned.option_value
+    value += ceil_div(other.options.gone_value * full.scanned.unit, 10**6)
+    pairs = zip(full.scanned.grid, other.scanned.grid, strict=True)
+    lost = max(0, *(b - a for one, two in pairs for a, b in zip(one, two, strict=True)))
+    return min(ceil_div(net * price * scan_bps, 160_000 * 10**6), max(0, value - lost))
+
+
+def _lower(one: tuple[tuple[int, ...], ...], two: tuple[tuple[int, ...], ...]) -> tuple[tuple[int, ...], ...]:
+    return tuple(tuple(map(min, a, b)) for a, b in zip(one, two, strict=True))
+
+
+def assess_underlying(state: AccountState, u: int, market: ChainMarket, linked_value: int) -> UnderlyingResult:
+    """Section 4; ``linked_value`` is the value of the account's collateral linked to ``u``, wad."""
+    scan_bps, price = lane(market.underlying_words[u], 0), market.prices[u]
+    full = _judge(state, u, market, linked_value, Lots.ALL)
+    found = full.scanned
+    result = UnderlyingResult(
+        underlying=u,
+        optioned=u in state.options,
+        scan_bps=scan_bps,
+        delta_one_value=full.linear.value,
+        delta_low=full.linear.low,
+        delta_high=full.linear.high,
+        option_value=found.option_value,
+        grid=found.grid,
+        scan=full.scan,
+        charge=full.charge,
+        drift=full.drift,
+        widen_bps=_widen_bps(market, u, found.age),
+        wide=full.wide,
+        lost=max(0, found.option_value) if found.age.dead else 0,
+        doubt=full.doubt,
+        flags=found.flags | (FLAG_PRICE_DEAD if price.state == DEAD else 0),
+    )
+    if not full.ends:
+        return result
+    later, kept = (_judge(state, u, market, linked_value, which) for which in (Lots.LATER, Lots.KEPT))
+    scan = max(full.scan, kept.scan)
+    charge = max(full.charge + _valley(full, kept, price.price, scan_bps), kept.charge)
+    charge_later = max(full.charge + _valley(full, later, price.price, scan_bps), later.charge)
+    added = max(full.drift + full.wide, kept.drift + kept.wide)
+    return result._replace(
+        delta_low=min(full.linear.low, kept.linear.low),
+        delta_high=max(full.linear.high, kept.linear.high),
+        grid=_lower(found.grid, kept.scanned.grid),
+        scan=scan,
+        charge=charge,
+        wide=added - full.drift,
+        doubt=full.doubt + scan - full.scan + charge - full.charge if full.doubt or kept.doubt else 0,
+        ahead_scan=max(0, later.scan - scan),
+        ahead_charge=max(0, charge_later - charge),
     )

@@ -56,38 +56,44 @@ class PriceWord(NamedTuple):
 
 
 class MarkWord(NamedTuple):
-    """A delta-one instrument now: settlement price in wad (0 = not settled), and its carry, signed.
+    """A delta-one instrument now: settlement price in wad (0 = not settled), carry, signed, expiry (unix s).
 
     The carry of a perpetual is its cumulative funding in wad per unit, that of a future its basis in 1e-9 of the price.
+    Expiry 0: none is known.
     """
 
     settled: int
     carry: int
+    expiry: int = 0
 
     @classmethod
     def from_word(cls, word: int) -> MarkWord:
         """Decode a word of ``InstrumentRegistry.marks``."""
-        return cls(word & (2**128 - 1), signed(word >> 128, 128))
+        return cls(word & (2**96 - 1), signed(word >> 128, 128), word >> 96 & (2**32 - 1))
 
     def to_word(self) -> int:
         """Inverse of `from_word`."""
-        return self.settled | (self.carry & (2**128 - 1)) << 128
+        return self.settled | self.expiry << 96 | (self.carry & (2**128 - 1)) << 128
 
 
 class Row(NamedTuple):
-    """One instrument's risk array: ``lanes[v][n]``, and the three headers, in lane units."""
+    """One instrument's risk array: ``lanes[v][n]``, and the three headers, in lane units.
+
+    ``hour``: when it expires, counted from the hour before the page's observation; 0 = later than 30, or settled.
+    """
 
     lanes: tuple[tuple[int, ...], ...]
     short_minimum: int
     absolute_delta: int
     tail: int
+    hour: int = 0
 
 
 @lru_cache(maxsize=65_536)
 def _row(data: bytes) -> Row:
     words = [int.from_bytes(data[32 * v : 32 * v + 32], "big") for v in range(3)]
     lanes = tuple(tuple((word >> (16 * n)) & 0xFFFF for n in range(NODES)) for word in words)
-    return Row(lanes, words[0] >> 240, words[1] >> 240, words[2] >> 240)
+    return Row(lanes, words[0] >> 240, words[1] >> 240, words[2] >> 240 & 0x7FF, words[2] >> 251)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +124,10 @@ class Page:
             step_e9=second >> 208,
             rows=rows,
         )
+
+    def expiry(self, row: Row) -> int | None:
+        """When an option of the page expires (unix s); None where its row does not say."""
+        return (self.observed_at // 3_600 + row.hour - 1) * 3_600 if row.hour else None
 
     def row(self, slot: int) -> Row | None:
         """Row of a slot, ``None`` when the page does not reach that far."""

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from risk.errors import BadInput
+from risk.expiry_hours import TAIL_BITS, TAIL_MAX, expiry_hours
 from risk.pricing import black76, instruments, svi
 from risk.types import LANE_MAX, SECONDS_PER_DAY, SECONDS_PER_YEAR, OptionSpec, SurfaceSlice, UnderlyingParameters
 from risk.units import (
@@ -53,7 +54,7 @@ class RiskRows:
 
     ``values`` (n, 3, 15), ``short_minimum`` (n,) and ``absolute_delta`` (n,) in USD per unit; the latter is |delta| x
     reference price; ``tail`` (n,) as :func:`tails`. ``reference_price`` and ``lane_unit`` in USD, ``step`` a fraction;
-    ``lane_unit`` is 0 when the rows never went through packing.
+    ``lane_unit`` is 0 when the rows never went through packing. ``hour`` (n,) as :func:`expiry_hours`.
     """
 
     values: FloatArray
@@ -63,6 +64,7 @@ class RiskRows:
     reference_price: float
     step: float
     lane_unit: float = 0.0
+    hour: NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,13 +299,16 @@ def risk_rows(
     charge = fraction_from_bps(parameters.short_min_bps) * reference_price
     minimum[slots] = [0.0 if option.settled_price is not None else charge for option in options]
     tail[slots] = tails(options, values[slots], reference_price, step, slices, now)
-    return RiskRows(values, minimum, delta, tail, reference_price, step)
+    hour = np.zeros(row_count, dtype=np.int64)
+    hour[slots] = expiry_hours(options, now)
+    return RiskRows(values, minimum, delta, tail, reference_price, step, hour=hour)
 
 
 def pack_page(rows: RiskRows) -> PackedPage:
     """Rows as page bytes: values to the nearest lane, header lanes rounded up, one lane unit for the page.
 
-    A tail that is not zero gets one lane more, for what the rounding of the outer nodes may tilt its line.
+    A tail that is not zero gets one lane more, for what the rounding of the outer nodes may tilt its line. It
+    shares its lane with the hour of the expiry.
 
     Raises
     ------
@@ -320,14 +325,17 @@ def pack_page(rows: RiskRows) -> PackedPage:
     if rows.values.shape != (count, 3, len(NODES)) or count > MAX_ROWS:
         raise BadInput(f"rows of shape {rows.values.shape} must be (n <= {MAX_ROWS}, 3, {len(NODES)})")
     headers = (rows.short_minimum, rows.absolute_delta, rows.tail)
-    largest = max(float(part.max(initial=0.0)) for part in (rows.values, *headers))
+    # a tail has eleven bits, and one lane more of its own
+    parts = (rows.values, *headers, rows.tail * (LANE_MAX / (TAIL_MAX - 1)))
+    largest = max(float(part.max(initial=0.0)) for part in parts)
     unit = lane_unit_wad(largest)
     lanes = np.zeros((count, 3, 16), dtype=np.uint16)
     lanes[:, :, :15] = lanes_nearest(rows.values, unit)
     for word, header in enumerate(headers):
         lanes[:, word, 15] = lanes_up(header, unit)
     tail = lanes[:, 2, 15]
-    lanes[:, 2, 15] = np.where((rows.tail > 0.0) & (tail < LANE_MAX), tail + 1, tail)
+    tail = np.minimum(np.where(rows.tail > 0.0, tail + 1, tail), TAIL_MAX)
+    lanes[:, 2, 15] = tail | (0 if rows.hour is None else rows.hour.astype(np.uint16) << TAIL_BITS)
     # Lane 0 holds the lowest bits of a big-endian word, so lanes run backwards through its bytes.
     data = lanes[:, :, ::-1].astype(">u2").tobytes()
     return PackedPage(data, wad_nearest(rows.reference_price), unit, round(rows.step * E9))
@@ -344,6 +352,8 @@ def unpack_page(page: PackedPage) -> RiskRows:
     if len(page.rows) % ROW_BYTES:
         raise BadInput(f"page of {len(page.rows)} bytes is not a multiple of {ROW_BYTES}; strip the STOP byte")
     lanes = np.frombuffer(page.rows, dtype=">u2").reshape(-1, 3, 16)[:, :, ::-1]
+    lanes, hour = lanes.copy(), (lanes[:, 2, 15] >> TAIL_BITS).astype(np.int64)
+    lanes[:, 2, 15] &= TAIL_MAX
     values = values_from_lanes(lanes, page.lane_unit_wad)
     return RiskRows(
         values=values[:, :, :15],
@@ -353,6 +363,7 @@ def unpack_page(page: PackedPage) -> RiskRows:
         reference_price=float_from_wad(page.reference_price_wad),
         step=page.step_e9 / E9,
         lane_unit=float_from_wad(page.lane_unit_wad),
+        hour=hour,
     )
 
 

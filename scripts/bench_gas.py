@@ -34,6 +34,7 @@ from scripts.export_abi import compile_one  # noqa: E402
 TARGETS = {
     "assess_16opt_1u": 130_000,
     "assess_128opt_1u": 420_000,
+    "assess_16opt_last_day": 300_000,
     "assess_16opt_2u_64j": 200_000,
     "assess_4perp_4coll_4u": 250_000,
     "assess_at_16opt": 90_000,
@@ -57,6 +58,8 @@ PUBLISHER = Account.from_key(b"\x01" * 32)
 UNDERLYING_WORD = (3_000, 4_000, 3_000, 3_000, 20, 5, 10, 10, 5_000, 50, 100, 500)
 COLLATERAL_WORD = (1_500, 1_000, 100, 500, 50)
 GLOBAL_WORD = (12_000, 10_000, 12_000, 3_000, 20)
+# as the header of a row says it: twelve hours after the observation's
+LAST_DAY_HOUR = 13
 # a new asset counts fully after this long
 RAMPED_S = 4 * 24 * HOUR
 
@@ -155,7 +158,7 @@ def deploy_protocol(world: World) -> None:
 
 
 def list_markets(world: World) -> None:
-    """Four underlyings with a perpetual and a linked asset each; 255 options on the first, 16 on the second.
+    """Four underlyings with a perpetual and a linked asset each; 253 options on the first, 16 on two others.
 
     An asset is priced by the feed of the underlying it is linked to, which is what a deployment does by default.
     """
@@ -169,16 +172,19 @@ def list_markets(world: World) -> None:
         world.call("registry", "list_underlying", f"U{u}", True)
         token = world.deploy(f"token {u}", "TestToken", f"Token {u}", f"T{u}", 18)
         world.call("accounts", "list_collateral", token, u + 1, 10**6 * WAD, 10**6 * WAD)
-    for u, count in ((0, ROWS), (1, 16)):
+    for u, count in ((0, ROWS), (1, 16), (2, 16)):
         for k in range(count):
             strike = (SPOT + 10 * (k - count // 2)) * WAD
             world.call("registry", "list_option", u, EXPIRY, strike, k % 2 == 0)
 
 
-def rows(count: int) -> bytes:
-    """Rows with values of every size; what they mean does not matter to gas."""
+def rows(count: int, hour: int = 0) -> bytes:
+    """Rows with values of every size; what they mean does not matter to gas, but for the hour of the expiry."""
     rng = Random(7)  # noqa: S311
-    return b"".join(rng.randbytes(32) for _ in range(3 * count))
+    words = bytearray(b"".join(rng.randbytes(32) for _ in range(3 * count)))
+    for k in range(count):
+        words[96 * k + 64] = words[96 * k + 64] & 7 | hour << 3
+    return bytes(words)
 
 
 def refresh(world: World) -> None:
@@ -194,7 +200,7 @@ def sign(digest: bytes) -> list[tuple[str, bytes]]:
     return [(PUBLISHER.address, bytes(PUBLISHER.unsafe_sign_hash(digest).signature))]
 
 
-def publish(world: World, underlying: int, count: int) -> int:
+def publish(world: World, underlying: int, count: int, hour: int = 0) -> int:
     """Publish the next page; returns the transaction's gas."""
     header = (
         world.call("table", "last_epoch", underlying, keep=False)[2] + 1, world.now, world.now + 12 * HOUR,
@@ -202,7 +208,7 @@ def publish(world: World, underlying: int, count: int) -> int:
         UNDERLYING_WORD[9], b"\x01" * 32, b"\x02" * 32,
     )  # fmt: skip
     surfaces = [(EXPIRY - (7 - k) * HOUR, WAD, WAD, WAD // 100, WAD // 10, -WAD // 2, 0, WAD // 10) for k in range(8)]
-    data = rows(count)
+    data = rows(count, hour)
     digest = world.call("table", "page_digest", underlying, header, surfaces, keccak(data), keep=False)[2]
     return world.call("table", "publish", underlying, header, surfaces, data, sign(digest))[0]
 
@@ -244,6 +250,7 @@ def build() -> tuple[World, dict[str, int], int]:
     refresh(world)
     publish(world, 0, ROWS)
     publish(world, 1, 16)
+    publish(world, 2, 16, LAST_DAY_HOUR)
     publish_joint(world)
     world.now += 120
     published = publish(world, 0, ROWS)
@@ -253,6 +260,7 @@ def build() -> tuple[World, dict[str, int], int]:
     books = {
         "16 options": range(16),
         "128 options": range(128),
+        "16 options in their last day": [2 << 8 | k for k in range(16)],
         "16 options on two": [u << 8 | k for u in (0, 1) for k in range(8)],
         "4 perpetuals": [u << 8 | 255 for u in range(UNDERLYINGS)],
         "debt": [],
@@ -278,6 +286,7 @@ def measure() -> Iterator[tuple[str, int]]:
     for key, name in (
         ("assess_16opt_1u", "16 options"),
         ("assess_128opt_1u", "128 options"),
+        ("assess_16opt_last_day", "16 options in their last day"),
         ("assess_16opt_2u_64j", "16 options on two"),
         ("assess_4perp_4coll_4u", "4 perpetuals"),
     ):

@@ -72,8 +72,8 @@ def set_basis_guards(max_step_bps: uint256, min_interval_s: uint256):
 def marks(bitmap: uint256) -> DynArray[uint256, 48]:
     """
     @notice A word for each set bit (0..15 perpetuals, 16..31 slot 254, 32..47 slot 253), by underlying ascending and then
-            perpetual, 254, 253: settlement price wad (0..127; 0 = not settled) | carry int128 (128..255): funding index now
-            in wad per unit, or basis now in 1e-9 of the price
+            perpetual, 254, 253: settlement price wad (0..95; 0 = not settled) | expiry, unix s (96..127; 0 = none) | carry
+            int128 (128..255): funding index now in wad per unit, or basis now in 1e-9 of the price
     @dev Never reverts: an instrument that is not listed gives its last funding index, or 0.
     """
     words: DynArray[uint256, 48] = []
@@ -105,7 +105,7 @@ def mark(instrument: uint256) -> (uint256, int256):
         word = self._perp_mark(instrument >> 8)
     else:
         word = self._future_mark(instrument)
-    return word & (2**128 - 1), convert(convert(word, bytes32), int256) >> 128
+    return word & (2**96 - 1), convert(convert(word, bytes32), int256) >> 128
 
 
 @external
@@ -224,30 +224,30 @@ def _basis_set_at(word: uint256) -> uint256:
 @view
 def _perp_mark(underlying: uint256) -> uint256:
     """
-    @notice Settlement price (0..127) | funding index now (128..255)
+    @notice Settlement price (0..95) | expiry (96..127; 0 = none) | funding index now (128..255)
     """
     word: uint256 = self._fundings[underlying]
     index: uint256 = convert(convert(self._index(word) << 128, bytes32), uint256)
     expiry: uint256 = unsafe_mul((word >> 32) & MASK_24, expiries.STEP_S)
     if expiry != 0 and block.timestamp >= expiry:
-        return index | expiries.settlement_price[underlying][expiry]
-    return index
+        return index | (expiry << 96) | expiries.settlement_price[underlying][expiry]
+    return index | (expiry << 96)
 
 
 @internal
 @view
 def _future_mark(instrument: uint256) -> uint256:
     """
-    @notice Settlement price (0..127) | basis now, in 1e-9 of the price (128..255)
+    @notice Settlement price (0..95) | expiry (96..127) | basis now, in 1e-9 of the price (128..255)
     @dev At most 3,000 bps a year for two years and a day: |basis| < 0.61e9, so the mark stays above 0.
     """
     word: uint256 = instruments._words[instrument]
     expiry: uint256 = instruments._expiry(word)
     if block.timestamp >= expiry:
-        return expiries.settlement_price[instrument >> 8][expiry]
+        return expiries.settlement_price[instrument >> 8][expiry] | (expiry << 96)
     # rate < 2^12, time left < 2^40
     left_s: int256 = convert(unsafe_sub(expiry, block.timestamp), int256)
     yearly: int256 = unsafe_mul(unsafe_mul(self._basis_rate(word), left_s), E9_PER_BPS)
     # truncates towards zero; it is one number for both sides
     basis_e9: int256 = yearly // YEAR_S
-    return convert(convert(basis_e9 << 128, bytes32), uint256)
+    return convert(convert(basis_e9 << 128, bytes32), uint256) | (expiry << 96)

@@ -24,6 +24,14 @@ MAX_WORDS: constant(uint256) = 128
 MAX_SURFACES: constant(uint256) = 16
 
 ROW_BYTES: constant(uint256) = 96
+# a row's third header: tail (bits 0..10) | hour of the expiry (11..15)
+TAIL_BITS: constant(uint256) = 11
+MAX_TAIL: constant(uint256) = 2**11 - 1
+MAX_HOUR: constant(uint256) = 31
+
+HOUR_S: constant(uint256) = 3_600
+# contracts count less and less over the last day before their expiry
+LAST_DAY_S: constant(uint256) = 86_400
 
 PRICE_FRESH: constant(uint256) = 0
 PRICE_LATE: constant(uint256) = 1

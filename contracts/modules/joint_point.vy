@@ -8,6 +8,13 @@
 # flips the top bit of every byte: two's complement to a count from -128
 SIGN_BITS: constant(uint256) = max_value(uint256) // 255 * 128
 
+# 127 x 10,000, what a byte and a scan range multiply a value with
+FLAT_SCALE: constant(uint256) = 1_270_000
+# makes a sum positive for its division
+SUM_FLOOR: constant(uint256) = 2**234
+LIFT: constant(uint256) = SUM_FLOOR * 16129
+FLAT_LIFT: constant(uint256) = SUM_FLOOR * FLAT_SCALE
+
 # scenarios from here on are points of the scan
 FIRST_POINT: constant(uint256) = 64
 # the price points one quarter of the scan range below and above the live price, which give the net delta
@@ -30,7 +37,7 @@ def _scenario(joint_word: uint256, j: uint256) -> uint256:
     """
     @notice One scenario, which exists.
     """
-    return convert(slice(convert(joint_word & (2**160 - 1), address).code, 32 * j + 1, 32), uint256)
+    return convert(slice(convert(joint_word & (2**160 - 1), address).code, unsafe_add(unsafe_mul(32, j), 1), 32), uint256)
 
 
 @internal
@@ -43,10 +50,11 @@ def _place(scenario: uint256, underlying: uint256) -> Place:
     k: uint256 = unsafe_mul(unsafe_sub(max(pair & 255, 1), 1), 4)
     cell: uint256 = min(unsafe_div(k, 127), 7)
     vol: uint256 = max((pair >> 8) & 255, 1)
-    place: Place = Place(cell=cell, f=convert(k - 127 * cell, int256), outer=0, g=convert(128 - min(vol, 128), int256))
+    f: int256 = convert(unsafe_sub(k, unsafe_mul(127, cell)), int256)
+    place: Place = Place(cell=cell, f=f, outer=0, g=convert(unsafe_sub(128, min(vol, 128)), int256))
     if vol >= 128:
         place.outer = 2
-        place.g = convert(vol - 128, int256)
+        place.g = convert(unsafe_sub(vol, 128), int256)
     return place
 
 
@@ -58,10 +66,13 @@ def _optioned_at(points: int256[3][9], place: Place) -> uint256:
     @custom:invariant I-20
     """
     here: int256[3] = points[place.cell]
-    beyond: int256[3] = points[place.cell + 1]
-    base: int256 = here[1] * (127 - place.f) + beyond[1] * place.f
-    outer: int256 = here[place.outer] * (127 - place.f) + beyond[place.outer] * place.f
-    return convert(convert(base * (127 - place.g) + outer * place.g, bytes32), uint256)
+    beyond: int256[3] = points[unsafe_add(place.cell, 1)]
+    rest: int256 = unsafe_sub(127, place.f)
+    base: int256 = unsafe_add(unsafe_mul(here[1], rest), unsafe_mul(beyond[1], place.f))
+    outer: int256 = unsafe_add(unsafe_mul(here[place.outer], rest), unsafe_mul(beyond[place.outer], place.f))
+    return convert(
+        convert(unsafe_add(unsafe_mul(base, unsafe_sub(127, place.g)), unsafe_mul(outer, place.g)), bytes32), uint256
+    )
 
 
 @internal
@@ -73,6 +84,27 @@ def _flat_at(scenario: uint256, underlying: uint256, low_sloped: int256, high_sl
     p: int256 = convert(convert(scenario << unsafe_sub(248, unsafe_mul(underlying, 16)), bytes32), int256) >> 248
     p = max(p, -127)
     return convert(convert(unsafe_mul(low_sloped if p >= 0 else high_sloped, p), bytes32), uint256)
+
+
+@internal
+@pure
+def _profit(optioned: uint256, flat: uint256) -> int256:
+    """
+    @notice Profit in one scenario in wad, down in both parts.
+    """
+    return convert(
+        convert(
+            unsafe_sub(
+                unsafe_add(
+                    unsafe_div(unsafe_add(optioned, LIFT), 16129),
+                    unsafe_div(unsafe_add(flat, FLAT_LIFT), FLAT_SCALE),
+                ),
+                2 * SUM_FLOOR,
+            ),
+            bytes32,
+        ),
+        int256,
+    )
 
 
 @internal

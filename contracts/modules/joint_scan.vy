@@ -15,15 +15,14 @@
 from contracts.modules import constants as c
 from contracts.modules import joint_point
 
-# 127 x 10,000, what a byte and a scan range multiply a value with
-FLAT_SCALE: constant(uint256) = 1_270_000
+FLAT_SCALE: constant(uint256) = joint_point.FLAT_SCALE
 SIGN_BITS: constant(uint256) = joint_point.SIGN_BITS
 NO_SCENARIO: constant(uint256) = 255
 BLOB_BYTES: constant(uint256) = 32 * c.MAX_JOINT
-# makes a sum positive for its division
-SUM_FLOOR: constant(uint256) = 2**234
-LIFT: constant(uint256) = SUM_FLOOR * 16129
-FLAT_LIFT: constant(uint256) = SUM_FLOOR * FLAT_SCALE
+FOURS: constant(uint256) = c.MAX_JOINT // 4
+SUM_FLOOR: constant(uint256) = joint_point.SUM_FLOOR
+LIFT: constant(uint256) = joint_point.LIFT
+FLAT_LIFT: constant(uint256) = joint_point.FLAT_LIFT
 
 
 struct Lines:
@@ -45,19 +44,26 @@ def _count(joint_word: uint256) -> uint256:
 
 @internal
 @view
-def _load(joint_word: uint256, count: uint256) -> uint256[4][16]:
+def _load(joint_word: uint256, count: uint256) -> DynArray[uint256[4], 16]:
     """
     @notice Scenarios of the blob that the table's joint word points to, and zeros.
     """
     blob: address = convert(joint_word & (2**160 - 1), address)
     if blob.codesize > BLOB_BYTES:
-        # as the table stores it, padded to 64
-        return abi_decode(slice(blob.code, 1, BLOB_BYTES), uint256[4][16])
+        # as the table stores it, padded to 64; decoded as of a length, because that is a copy and takes little code
+        return abi_decode(
+            concat(convert(FOURS, bytes32), slice(blob.code, 1, BLOB_BYTES)),
+            DynArray[uint256[4], 16],
+            unwrap_tuple=False,
+        )
     # Vyper copies code in constant lengths only
     scenarios: uint256[4][16] = empty(uint256[4][16])
     for j: uint256 in range(count, bound=c.MAX_JOINT):
         scenarios[j >> 2][j & 3] = convert(slice(blob.code, 32 * j + 1, 32), uint256)
-    return scenarios
+    fours: DynArray[uint256[4], 16] = []
+    for four: uint256[4] in scenarios:
+        fours.append(four)
+    return fours
 
 
 @internal
@@ -108,7 +114,7 @@ def _cells(points: int256[3][9]) -> uint256[4][20]:
 
 @internal
 @pure
-def _flat_sums(scenarios: uint256[4][16], flats: Lines) -> uint256[4][16]:
+def _flat_sums(scenarios: DynArray[uint256[4], 16], flats: Lines) -> uint256[4][16]:
     """
     @notice The same, x 1,270,000, for the underlyings without options, which do not know volatility.
     """
@@ -264,27 +270,6 @@ def _worst_of_both(optioned: uint256[4][16], flat: uint256[4][16], count: uint25
             worst = unsafe_add(j, 3)
         j = unsafe_add(j, 4)
     return unsafe_sub(2 * SUM_FLOOR, lowest), worst
-
-
-@internal
-@pure
-def _profit(optioned: uint256, flat: uint256) -> int256:
-    """
-    @notice Profit in one scenario in wad, down in both parts.
-    """
-    return convert(
-        convert(
-            unsafe_sub(
-                unsafe_add(
-                    unsafe_div(unsafe_add(optioned, LIFT), 16129),
-                    unsafe_div(unsafe_add(flat, FLAT_LIFT), FLAT_SCALE),
-                ),
-                2 * SUM_FLOOR,
-            ),
-            bytes32,
-        ),
-        int256,
-    )
 
 
 @internal

@@ -25,6 +25,9 @@ struct Sums:
     loss_wad: uint256
     # the same for initial margin
     loss_im_wad: uint256
+    # what initial margin takes on ahead of the expiries of the day
+    ahead_scan_wad: uint256
+    ahead_charge_wad: uint256
 
 
 @internal
@@ -41,6 +44,17 @@ def _floored(sums: Sums, global_parameters: uint256) -> uint256:
     if twice > sums.scan_wad:
         lead = unsafe_sub(twice, sums.scan_wad)
     return max(sums.loss_wad, max(share, lead))
+
+
+@internal
+@pure
+def _initial(sums: Sums, global_parameters: uint256) -> uint256:
+    """
+    @notice Initial margin but for the reserve, up.
+    """
+    scan_wad: uint256 = self._scaled(unsafe_add(sums.loss_im_wad, sums.ahead_scan_wad), global_parameters)
+    charges_wad: uint256 = self._scaled(unsafe_add(sums.charges_wad, sums.ahead_charge_wad), global_parameters >> 32)
+    return unsafe_add(unsafe_add(scan_wad, charges_wad), sums.added_wad)
 
 
 @internal

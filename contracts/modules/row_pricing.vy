@@ -178,7 +178,21 @@ def _tail(is_call: bool, values: uint256[LANES], steepest: int256, unit: uint256
         below: int256 = convert(values[first], int256) - convert(values[first + 1], int256)
         gain = max(gain, max(call_slope - above, put_slope - below))
     count: uint256 = fixed_math._div_up(convert(gain, uint256), unit)
-    return count if count == 0 or count >= LANE_MAX else count + 1
+    return count if count == 0 or count >= c.MAX_TAIL else count + 1
+
+
+@internal
+@pure
+def _hour(row: IRowVerifier.Row) -> uint256:
+    """
+    @notice When the option expires, in hours from the hour before the observation's; 0 if in more than 30, if it is
+            settled, or where there is none. Bits 11..15 of the tail lane.
+    @custom:invariant I-81
+    """
+    if row.expiry == 0 or (row.settled_price_wad != 0 and row.expiry <= row.observed_at):
+        return 0
+    hour: uint256 = max(row.expiry // c.HOUR_S, row.observed_at // c.HOUR_S) - row.observed_at // c.HOUR_S + 1
+    return hour if hour <= c.MAX_HOUR else 0
 
 
 @internal

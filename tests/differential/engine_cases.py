@@ -8,6 +8,7 @@ missing rows and pages, settled instruments, ramps) and an account of 0 to 128 p
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import replace
 
 from pyrevm import BlockEnv
@@ -38,12 +39,17 @@ def lanes(*values: int) -> int:
     return sum(value << (16 * k) for k, value in enumerate(values))
 
 
+def _tail(rng: random.Random, hours: Sequence[int]) -> int:
+    return rng.choice([0, rng.randint(0, 2_047)]) | rng.choice(hours) << 11
+
+
 def random_rows(rng: random.Random) -> bytes:
     style = rng.randrange(3)
+    hours = rng.choice([[0], [0], [0, rng.randint(1, 31)], range(32)])
     data = bytearray()
     for slot in range(rng.choice([0, 1, rng.randint(1, 40), MAX_ROWS])):
         for v in range(3):
-            header = (rng.randint(0, 3_000), rng.randint(0, 65_535), rng.choice([0, rng.randint(0, 65_535)]))[v]
+            header = (rng.randint(0, 3_000), rng.randint(0, 65_535), _tail(rng, hours))[v]
             word = header << 240
             for n in range(15):
                 if style == 0:
@@ -155,7 +161,8 @@ def random_mark(rng: random.Random, perpetual: bool, huge: bool) -> MarkWord:
         carry = rng.choice([-(2**127), 2**127 - 1]) if perpetual else rng.choice([1 - 10**9, 2**127 - 1])
     else:
         carry = rng.randint(-(10**24), 10**24) if perpetual else rng.randint(-(10**9) // 2, 10**9 // 2)
-    return MarkWord(settled, carry)
+    expiry = rng.choice([0, 0, 0, NOW + rng.randint(-3_600, DAY + 3_600), NOW + rng.choice([-1, 0, 1, DAY - 1, DAY])])
+    return MarkWord(settled, carry, expiry)
 
 
 def random_joint(rng: random.Random) -> JointSet | None:

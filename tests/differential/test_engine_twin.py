@@ -20,7 +20,6 @@ from risk.onchain import (
     ChainMarket,
     assess_at,
     assess_words,
-    grid,
     holds_initial_margin,
     price_band,
     underlying_results,
@@ -48,7 +47,6 @@ def check_case(world: World, seed: int) -> Assessment:
     assert world.engine.call("holds_initial_margin", ACCOUNT) == holds_initial_margin(words, market)
     rng = random.Random(seed + 1)
     u = rng.choice(sorted(market.prices))
-    assert world.engine.call("grid", ACCOUNT, u) == grid(words, market, u)
     check_proof(world, words, market, expected, rng)
     check_band(world, market, u, rng)
     return expected

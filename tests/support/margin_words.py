@@ -202,6 +202,11 @@ class EngineWorld:
         equity, bound = self.engine.call("assess_at", ACCOUNT, scenario, static=True)
         return equity, bound
 
+    def losses(self) -> list[int]:
+        """What the account as it is loses at the 27 points of the scan, at scales of 1: 9 * v + n."""
+        charges = Assessed(*self.engine.call("assess", ACCOUNT, static=True)).charges
+        return [self.assess_at(64 + point)[1] - charges for point in range(27)]
+
     def after(self, cash: int, *deltas: tuple[int, int, int], collaterals: Sequence[tuple[int, int]] = ()) -> Assessed:
         """``assess_after`` of the account as it is: (instrument, lots, price) and (asset, amount)."""
         got = self.lens.call("assess_after", ACCOUNT, cash, list(deltas), list(collaterals), static=True)

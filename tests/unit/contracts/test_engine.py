@@ -9,7 +9,6 @@ from math import ceil
 import pytest
 
 from tests.support.margin_words import (
-    ACCOUNT,
     DEAD,
     NOW,
     UNIT,
@@ -68,8 +67,7 @@ def test_short_perpetual_pays_rounding_twice(world: EngineWorld) -> None:
     assert got.equity_mark == -2
     # a fall takes the higher value, -1: floor(-1 * 2400 * -4 / 40000) = 0; a rise the lower: floor(-2 * .24) = -1
     assert got.scans == (1,)
-    grid = world.engine.call("grid", ACCOUNT, 0, static=True)
-    assert list(grid[:9]) == [0, 0, 0, 0, 0, -1, -1, -1, -1]
+    assert world.losses()[:9] == [0, 0, 0, 0, 0, 1, 1, 1, 1]
 
 
 def test_funding_is_paid_by_the_long(world: EngineWorld) -> None:

@@ -6,7 +6,6 @@ from __future__ import annotations
 import pytest
 
 from tests.support.margin_words import (
-    ACCOUNT,
     UNIT,
     WAD,
     Assessed,
@@ -129,8 +128,3 @@ def test_no_more_than_128_positions(world: EngineWorld) -> None:
     for instrument in (200, 15 << 8, 255):
         with pytest.raises(Reverted, match=r"^engine: positions$"):
             world.after(0, (instrument, 1, 0))
-
-
-def test_grid_of_an_underlying_without_holdings_is_empty(world: EngineWorld) -> None:
-    world.set(words(perps={3: DeltaOne(UNIT, 0)}))
-    assert set(world.engine.call("grid", ACCOUNT, 0, static=True)) == {0}

@@ -6,7 +6,6 @@ from __future__ import annotations
 import pytest
 
 from tests.support.margin_words import (
-    ACCOUNT,
     DEAD,
     NOW,
     UNIT,
@@ -189,11 +188,12 @@ def test_band_is_what_one_unit_may_lose_and_gain(world: EngineWorld) -> None:
     world.page(0, [row(lambda v, k: 5_000 + 90 * k + 7 * k * k + 400 * v)], observed_at=NOW)
     mark, low, high = world.band(0)
     got = world.assess(words(options={0: [(0, UNIT)]}))
-    grid = world.engine.call("grid", ACCOUNT, 0, static=True)
-    # the account's grid is one slack lower at every point; the band a lane unit wider
+    (lost,) = got.scans
+    (gained,) = world.assess(words(options={0: [(0, -UNIT)]})).scans
+    # each scan is one slack greater; the band a lane unit wider
     slack, unit = 625 * 10**12, 10**15
-    assert low - mark == min(grid) + slack - unit
-    assert high - mark == max(grid) + slack + unit
+    assert mark - low == lost - slack + unit
+    assert high - mark == gained - slack + unit
     assert mark == got.equity_mark + slack
 
 

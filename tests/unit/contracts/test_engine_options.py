@@ -8,7 +8,7 @@ from math import ceil, floor
 
 import pytest
 
-from tests.support.margin_words import ACCOUNT, NOW, UNIT, WAD, DeltaOne, EngineWorld, row, underlying_word, words
+from tests.support.margin_words import NOW, UNIT, WAD, DeltaOne, EngineWorld, row, underlying_word, words
 
 # one lane unit is 1e15 wad: 0.001 USD; five eighths of it for each whole unit
 SLACK = 625 * 10**12
@@ -48,8 +48,9 @@ def test_scan_of_a_line(world: EngineWorld) -> None:
     world.page(0, [row(lambda _, k: 10_000 + 100 * k)])
     got = world.assess(words(options={0: [(0, UNIT)]}))
     assert got.scans == (120 * CENT + SLACK,)
-    grid = world.engine.call("grid", ACCOUNT, 0, static=True)
-    assert list(grid) == [30 * CENT * (n - 4) - SLACK for _ in range(3) for n in range(9)]
+    assert world.losses() == [max(0, 30 * CENT * (4 - n) + SLACK) for _ in range(3) for n in range(9)]
+    world.set(words(options={0: [(0, -UNIT)]}))
+    assert world.losses() == [max(0, 30 * CENT * (n - 4) + SLACK) for _ in range(3) for n in range(9)]
 
 
 @pytest.mark.parametrize("price", [70, 94, 97, 99, 100, 101, 103, 106, 109, 130])
@@ -66,9 +67,9 @@ def test_volatility_states_take_their_own_words(world: EngineWorld) -> None:
     world.page(0, [row(lambda v, _: (9_000, 10_000, 12_000)[v])])
     state = words(options={0: [(0, UNIT)]})
     assert world.assess(state).scans == (WAD + SLACK,)
-    grid = world.engine.call("grid", ACCOUNT, 0, static=True)
-    assert [grid[9 * v + 4] for v in range(3)] == [-WAD - SLACK, -SLACK, 2 * WAD - SLACK]
+    assert [world.losses()[9 * v + 4] for v in range(3)] == [WAD + SLACK, SLACK, 0]
     assert world.assess(words(options={0: [(0, -UNIT)]})).scans == (2 * WAD + SLACK,)
+    assert [world.losses()[9 * v + 4] for v in range(3)] == [0, SLACK, 2 * WAD + SLACK]
 
 
 def test_all_lanes_full_do_not_disturb_each_other(world: EngineWorld) -> None:

@@ -35,6 +35,7 @@ from tests.support.pricing_rows import (
 from tests.support.revm import CALLER, GAS, Contract, deploy, new_evm
 
 LANE_MAX: Final = 2**16 - 1
+TAIL_MAX: Final = 2**11 - 1
 MAX_PRICE: Final = 2**90 - 1
 # What passes every honest row; a tail of almost zero is 0 in one program and 2 in the other, which the verifier allows.
 TOLERANCE: Final = 1
@@ -105,7 +106,8 @@ def test_expired_options(verifier: Contract, is_call: bool, strike: int, expiry:
     assert not np.delete(difference, TAIL).any()
     assert bool(lanes[SHORT_MINIMUM]) == (settled == 0)
     # with its kink inside the grid, a payoff has no tail
-    assert settled or bool(lanes[TAIL]) == (strike != 1_500)
+    assert settled or bool(lanes[TAIL] & TAIL_MAX) == (strike != 1_500)
+    assert lanes[TAIL] >> 11 == (settled == 0)
     if settled:
         assert lanes[SHORT_MINIMUM] == lanes[DELTA] == lanes[TAIL] == 0
         assert len(set(np.delete(lanes, [SHORT_MINIMUM, DELTA, TAIL]))) == 1
@@ -254,9 +256,22 @@ def test_a_full_tail_lane_gets_no_lane_more(verifier: Contract) -> None:
     case = inputs(Listed(True, 15_000 * WAD, NOW + 7 * DAY), short_min_bps=0)
     page = case.page()
     published = row_bytes(page, 0)
-    assert lanes_of(published)[TAIL] == LANE_MAX
+    assert lanes_of(published)[TAIL] == TAIL_MAX
     assert mismatch(verifier, case.row(page, 0), published) == PASSES
-    assert mismatch(verifier, case.row(page, 0), with_lane(published, TAIL, 9)) == (True, TAIL, LANE_MAX, 9)
+    assert mismatch(verifier, case.row(page, 0), with_lane(published, TAIL, 9)) == (True, TAIL, TAIL_MAX, 9)
+
+
+@pytest.mark.parametrize(("hours", "said"), [(0, 1), (1, 2), (30, 31), (31, 0)])
+def test_the_hour_of_the_expiry_must_be_exact(verifier: Contract, hours: int, said: int) -> None:
+    """A publisher who says a later hour, or none, would let a contract hedge until it ends."""
+    row = Row(observed_at=NOW + 1_800, expiry=NOW + 1_800 if hours == 0 else NOW + 3_600 * hours)
+    published = honest(verifier, row)
+    lane = lanes_of(published)[TAIL]
+    assert lane >> 11 == said
+    assert mismatch(verifier, row, published, 0) == PASSES
+    for lie in {0, 1, 31, (said + 1) % 32} - {said}:
+        found = mismatch(verifier, row, with_lane(published, TAIL, int(lane) & TAIL_MAX | lie << 11), 65_535)
+        assert found == (True, TAIL, said << 11, lie << 11)
 
 
 def test_a_settlement_does_not_reach_back(verifier: Contract) -> None:

@@ -329,7 +329,7 @@ def test_reserve_is_kept_where_there_is_something_to_liquidate() -> None:
 
 
 def random_page(rng: random.Random, spot: float, parameters: UnderlyingParameters) -> PackedPage:
-    expiries = [NOW + DAY * days for days in (1, 7, 30, 90, 180)]
+    expiries = [NOW + DAY * days for days in (2, 7, 30, 90, 180)]
     slices = slices_from_smile(SmileModel(0.6, 0.7, 4.0, -0.2, 0.9), expiries, NOW)
     options = [
         OptionSpec(slot, rng.choice(expiries), spot * rng.uniform(0.5, 1.6), rng.random() < 0.5) for slot in range(30)
