@@ -11,7 +11,7 @@ from keeper.actions import Action, ProposeParameters, PublishPage, PushParameter
 from keeper.domain import Block, ContractCall
 from keeper.errors import Halt, KeeperError, Reverted
 from keeper.ports import Chain
-from risk.table import ROW_BYTES
+from risk.page import ROW_BYTES
 
 
 class Result(StrEnum):

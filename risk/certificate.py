@@ -19,8 +19,8 @@ from risk.books import DAYS_A_YEAR, Shocks, Universe
 from risk.liquidity import bps_up
 from risk.margin import Book, Market, UnderlyingMarket, margin
 from risk.market.history import FloatArray, IntArray
+from risk.page import build_page, unpack_page
 from risk.scenarios import Sample
-from risk.table import build_page, unpack_page
 from risk.types import (
     BPS,
     SECONDS_PER_DAY,
@@ -118,7 +118,7 @@ def meter(sample: Sample, universe: Universe, shocks: Shocks) -> Meter:
 
 
 def _options(universe: Universe, mine: IntArray) -> tuple[list[OptionSpec], int, list[SurfaceSlice], int]:
-    """Options of a page, reference price, flat surface and time, as `risk.table.build_page` takes them."""
+    """Options of a page, reference price, flat surface and time, as `risk.page.build_page` takes them."""
     expiry = np.rint(universe.tau[mine] * DAYS_A_YEAR * SECONDS_PER_DAY).astype(np.int64)
     options = [
         OptionSpec(slot, int(expiry[slot]), float(universe.strike[m] * SPOT), bool(universe.is_call[m]))

@@ -28,8 +28,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from risk.errors import RiskError
 from risk.margin import Book, Market, UnderlyingMarket, margin
 from risk.measures_book import book_expected_shortfall
+from risk.page import build_page, unpack_page
 from risk.pricing import svi
-from risk.table import build_page, node_prices, shocked_volatilities, unpack_page
+from risk.table import node_prices, shocked_volatilities
 from risk.types import (
     SECONDS_PER_DAY,
     SECONDS_PER_YEAR,

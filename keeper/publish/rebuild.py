@@ -14,7 +14,7 @@ from keeper.actions import PageHeader
 from keeper.domain import Event, PageStatus, Snapshot, Unknown
 from keeper.publish.tables import option_specs, surface_slice
 from risk.onchain_words import Page
-from risk.table import ROW_BYTES, build_page
+from risk.page import ROW_BYTES, build_page
 from risk.types import OptionSpec, SurfaceSlice, UnderlyingParameters
 
 HEADER = f"({','.join(['uint256'] * 11)},bytes32,bytes32)"

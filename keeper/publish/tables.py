@@ -13,8 +13,8 @@ from keeper.publish.words import UNDERLYING
 from risk.errors import BadInput, RiskError
 from risk.onchain import ChainMarket
 from risk.onchain_words import Row
+from risk.page import build_page
 from risk.pricing.svi import slices_from_smile, volatility
-from risk.table import build_page
 from risk.types import (
     SECONDS_PER_DAY,
     SECONDS_PER_YEAR,

@@ -12,7 +12,8 @@ from risk.backtest.accounts import Population
 from risk.books import Universe
 from risk.margin import Book, CollateralMarket, Market, UnderlyingMarket, margin
 from risk.market.history import FloatArray
-from risk.table import pack_page, risk_rows, unpack_page
+from risk.page import pack_page, unpack_page
+from risk.table import risk_rows
 from risk.types import SECONDS_PER_YEAR, OptionSpec, ParameterSet, SurfaceSlice, SviSlice, UnderlyingParameters
 
 # The rule is homogeneous in the price, so every underlying may stand at the same one.

@@ -346,7 +346,13 @@ def _parse_row(cells: list[str], columns: list[int]) -> tuple[int, float, float]
 
 
 def cut(series: PriceSeries, start: int | None, end: int | None, min_bars: int) -> PriceSeries:
-    """Bars with ``start <= ts < end``; `InsufficientHistory` when there are fewer than `min_bars`."""
+    """Bars with ``start <= ts < end``, epoch seconds.
+
+    Raises
+    ------
+    InsufficientHistory
+        When there are fewer than `min_bars`.
+    """
     keep = np.ones(series.ts.size, dtype=np.bool_)
     if start is not None:
         keep &= series.ts >= start

@@ -16,7 +16,8 @@ from risk.margin import Book as FloatBook
 from risk.margin import CollateralMarket, Mark, UnderlyingMarket, margin
 from risk.margin import Market as FloatMarket
 from risk.methodologies.base import Book, Leg, MarginResult, Market, Scenario, equity, leg_name, strips
-from risk.table import PackedPage, pack_page, risk_rows, unpack_page
+from risk.page import PackedPage, pack_page, unpack_page
+from risk.table import risk_rows
 from risk.types import (
     CollateralParameters,
     GlobalParameters,

@@ -48,8 +48,9 @@ from scipy import sparse
 
 from risk.grid import MOVES
 from risk.margin import Book, Market, UnderlyingMarket, margin
+from risk.page import build_page, unpack_page
 from risk.pricing import black76, svi
-from risk.table import build_page, shocked_volatilities, unpack_page
+from risk.table import shocked_volatilities
 from risk.types import SECONDS_PER_DAY, SECONDS_PER_YEAR, GlobalParameters, OptionSpec, SmileModel, UnderlyingParameters
 
 FloatArray = NDArray[np.float64]

@@ -29,8 +29,8 @@ from risk.onchain_words import (
     instrument_id,
     lane,
 )
+from risk.page import build_page
 from risk.pricing.svi import slices_from_smile
-from risk.table import build_page
 from risk.types import OptionSpec, SmileModel, UnderlyingParameters
 from tests.property.test_coherence import dominance
 

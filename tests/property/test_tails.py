@@ -23,8 +23,9 @@ from risk.onchain_words import (
     build_words,
     instrument_id,
 )
+from risk.page import build_page, pack_page
 from risk.pricing.svi import slices_from_smile
-from risk.table import NODES, RiskRows, build_page, node_values, pack_page, risk_rows
+from risk.table import NODES, RiskRows, node_values, risk_rows
 from risk.types import OptionSpec, SmileModel, UnderlyingParameters
 
 NOW, DAY, WAD = 1_800_000_000, 86_400, 10**18

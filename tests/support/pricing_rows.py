@@ -9,8 +9,8 @@ from dataclasses import astuple, dataclass, fields, replace
 import numpy as np
 
 from keeper.publish.tables import Surface, surface_slice, surface_tuple
+from risk.page import ROW_BYTES, PackedPage, build_page
 from risk.pricing.svi import slices_from_smile
-from risk.table import ROW_BYTES, PackedPage, build_page
 from risk.types import OptionSpec, SmileModel, UnderlyingParameters
 from risk.units import float_from_wad, unpack_lanes
 

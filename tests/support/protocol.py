@@ -16,7 +16,7 @@ from eth_utils import function_signature_to_4byte_selector
 from pyrevm import BlockEnv
 
 from keeper.publish.tables import surface_slice
-from risk.table import PackedPage, build_page
+from risk.page import PackedPage, build_page
 from risk.types import OptionSpec, UnderlyingParameters
 from risk.units import pack_lanes, unpack_underlying
 from tests.support.revm import Contract, Reverted, compiled, deploy, new_evm

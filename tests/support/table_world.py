@@ -13,7 +13,7 @@ from eth_utils.crypto import keccak
 from pyrevm import BlockEnv
 
 from keeper.publish.tables import surface_slice
-from risk.table import build_page
+from risk.page import build_page
 from risk.types import OptionSpec
 from risk.units import unpack_underlying
 from tests.support.margin_words import WAD, global_word, lanes

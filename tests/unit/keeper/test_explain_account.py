@@ -26,8 +26,8 @@ from risk.onchain_words import (
     PriceWord,
     build_words,
 )
+from risk.page import build_page
 from risk.pricing.svi import slices_from_smile
-from risk.table import build_page
 from risk.types import OptionSpec, SmileModel
 from tests.support.keeper_world import (
     ETH_LANES,

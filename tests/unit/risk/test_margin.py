@@ -42,8 +42,9 @@ from risk.onchain_words import (
     build_words,
     instrument_id,
 )
+from risk.page import PackedPage, build_page, unpack_page
 from risk.pricing.svi import slices_from_smile
-from risk.table import NODES, PackedPage, RiskRows, build_page, unpack_page
+from risk.table import NODES, RiskRows
 from risk.types import (
     CollateralParameters,
     GlobalParameters,

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from risk import page as page_bytes
 from risk import table
 from risk.errors import BadInput
 from risk.pricing import black76, svi
@@ -75,7 +76,7 @@ def test_header_amounts_are_minimum_and_dollar_delta() -> None:
 def test_page_bytes_sit_where_the_rule_says() -> None:
     values = np.arange(90, dtype=float).reshape(2, 3, 15)
     rows = table.RiskRows(values, np.array([3.0, 4.5]), np.array([500.0, 65_535.0]), np.zeros(2), 100.0, 0.015)
-    page = table.pack_page(rows)
+    page = page_bytes.pack_page(rows)
     assert (page.lane_unit_wad, page.reference_price_wad, page.step_e9) == (10**18, 10**20, 15_000_000)
     assert page.row_count == 2
     for slot in range(2):
@@ -88,7 +89,7 @@ def test_page_bytes_sit_where_the_rule_says() -> None:
 
 def test_largest_value_sets_a_lane_unit_that_uses_the_whole_lane() -> None:
     rows = table.RiskRows(np.full((1, 3, 15), 123.456), np.zeros(1), np.zeros(1), np.zeros(1), 100.0, 0.015)
-    page = table.pack_page(rows)
+    page = page_bytes.pack_page(rows)
     assert page.rows[30:32] == b"\xff\xff"
     assert page.lane_unit_wad == -(-123_456 * 10**15 // 65_535)
 
@@ -104,8 +105,8 @@ def test_unpacking_is_within_half_a_lane_and_headers_never_below(
     rows = table.RiskRows(
         np.reshape(values, (1, 3, 15)), np.array([minimum]), np.array([delta]), np.zeros(1), 100.0, 0.015
     )
-    page = table.pack_page(rows)
-    back = table.unpack_page(page)
+    page = page_bytes.pack_page(rows)
+    back = page_bytes.unpack_page(page)
     hair = 1e-9 * (1.0 + max(values))
     assert np.abs(back.values - rows.values).max() <= 0.5 * back.lane_unit + hair
     assert minimum - 1e-9 * (1 + minimum) <= back.short_minimum[0] < minimum + back.lane_unit * 1.001
@@ -117,7 +118,7 @@ def test_unpacking_is_within_half_a_lane_and_headers_never_below(
 
 def test_page_of_a_registry_has_a_zero_row_for_every_free_slot() -> None:
     slices = svi.slices_from_smile(SmileModel(0.6, 0.7, 4.0, -0.2, 0.9), [MONTH.expiry], NOW)
-    page = table.build_page([call(3), call(5, strike=110.0)], 100 * 10**18 + 7, slices, NOW, LANES, 7)
+    page = page_bytes.build_page([call(3), call(5, strike=110.0)], 100 * 10**18 + 7, slices, NOW, LANES, 7)
     assert page.row_count == 7
     assert page.reference_price_wad == 100 * 10**18 + 7
     assert page.step_e9 == 1_800 * 10**5 // 12
@@ -142,7 +143,7 @@ def test_unusable_inputs_are_refused() -> None:
         # slots 253 and 254 are futures
         table.risk_rows([call(253)], 100.0, [MONTH], NOW, LANES, 254)
     with pytest.raises(BadInput, match="multiple of 96"):
-        table.unpack_page(table.PackedPage(b"\0" * 95, 1, 1, 1))
+        page_bytes.unpack_page(page_bytes.PackedPage(b"\0" * 95, 1, 1, 1))
 
 
 def test_widest_scan_range_reaches_a_worthless_spot() -> None:
