@@ -194,12 +194,11 @@ def _run(account: uint256, words: DynArray[uint256, c.MAX_WORDS], scenario: uint
     optioned_sum: uint256 = 0
     flat_sum: uint256 = 0
 
-    # of an underlying with contracts in their last day: the account as it is, what initial margin asks without them, and
-    # by what what moves of perpetuals and futures is less, step by step
+    # of an underlying with contracts in their last day: the account as it is, and what initial margin asks without them
     full: underlying_risk.Part = empty(underlying_risk.Part)
     full_points: int256[3][9] = empty(int256[3][9])
     later: last_day.Later = empty(last_day.Later)
-    gone: last_day.Gone[2] = empty(last_day.Gone[2])
+    whole: underlying_risk.Holding = empty(underlying_risk.Holding)
     has_down: bool = True
     has_up: bool = True
     place: joint_point.Place = empty(joint_point.Place)
@@ -221,18 +220,21 @@ def _run(account: uint256, words: DynArray[uint256, c.MAX_WORDS], scenario: uint
             result.flags |= c.FLAG_PRICE_DEAD
         holding.parameters = parameters[index]
         holding.linked_wad = linked[u]
-        # whether something ends within a day
+        # whether something ends within a day, and when the first of it does
         ends: bool = False
+        next_s: uint256 = c.LAST_DAY_S
+        ones: delta_one.Position[3] = empty(delta_one.Position[3])
         held: uint256 = (shape.delta_ones >> u) & DELTA_ONES
         for k: uint256 in range(3):
             if held == 0:
                 break
             if held & 1 == 1:
                 one: delta_one.Position = delta_one._position(words[cursor], marks[mark_index], price_wad, k != 0)
-                if one.ends:
+                ones[k] = one
+                if one.left_s < c.LAST_DAY_S:
                     ends = True
-                    gone[0] = last_day._add(gone[0], one.moving, 0, k != 0)
-                    gone[1] = last_day._add(gone[1], 0, one.kept, k != 0)
+                    if one.left_s != 0:
+                        next_s = min(next_s, one.left_s)
                 holding.delta_one = unsafe_add(holding.delta_one, one.value)
                 holding.moving = unsafe_add(holding.moving, one.moving)
                 if k != 0:
@@ -257,7 +259,7 @@ def _run(account: uint256, words: DynArray[uint256, c.MAX_WORDS], scenario: uint
             # what only one scenario needs, unless it takes the whole live grid to tell that there is no doubt
             if scenario < EVERY and not underlying_risk._is_stale(holding):
                 holding.columns, has_down, has_up = joint_point._needs(scenario, place)
-        # the account as it is; where something ends within a day, without that; and with what of it counts meanwhile
+        # the account as it is; where something ends within a day, without that; and with what counts of what ends next
         what: uint256 = row_sum.ALL
         for k: uint256 in range(4):
             valley_wad: uint256 = 0
@@ -267,9 +269,10 @@ def _run(account: uint256, words: DynArray[uint256, c.MAX_WORDS], scenario: uint
                     break
             else:
                 rows: row_sum.RowSum = row_sum._sum_rows(
-                    words, cursor, count, holding.page_1, price_wad, has_down, has_up, what
+                    words, cursor, count, holding.page_1, price_wad, has_down, has_up, what, next_s
                 )
                 ends = ends or rows.ends
+                next_s = min(next_s, rows.next_s)
                 if ends and holding.columns != ALL_COLUMNS:
                     # that takes the whole live grid
                     holding.columns = ALL_COLUMNS
@@ -292,11 +295,11 @@ def _run(account: uint256, words: DynArray[uint256, c.MAX_WORDS], scenario: uint
             if what == row_sum.ALL:
                 full = part
                 full_points = points
+                whole = holding
             else:
                 later = last_day._later(full, part, valley_wad)
-            holding = last_day._without(holding, gone[what])
-            gone[what] = empty(last_day.Gone)
             what = unsafe_add(what, 1)
+            holding = last_day._without(whole, ones, what, next_s)
 
         if count == 0:
             if scenario < FIRST_POINT:

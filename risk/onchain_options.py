@@ -54,8 +54,7 @@ def _value(values: Sequence[int], place: _Place, tail: int) -> int:
 class OptionSums(NamedTuple):
     """Sums over the options of one underlying that have a row, and what those without one cost.
 
-    ``gone_long``, ``gone_short`` (lots) and ``gone_value`` (``short_gone``): what was left out of the sums; ``ends``:
-    whether an option is in its last day.
+    ``gone_long``, ``gone_short`` (lots) and ``gone_value`` (``short_gone``): what was left out of the sums.
     """
 
     values: tuple[tuple[int, ...], ...]
@@ -68,7 +67,6 @@ class OptionSums(NamedTuple):
     gone_long: int = 0
     gone_short: int = 0
     gone_value: int = 0
-    ends: bool = False
 
 
 def left_s(expiry: int | None, now: int) -> int:
@@ -77,38 +75,47 @@ def left_s(expiry: int | None, now: int) -> int:
 
 
 class Lots(Enum):
-    """Which lots of a contract in its last day count: all (section 4), the part of the day that is left, none."""
+    """Which lots of a contract in its last day count: all (section 4), none, or the part left of what ends next."""
 
     ALL = 0
     LATER = 1
     KEPT = 2
 
-    def of(self, lots: int, left: int) -> int:
-        """Signed lots that count with ``left`` seconds to go."""
-        if left == LAST_DAY_S or self is Lots.ALL:
+    def of(self, lots: int, left: int, next_s: int) -> int:
+        """Signed lots that count with ``left`` seconds to go, and ``next_s`` to the account's next expiry."""
+        if left == LAST_DAY_S or self is Lots.ALL or (self is Lots.KEPT and left > next_s):
             return lots
         kept = abs(lots) * left // LAST_DAY_S if self is Lots.KEPT else 0
         return kept if lots > 0 else -kept
 
 
+def lefts_of(options: Sequence[OptionPosition], page: Page | None, now: int) -> list[int]:
+    """Time left of each option's last day, s; a whole day where its row does not say."""
+    rows = [page.row(option.slot) if page is not None else None for option in options]
+    return [left_s(page.expiry(row) if page is not None and row is not None else None, now) for row in rows]
+
+
 def sum_options(
-    options: Sequence[OptionPosition], page: Page | None, price: int, now: int = 0, which: Lots = Lots.ALL
+    options: Sequence[OptionPosition],
+    page: Page | None,
+    price: int,
+    now: int = 0,
+    which: Lots = Lots.ALL,
+    next_s: int = LAST_DAY_S,
 ) -> OptionSums:
     """``V``, ``gross``, ``short_acc``, ``abs_acc``, ``tail_acc``, and the charges of missing rows."""
     totals = [[0] * 15 for _ in range(3)]
     gross = short = delta = tail = missing_charge = 0
-    missing = ends = False
+    missing = False
     gone_long = gone_short = gone_value = 0
-    for option in options:
+    for option, left in zip(options, lefts_of(options, page, now), strict=True):
         row = page.row(option.slot) if page is not None else None
         if row is None:
             missing = True
             if option.lots < 0:
                 missing_charge += ceil_div(-option.lots * price, 10**6)
             continue
-        left = left_s(page.expiry(row), now) if page is not None else LAST_DAY_S
-        ends |= left < LAST_DAY_S
-        held = which.of(option.lots, left)
+        held = which.of(option.lots, left, next_s)
         if option.lots < 0:
             gone_short += held - option.lots
             gone_value += (held - option.lots) * row.lanes[1][7]
@@ -124,7 +131,7 @@ def sum_options(
                 total[n] += held * lanes[n]
     return OptionSums(
         tuple(map(tuple, totals)), gross, short, delta, tail, missing_charge, missing,
-        gone_long, gone_short, gone_value, ends,
+        gone_long, gone_short, gone_value,
     )  # fmt: skip
 
 

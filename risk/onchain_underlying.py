@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from risk.onchain_collateral import BPS, DEAD, VALUE_CAP, ceil_div
 from risk.onchain_market import ChainMarket
-from risk.onchain_options import E9, EDGE, LAST_DAY_S, Lots, OptionSums, left_s, option_grid, sum_options
+from risk.onchain_options import E9, EDGE, LAST_DAY_S, Lots, OptionSums, left_s, lefts_of, option_grid, sum_options
 from risk.onchain_words import PERPETUAL, AccountState, Page, lane
 
 FLAG_PRICE_DEAD, FLAG_TABLE_EXPIRED, FLAG_ROW_MISSING, FLAG_JOINT_MISSING, FLAG_OFF_GRID = 1, 2, 4, 8, 16
@@ -77,28 +77,27 @@ class _DeltaOne(NamedTuple):
     low: int
     high: int
     gross: int
-    ends: bool
 
 
-def _delta_one(state: AccountState, u: int, market: ChainMarket, linked_value: int, which: Lots) -> _DeltaOne:
+def _delta_one(
+    state: AccountState, u: int, market: ChainMarket, linked_value: int, which: Lots, next_s: int
+) -> _DeltaOne:
     """``delta_one_value``, ``dv_lo``, ``dv_hi`` and the part of ``A`` that is not options."""
     value = exposure = futures = 0
-    ends = False
     spot = linked_value * 10**6
     for instrument, held in state.delta_ones_of(u).items():
         word = market.marks[instrument]
         carry = word.carry if instrument & 0xFF == PERPETUAL else 0
         value += held.lots * market.mark(instrument) + held.base - held.lots * carry
         left = left_s(word.expiry or None, market.timestamp)
-        ends |= left < LAST_DAY_S and not word.settled
-        moving = 0 if word.settled else which.of(held.lots, left) * market.mark(instrument)
+        moving = 0 if word.settled else which.of(held.lots, left, next_s) * market.mark(instrument)
         exposure += moving
         if instrument & 0xFF == PERPETUAL:
             spot += moving
         else:
             futures += abs(moving)
     low, high = exposure // 10**6 + linked_value, ceil_div(exposure, 10**6) + linked_value
-    return _DeltaOne(value // 10**6, low, high, ceil_div(abs(spot) + futures, 10**6), ends)
+    return _DeltaOne(value // 10**6, low, high, ceil_div(abs(spot) + futures, 10**6))
 
 
 def _charge(word: int, notional: int, net_delta: int, gross_delta: int, options: OptionSums, unit: int) -> int:
@@ -135,7 +134,7 @@ def _scan(options: OptionSums, page: Page | None, price: int, scan_bps: int, del
 
 
 class _Judged(NamedTuple):
-    """Section 4 for the lots that count; ``ends``: something of the account is in its last day."""
+    """Section 4 for the lots that count."""
 
     linear: _DeltaOne
     options: OptionSums
@@ -145,16 +144,25 @@ class _Judged(NamedTuple):
     drift: int
     wide: int
     doubt: int
-    ends: bool
 
 
-def _judge(state: AccountState, u: int, market: ChainMarket, linked_value: int, which: Lots) -> _Judged:
+def _lefts(state: AccountState, u: int, market: ChainMarket) -> list[int]:
+    """Time left of the last day of each contract that has begun it, s."""
+    marks = [market.marks[instrument] for instrument in state.delta_ones_of(u)]
+    found = [left_s(word.expiry or None, market.timestamp) for word in marks if not word.settled]
+    found += lefts_of(state.options.get(u, ()), market.pages.get(u), market.timestamp)
+    return [left for left in found if left < LAST_DAY_S]
+
+
+def _judge(
+    state: AccountState, u: int, market: ChainMarket, linked_value: int, which: Lots, next_s: int = LAST_DAY_S
+) -> _Judged:
     price, word, optioned = market.prices[u], market.underlying_words[u], u in state.options
     scan_bps = lane(word, 0)
-    linear = _delta_one(state, u, market, linked_value, which)
+    linear = _delta_one(state, u, market, linked_value, which, next_s)
     delta = [(linear.low if i >= 0 else linear.high) * scan_bps * i // 40_000 for i in range(-4, 5)]
     page = market.pages.get(u) if optioned else None
-    options = sum_options(state.options.get(u, ()), page, price.price, market.timestamp, which)
+    options = sum_options(state.options.get(u, ()), page, price.price, market.timestamp, which, next_s)
     found = _scan(options, page, price.price, scan_bps, delta, market.timestamp)
     net_delta = min(ceil_div(abs(found.grid[1][5] - found.grid[1][3]) * 20_000, scan_bps), VALUE_CAP)
     gross_delta = linear.gross + ceil_div(options.delta * found.unit, 10**6)
@@ -171,7 +179,6 @@ def _judge(state: AccountState, u: int, market: ChainMarket, linked_value: int, 
         drift=ceil_div(notional * lane(word, 7) * min(abs(found.y0), EDGE), 10**13),
         wide=ceil_div((scan + charge) * _widen_bps(market, u, found.age), BPS),
         doubt=doubt if price.state == DEAD or found.age.forgotten else 0,
-        ends=linear.ends or options.ends,
     )
 
 
@@ -217,9 +224,11 @@ def assess_underlying(state: AccountState, u: int, market: ChainMarket, linked_v
         doubt=full.doubt,
         flags=found.flags | (FLAG_PRICE_DEAD if price.state == DEAD else 0),
     )
-    if not full.ends:
+    lefts = _lefts(state, u, market)
+    if not lefts:
         return result
-    later, kept = (_judge(state, u, market, linked_value, which) for which in (Lots.LATER, Lots.KEPT))
+    next_s = min((left for left in lefts if left), default=LAST_DAY_S)
+    later, kept = (_judge(state, u, market, linked_value, which, next_s) for which in (Lots.LATER, Lots.KEPT))
     scan = max(full.scan, kept.scan)
     charge = max(full.charge + _valley(full, kept, price.price, scan_bps), kept.charge)
     charge_later = max(full.charge + _valley(full, later, price.price, scan_bps), later.charge)

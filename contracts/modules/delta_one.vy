@@ -30,8 +30,8 @@ struct Position:
     value: int256
     moving: int256
     kept: int256
-    # whether it expires within a day and is not settled
-    ends: bool
+    # time left of its last day, where it is not settled; a whole day otherwise
+    left_s: uint256
 
 
 @internal
@@ -71,15 +71,15 @@ def _position(word: uint256, mark_word: uint256, price_wad: uint256, is_future: 
     if not is_future:
         value = unsafe_sub(value, unsafe_mul(lots, convert(convert(mark_word, bytes32), int256) >> 128))
     if mark_word & SETTLED != 0:
-        return Position(value=value, moving=0, kept=0, ends=False)
+        return Position(value=value, moving=0, kept=0, left_s=c.LAST_DAY_S)
     expiry: uint256 = (mark_word >> 96) & (2**32 - 1)
     if expiry != 0:
         left_s: uint256 = time_left._left_s(expiry)
         if left_s < c.LAST_DAY_S:
             # towards zero, as for options
             kept: int256 = unsafe_div(unsafe_mul(lots, convert(left_s, int256)), convert(c.LAST_DAY_S, int256))
-            return Position(value=value, moving=moving, kept=unsafe_mul(kept, mark), ends=True)
-    return Position(value=value, moving=moving, kept=moving, ends=False)
+            return Position(value=value, moving=moving, kept=unsafe_mul(kept, mark), left_s=left_s)
+    return Position(value=value, moving=moving, kept=moving, left_s=c.LAST_DAY_S)
 
 
 @internal

@@ -77,7 +77,7 @@ def _of_option(
     """
     if page_1 & PAGE == 0:
         return 0, 0, 0
-    rows: row_sum.RowSum = row_sum._sum_rows([slot | ONE_UNIT], 0, 1, page_1, price_wad, True, True, row_sum.ALL)
+    rows: row_sum.RowSum = row_sum._sum_rows([slot | ONE_UNIT], 0, 1, page_1, price_wad, True, True, row_sum.ALL, 0)
     if rows.missing:
         return 0, 0, 0
     live: live_grid.Live = live_grid._evaluate(

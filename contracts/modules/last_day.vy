@@ -8,6 +8,7 @@
 """
 
 from contracts.modules import constants as c
+from contracts.modules import delta_one
 from contracts.modules import row_sum
 from contracts.modules import underlying_risk
 
@@ -20,41 +21,32 @@ struct Later:
     charge_wad: uint256
 
 
-# what perpetuals and futures lack beside the full account, lot x wad, as in underlying_risk.Holding
-struct Gone:
-    moving: int256
-    futures_moving: int256
-    futures_gross: uint256
-
-
 @internal
 @pure
-def _add(gone: Gone, moving: int256, kept: int256, is_future: bool) -> Gone:
-    """
-    @notice Adds a perpetual or future that ends within a day.
-    @param moving What of its value moves with the price
-    @param kept What of that is left
-    """
-    more: Gone = gone
-    more.moving = unsafe_add(more.moving, unsafe_sub(moving, kept))
-    if is_future:
-        more.futures_moving = unsafe_add(more.futures_moving, unsafe_sub(moving, kept))
-        more.futures_gross = unsafe_add(
-            more.futures_gross, unsafe_sub(convert(abs(moving), uint256), convert(abs(kept), uint256))
-        )
-    return more
-
-
-@internal
-@pure
-def _without(holding: underlying_risk.Holding, gone: Gone) -> underlying_risk.Holding:
+def _without(
+    holding: underlying_risk.Holding, ones: delta_one.Position[3], what: uint256, next_s: uint256
+) -> underlying_risk.Holding:
     """
     @notice The holding with what is left of its perpetuals and futures; their value stays.
+    @param holding The whole holding
+    @param ones Perpetual and futures; empty where it has none
+    @param what row_sum.LATER or KEPT
+    @param next_s Time to the account's next expiry
     """
     kept: underlying_risk.Holding = holding
-    kept.moving = unsafe_sub(kept.moving, gone.moving)
-    kept.futures_moving = unsafe_sub(kept.futures_moving, gone.futures_moving)
-    kept.futures_gross = unsafe_sub(kept.futures_gross, gone.futures_gross)
+    for k: uint256 in range(3):
+        one: delta_one.Position = ones[k]
+        if one.left_s == c.LAST_DAY_S or (what == row_sum.KEPT and one.left_s > next_s):
+            continue
+        if what == row_sum.LATER:
+            one.kept = 0
+        kept.moving = unsafe_sub(kept.moving, unsafe_sub(one.moving, one.kept))
+        if k != 0:
+            kept.futures_moving = unsafe_sub(kept.futures_moving, unsafe_sub(one.moving, one.kept))
+            kept.futures_gross = unsafe_sub(
+                kept.futures_gross,
+                unsafe_sub(convert(abs(one.moving), uint256), convert(abs(one.kept), uint256)),
+            )
     return kept
 
 

@@ -48,6 +48,8 @@ struct RowSum:
     # whether an option expires within a day; lots that are not summed up, and what the shorts among them are worth at
     # the reference price, in lots x lane units
     ends: bool
+    # time to the next of their expiries
+    next_s: uint256
     gone_long: uint256
     gone_short: uint256
     gone_short_value: uint256
@@ -64,6 +66,7 @@ def _sum_rows(
     has_down: bool,
     has_up: bool,
     what: uint256,
+    next_s: uint256,
 ) -> RowSum:
     """
     @notice Adds up the rows of an account's options of one underlying.
@@ -75,10 +78,12 @@ def _sum_rows(
     @param has_down Whether to add up the volatility state down; if not, its nodes mean nothing
     @param has_up The same for the state up
     @param what ALL, LATER or KEPT
+    @param next_s Time to the account's next expiry: what ends after it counts in full for KEPT
     @return RowSum as described at the struct
     @custom:invariant I-23
     """
     total: RowSum = empty(RowSum)
+    total.next_s = c.LAST_DAY_S
     # lanes k, k + 5 and k + 10 of the volatility states down (0..4), base (5..9) and up (10..14)
     # (the bias and, below, the mask are in memory because a constant takes its bytes of code wherever it stands)
     b: uint256 = BIAS
@@ -118,7 +123,9 @@ def _sum_rows(
             left_s: uint256 = time_left._left_s(unsafe_mul(hour, c.HOUR_S))
             if left_s < c.LAST_DAY_S:
                 total.ends = True
-                if what != ALL:
+                if left_s != 0:
+                    total.next_s = min(total.next_s, left_s)
+                if what == LATER or (what == KEPT and left_s <= next_s):
                     kept: uint256 = 0
                     if what == KEPT:
                         kept = unsafe_div(unsafe_mul(lots, left_s), c.LAST_DAY_S)

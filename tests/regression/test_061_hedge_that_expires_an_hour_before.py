@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Two contracts in their last day hedge each other until the first of them expires."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support.protocol import ETH, HOUR, LOTS, USD, Protocol, address_of
+
+SHORT, LONG, LENDER = map(address_of, ("short", "long", "lender"))
+SIZE = 100 * LOTS
+
+
+def world_before_the_first_expiry() -> tuple[Protocol, int, int]:
+    """A minute before ``expiry``; ``short`` is long a call of it, short one that expires an hour later."""
+    world = Protocol()
+    lender = world.open_account(LENDER)
+    world.deposit(lender, world.cash, 1_000_000 * USD, LENDER)
+    expiry = (world.now // HOUR + 3) * HOUR
+    hedge = world.list_option(ETH, expiry, 2_400, is_call=True)
+    sold = world.list_option(ETH, expiry + HOUR, 2_400, is_call=True)
+    world.wait(60)
+    world.refresh()
+    world.publish(ETH)
+    short, long = world.open_account(SHORT), world.open_account(LONG)
+    world.deposit(short, world.cash, 200_000 * USD, SHORT)
+    world.deposit(long, world.cash, 400_000 * USD, LONG)
+    world.fill(sold, long, short, SIZE, world.mark(sold))
+    world.fill(hedge, short, long, SIZE, world.mark(hedge))
+    world.wait(expiry - world.now - 60)
+    world.refresh()
+    world.publish(ETH)
+    found = world.assess(short)
+    print(
+        "before",
+        {
+            k: v / 1e18
+            for k, v in found.items()
+            if k in ("equity_im", "im", "equity_mm", "mm", "charges", "market_risk")
+        },
+    )
+    free = (found["equity_im"] - found["im"]) // 10**12 - 1
+    if free > 0:
+        world.withdraw(short, world.cash, free, SHORT)
+    return world, short, expiry
+
+
+def settle(world: Protocol, account: int, expiry: int) -> None:
+    """Settle the expiry by its rounds, and the account, at an unchanged price."""
+    world.wait(90)
+    world.refresh()
+    last = int(world.feeds[ETH].call("last_round"))
+    world.registry.call("settle_expiry", ETH, expiry, last - 1, last)
+    world.accounts.call("settle_many", [account], ETH)
+    world.publish(ETH)
+
+
+def test_settlement_at_an_unchanged_price_liquidates_nobody_who_held_initial_margin() -> None:
+    world, short, expiry = world_before_the_first_expiry()
+    print("health", world.health(short) / 1e18)
+    settle(world, short, expiry)
+    print(
+        "after",
+        {
+            k: v / 1e18
+            for k, v in world.assess(short).items()
+            if k in ("equity_im", "im", "equity_mm", "mm", "charges", "market_risk")
+        },
+    )
+    h = world.health(short)
+    world.set_price(ETH, 3_150)
+    world.wait(60)
+    world.refresh()
+    print("later", world.assess(short)["equity_mark"] / 1e18)
+    assert h >= 0
