@@ -37,6 +37,17 @@ def test_a_hedge_counts_for_the_part_of_the_day_that_is_left(world: EngineWorld,
     assert got.im == (0 if left == DAY else 24 * WAD)
 
 
+@pytest.mark.parametrize(("left", "scan"), [(HOUR, 23), (6 * HOUR, 18), (0, 12)])
+def test_what_ends_after_the_next_expiry_counts_in_full_until_then(world: EngineWorld, left: int, scan: int) -> None:
+    # a hedge that has expired counts for nothing and is no next expiry: what ends in half a day then counts half
+    world.mark(FUTURE, mark_word() | (NOW + left) << 96)
+    world.mark(FUTURE - 1, mark_word() | (NOW + DAY // 2) << 96)
+    pair = {"first": {0: DeltaOne(UNIT, 0)}, "second": {0: DeltaOne(-UNIT, 0)}}
+    got = world.assess(words(cash=100 * WAD, **pair))
+    # lots are whole
+    assert got.scans[0] == pytest.approx(scan * WAD, rel=1e-6)
+
+
 def test_what_is_settled_or_never_ends_hedges_as_it_is(world: EngineWorld) -> None:
     assert world.assess(words(**PAIR)).scans == (0,)
     world.mark(FUTURE, mark_word() | (100 * WAD) | (NOW - 60) << 96)
