@@ -4,8 +4,8 @@
 The first form of the last day (docs/adr/0012) let every contract with less than a day to go count for the part of the
 day that is left. A long call against a short one that expires an hour later, a minute before the first expiry: of the
 long 0.1 % counts, of the short 4 %, so next to nothing was naked, and without both there was nothing at all. Initial
-margin was 11,932 USD, maintenance margin went from 7,558 to 75,919 at an unchanged price when the long settled, and a rise of 5 %
-within the hour left 3,064 of debt. Now only what expires next counts less.
+margin was 11,932 USD, maintenance margin went from 7,558 to 75,919 at an unchanged price when the long settled, and a
+rise of 5 % within the hour left 3,064 of debt. Now only what expires next counts less.
 """
 
 from __future__ import annotations
