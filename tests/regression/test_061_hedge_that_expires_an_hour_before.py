@@ -52,7 +52,7 @@ def settle(world: Protocol, account: int, expiry: int) -> None:
     world.publish(ETH)
 
 
-def test_settlement_at_an_unchanged_price_liquidates_nobody_who_held_initial_margin() -> None:
+def test_its_settlement_liquidates_nobody_and_a_rise_leaves_no_debt() -> None:
     world, short, expiry = world_before_the_first_expiry()
     assert world.health(short) >= 0
     settle(world, short, expiry)
