@@ -288,9 +288,7 @@ def _run(account: uint256, words: DynArray[uint256, c.MAX_WORDS], scenario: uint
                 part = last_day._worse(full, part, valley_wad)
                 points = last_day._lower(full_points, points)
                 sums.ahead_scan_wad = unsafe_add(sums.ahead_scan_wad, last_day._beyond(later.scan_wad, part.scan_wad))
-                sums.ahead_charge_wad = unsafe_add(
-                    sums.ahead_charge_wad, last_day._beyond(later.charge_wad, part.charge_wad)
-                )
+                sums.ahead_charge_wad = unsafe_add(sums.ahead_charge_wad, last_day._beyond(later.charge_wad, part.charge_wad))
                 break
             if what == row_sum.ALL:
                 full = part

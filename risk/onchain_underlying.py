@@ -146,12 +146,13 @@ class _Judged(NamedTuple):
     doubt: int
 
 
-def _lefts(state: AccountState, u: int, market: ChainMarket) -> list[int]:
-    """Time left of the last day of each contract that has begun it, s."""
+def _next_s(state: AccountState, u: int, market: ChainMarket) -> int | None:
+    """Time to the next expiry within a day, s; a whole day if all of those have passed, None if there are none."""
     marks = [market.marks[instrument] for instrument in state.delta_ones_of(u)]
     found = [left_s(word.expiry or None, market.timestamp) for word in marks if not word.settled]
     found += lefts_of(state.options.get(u, ()), market.pages.get(u), market.timestamp)
-    return [left for left in found if left < LAST_DAY_S]
+    ending = [left for left in found if left < LAST_DAY_S]
+    return min((left for left in ending if left), default=LAST_DAY_S) if ending else None
 
 
 def _judge(
@@ -224,10 +225,8 @@ def assess_underlying(state: AccountState, u: int, market: ChainMarket, linked_v
         doubt=full.doubt,
         flags=found.flags | (FLAG_PRICE_DEAD if price.state == DEAD else 0),
     )
-    lefts = _lefts(state, u, market)
-    if not lefts:
+    if (next_s := _next_s(state, u, market)) is None:
         return result
-    next_s = min((left for left in lefts if left), default=LAST_DAY_S)
     later, kept = (_judge(state, u, market, linked_value, which, next_s) for which in (Lots.LATER, Lots.KEPT))
     scan = max(full.scan, kept.scan)
     charge = max(full.charge + _valley(full, kept, price.price, scan_bps), kept.charge)
