@@ -3,7 +3,8 @@
 
 Same rule as docs/margin-rule.md, without its roundings (but for whole basis points of haircut and of lateness).
 ``risk.onchain`` gives the exact integers of one account, ``risk.explain`` the reasons; this module is for calibration
-and monitoring of many. One part of section 4 is not here: the last day of contracts, for which ask ``risk.onchain``.
+and monitoring of many. Accounts with contracts in their last day are judged by risk/margin_last_day.py, whatever the
+engine; their lots are whole, as on chain.
 
 Float against integer: every amount differs from the integer twin's by at most ``2e-9`` of the account's gross notional
 (options, delta-one instruments, linked collateral) plus ``1e-12`` of its cash plus 1e-9 USD; 1.7e-10 was the
@@ -37,6 +38,7 @@ from risk.margin_inputs import (
     check_finite,
     check_shapes,
 )
+from risk.margin_last_day import last_day
 from risk.margin_underlying import (
     FLAG_JOINT_MISSING,
     FLAG_OFF_GRID,
@@ -168,7 +170,17 @@ def margin_block(
         from risk.margin_compiled import compiled_results
 
         results, joint = compiled_results(book, live, linked, packed)
-    risk = _market_risk(results, market, lambda: joint or _least_profit(book, results, live))
+    ending = last_day(book, live, linked, market)
+    if ending is not None:
+        ending.enter(results)
+
+    def least_profit() -> tuple[FloatArray, IntArray]:
+        lowest, worst = joint or _least_profit(book, results, live)
+        if ending is not None and market.joint is not None:
+            ending.enter_joint(lowest, worst, market.joint)
+        return lowest, worst
+
+    risk = _market_risk(results, market, least_profit)
     charges = _total(item.charge for item in results)
     added = _total(item.drift + item.wide for item in results)
     lost = _total(item.lost for item in results)
@@ -179,6 +191,9 @@ def margin_block(
         held |= item.held
         flags |= item.flags
     reserve = np.where(held, float(scale.reserve_usd), 0.0)
+    if ending is not None:
+        ahead = scale.im_scale_bps * ending.ahead_scan + scale.im_charge_scale_bps * ending.ahead_charge
+        added[ending.accounts] += ahead / BPS
     return MarginResult(
         equity_mark=common + collateral.value.sum(axis=1),
         equity_im=common - lost + collateral.counted_im.sum(axis=1),

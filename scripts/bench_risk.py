@@ -115,7 +115,7 @@ def random_market() -> Market:
     rng = np.random.default_rng(3)
     rows = unpack_page(build_page(options(SLOTS), SPOT_WAD, SLICES, NOW, LANES, SLOTS))
     joint = JointScenarios(*rng.integers(-127, 128, (2, SCENARIOS, UNDERLYINGS)).astype(np.int8))
-    parts = tuple(UnderlyingMarket(f"U{u}", 2_510.0, LANES, rows) for u in range(UNDERLYINGS))
+    parts = tuple(UnderlyingMarket(f"U{u}", 2_510.0, LANES, rows, rows_observed_at=NOW) for u in range(UNDERLYINGS))
     return Market(GlobalParameters(10_000, 8_000, 10_000, 2_000, 25), parts, joint=joint, now=NOW)
 
 
