@@ -18,12 +18,27 @@ FORGOTTEN_AFTER_S = 86_400
 WIDEN_MAX_BPS = 30_000
 
 
+Grid = tuple[tuple[int, ...], ...]
+
+
+class LastDay(NamedTuple):
+    """An underlying of which contracts are in their last day: G of all lots and of those kept, wad.
+
+    ``scan`` and ``charge`` are those of all lots, without the rule.
+    """
+
+    full_grid: Grid
+    kept_grid: Grid
+    scan: int
+    charge: int
+
+
 class UnderlyingResult(NamedTuple):
     """Section 4 for one underlying; ``grid[v][n]`` is G, amounts wad.
 
     ``widen_bps`` is ``widen_u``; ``optioned`` says whether the joint scenarios read the grid or the closed form of
     ``delta_low`` and ``delta_high``. ``ahead_scan`` and ``ahead_charge``: what initial margin takes on ahead of the
-    expiries of the day.
+    expiries of the day; ``last_day``: what the rest is made of, None where nothing ends.
     """
 
     underlying: int
@@ -44,6 +59,7 @@ class UnderlyingResult(NamedTuple):
     flags: int
     ahead_scan: int = 0
     ahead_charge: int = 0
+    last_day: LastDay | None = None
 
 
 class PageAge(NamedTuple):
@@ -243,4 +259,5 @@ def assess_underlying(state: AccountState, u: int, market: ChainMarket, linked_v
         doubt=full.doubt + scan - full.scan + charge - full.charge if full.doubt or kept.doubt else 0,
         ahead_scan=max(0, later.scan - scan),
         ahead_charge=max(0, charge_later - charge),
+        last_day=LastDay(found.grid, kept.scanned.grid, full.scan, full.charge),
     )

@@ -130,6 +130,9 @@ def bench_book(args: argparse.Namespace, say: Say) -> dict[str, Any]:
     part = book.block(0, few)
     say("book: the same by plain numpy")
     plain = best(lambda: margin(part, market, threads=args.threads, engine="numpy"), 2)
+    say("book: the same with an eighth of the options in their last day")
+    later = replace(market, now=NOW + 3_600)
+    ending = best(lambda: margin(part, later, threads=args.threads), 2)
     gross = 2_510.0 * (np.abs(part.units).sum(axis=(1, 2)) + sum(np.asarray(abs(m).sum(axis=1)) for m in part.options))
     worst = 0.0
     for name in ("im", "mm", "market_risk", "charges", "equity_im", "equity_mm"):
@@ -142,6 +145,7 @@ def bench_book(args: argparse.Namespace, say: Say) -> dict[str, Any]:
         "book_accounts": args.accounts,
         "book_numpy_accounts_s": few / plain.wall,
         "book_ours_accounts_s": args.accounts / ours.wall,
+        "book_last_day_accounts_s": few / ending.wall,
         "book_numpy_difference": worst,
     }
 
