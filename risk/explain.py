@@ -100,7 +100,7 @@ class LastDayLine(NamedTuple):
     ahead_charge: float
 
     def words(self) -> str:
-        """Like ``ETH, contracts in their last day: they count for the part of it that is left: scan 15.00 USD more``."""
+        """Like ``ETH, contracts in their last day: they count for the part of it that is left: scan 5.00 USD more``."""
         both = _more(("scan", self.scan), ("charges", self.charge))
         ahead = _more(("scan", self.ahead_scan), ("charges", self.ahead_charge))
         out = [f"they count for the part of it that is left: {both}"] if both else []

@@ -14,6 +14,7 @@ import os
 import platform
 import resource
 import sys
+from dataclasses import replace
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
