@@ -187,7 +187,7 @@ def explain(book: Book, market: Market, account: int) -> Explanation:
     linked = [linked_values(k, collateral, market) for k in range(len(live))]
     results = [underlying_result(one, k, item, linked[k]) for k, item in enumerate(live)]
     ending = last_day(one, live, linked, market)
-    parts = {} if ending is None else ending.parts
+    parts = {} if ending is None else {k: part.result for k, part in ending.parts.items()}
     if ending is not None:
         ending.enter(results)
     total = margin_block(one, market, live)

@@ -192,8 +192,7 @@ def margin_block(
         flags |= item.flags
     reserve = np.where(held, float(scale.reserve_usd), 0.0)
     if ending is not None:
-        ahead = scale.im_scale_bps * ending.ahead_scan + scale.im_charge_scale_bps * ending.ahead_charge
-        added[ending.accounts] += ahead / BPS
+        ending.enter_ahead(added, scale)
     return MarginResult(
         equity_mark=common + collateral.value.sum(axis=1),
         equity_im=common - lost + collateral.counted_im.sum(axis=1),

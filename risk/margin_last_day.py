@@ -16,7 +16,7 @@ from scipy import sparse
 from risk.grid import joint_weights
 from risk.margin_inputs import Book, FloatArray, Market, UnderlyingMarket
 from risk.margin_underlying import LiveUnderlying, UnderlyingResult, underlying_result
-from risk.types import SECONDS_PER_DAY, JointScenarios
+from risk.types import BPS, SECONDS_PER_DAY, GlobalParameters, JointScenarios
 
 IntArray = NDArray[np.int64]
 
@@ -158,6 +158,13 @@ def _valley(
     return np.asarray(np.minimum(hidden, np.maximum(value - lost, 0.0)))
 
 
+class Ending(NamedTuple):
+    """The m accounts with contracts of one underlying in their last day: numbers (m,) in the block, and results."""
+
+    accounts: IntArray
+    result: LastDayResult
+
+
 class LastDay(NamedTuple):
     """The n accounts of a block that hold something in its last day.
 
@@ -166,33 +173,29 @@ class LastDay(NamedTuple):
     """
 
     accounts: IntArray
-    parts: dict[int, LastDayResult]
+    parts: dict[int, Ending]
     grids: tuple[FloatArray, ...]
-
-    @property
-    def ahead_scan(self) -> FloatArray:
-        """Sum over underlyings (n,), USD."""
-        return np.asarray(sum(part.ahead_scan for part in self.parts.values()))
-
-    @property
-    def ahead_charge(self) -> FloatArray:
-        """Sum over underlyings (n,), USD."""
-        return np.asarray(sum(part.ahead_charge for part in self.parts.values()))
 
     def enter(self, results: list[UnderlyingResult]) -> None:
         """Write what these accounts are judged by into the results of the block."""
-        for index, part in self.parts.items():
+        for index, (accounts, part) in self.parts.items():
             result = results[index]
             for name in ("scan", "charge", "wide", "doubt"):
-                getattr(result, name)[self.accounts] = getattr(part, name)
+                getattr(result, name)[accounts] = getattr(part, name)
             if len(result.grid):
-                result.grid[self.accounts] = part.grid
+                result.grid[accounts] = part.grid
 
     def enter_joint(self, lowest: FloatArray, worst: IntArray, joint: JointScenarios) -> None:
         """Write their least joint profit and its scenario among those of the block."""
         profit = np.sum([grid @ joint_weights(joint, k) for k, grid in enumerate(self.grids)], axis=0)
         worst[self.accounts] = profit.argmin(axis=1)
         lowest[self.accounts] = profit.min(axis=1)
+
+    def enter_ahead(self, added: FloatArray, scales: GlobalParameters) -> None:
+        """Add what initial margin takes on ahead of the expiries of the day to that of the block."""
+        for accounts, part in self.parts.values():
+            ahead = scales.im_scale_bps * part.ahead_scan + scales.im_charge_scale_bps * part.ahead_charge
+            added[accounts] += ahead / BPS
 
 
 def last_day(book: Book, live: tuple[LiveUnderlying, ...], linked: list[FloatArray], market: Market) -> LastDay | None:
@@ -210,17 +213,17 @@ def last_day(book: Book, live: tuple[LiveUnderlying, ...], linked: list[FloatArr
     slots = [matrix.shape[1] for matrix in book.options]
     lefts = [seconds_left(item.market, count, market.now) for item, count in zip(live, slots, strict=True)]
     ending = [_ending(book, k, left) for k, left in enumerate(lefts)]
-    found = np.logical_or.reduce(ending)
-    if not found.any():
+    accounts = np.flatnonzero(np.logical_or.reduce(ending))
+    if not accounts.size:
         return None
-    accounts = np.flatnonzero(found)
     some, parts, grids = book.take(accounts), {}, []
     for k, item in enumerate(live):
-        if ending[k].any():
-            parts[k] = last_day_result(some, k, item, linked[k][accounts], lefts[k])
-            grids.append(parts[k].grid)
-        else:
-            grids.append(underlying_result(some, k, item, linked[k][accounts]).grid)
+        grid, mine = underlying_result(some, k, item, linked[k][accounts]).grid, ending[k][accounts]
+        if mine.any():
+            numbers = accounts[mine]
+            result = last_day_result(book.take(numbers), k, item, linked[k][numbers], lefts[k])
+            parts[k], grid[mine] = Ending(numbers, result), result.grid
+        grids.append(grid)
     return LastDay(accounts, parts, tuple(grids))
 
 

@@ -14,8 +14,8 @@ import os
 import platform
 import resource
 import sys
-from dataclasses import replace
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 

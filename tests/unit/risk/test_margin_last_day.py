@@ -18,8 +18,8 @@ from risk.margin_last_day import last_day, seconds_left
 from risk.margin_underlying import live_underlyings
 from risk.onchain import assess_words, underlying_results
 from risk.onchain_words import AccountState, DeltaOnePosition, MarkWord, OptionPosition, build_words, instrument_id
+from risk.page import build_page, unpack_page
 from risk.pricing.svi import slices_from_smile
-from risk.table import build_page, unpack_page
 from risk.types import GlobalParameters, OptionSpec, SmileModel, UnderlyingParameters
 from tests.unit.risk.test_margin import DAY, NOW, PLAIN, SCALES, WAD, Twins, empty_book, repeated
 
