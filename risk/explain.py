@@ -13,7 +13,7 @@ from risk.grid import MOVES, SCAN_POINTS, joint_weights
 from risk.margin import NO_JOINT, Book, MarginResult, Market, margin_block
 from risk.margin_collateral import CollateralResult, collateral_values, linked_values
 from risk.margin_inputs import check_shapes
-from risk.margin_last_day import LastDayResult, counted, last_day, seconds_left
+from risk.margin_last_day import LastDayResult, kept_book, last_day, seconds_left
 from risk.margin_underlying import LiveUnderlying, UnderlyingResult, live_underlyings, underlying_result
 from risk.types import BPS
 
@@ -317,7 +317,7 @@ def _judged(
     full = _lines(one, market, index, live, np.where(less, 0.0, points))
     # a contract of which nothing is left has no line
     profits = {line.name: line.profit for line in full}
-    for line in _lines(counted(one, index, left), market, index, live, np.where(less, points, 0.0)):
+    for line in _lines(kept_book(one, index, left), market, index, live, np.where(less, points, 0.0)):
         profits[line.name] += line.profit
     return [Contribution(name, profit) for name, profit in profits.items()]
 

@@ -38,7 +38,7 @@ from risk.margin_inputs import (
     check_finite,
     check_shapes,
 )
-from risk.margin_last_day import last_day
+from risk.margin_last_day import LastDay, last_day
 from risk.margin_underlying import (
     FLAG_JOINT_MISSING,
     FLAG_OFF_GRID,
@@ -163,24 +163,11 @@ def margin_block(
     """Margin of a block of accounts small enough for its arrays to stay in cache; compiled where rows are packed."""
     collateral = collateral_values(book, market)
     linked = [linked_values(k, collateral, market) for k in range(len(live))]
-    joint: tuple[FloatArray, IntArray] | None = None
-    if packed is None:
-        results = [underlying_result(book, k, item, linked[k]) for k, item in enumerate(live)]
-    else:
-        from risk.margin_compiled import compiled_results
-
-        results, joint = compiled_results(book, live, linked, packed)
+    results, joint = _judged(book, live, linked, packed)
     ending = last_day(book, live, linked, market)
     if ending is not None:
         ending.enter(results)
-
-    def least_profit() -> tuple[FloatArray, IntArray]:
-        lowest, worst = joint or _least_profit(book, results, live)
-        if ending is not None and market.joint is not None:
-            ending.enter_joint(lowest, worst, market.joint)
-        return lowest, worst
-
-    risk = _market_risk(results, market, least_profit)
+    risk = _market_risk(results, market, lambda: _worst_joint(book, results, live, market, joint, ending))
     charges = _total(item.charge for item in results)
     added = _total(item.drift + item.wide for item in results)
     lost = _total(item.lost for item in results)
@@ -206,6 +193,17 @@ def margin_block(
         doubt=_total(item.doubt for item in results) + collateral.doubt.sum(axis=1),
         scans=np.stack([item.scan for item in results], axis=1),
     )
+
+
+def _judged(
+    book: Book, live: tuple[LiveUnderlying, ...], linked: list[FloatArray], packed: Tables | None
+) -> tuple[list[UnderlyingResult], tuple[FloatArray, IntArray] | None]:
+    """Section 4 but for the last day; with packed rows also the least joint profits, which the kernel has found."""
+    if packed is None:
+        return [underlying_result(book, k, item, linked[k]) for k, item in enumerate(live)], None
+    from risk.margin_compiled import compiled_results
+
+    return compiled_results(book, live, linked, packed)
 
 
 class _Risk(NamedTuple):
@@ -242,6 +240,21 @@ def _market_risk(
     risk = np.where(several, np.maximum(loss, np.maximum(floor, 2.0 * largest - total)), total)
     initial = np.where(several, np.maximum(risk, initial_floor), total)
     return _Risk(risk, initial, worst, np.where(several, flag, 0))
+
+
+def _worst_joint(
+    book: Book,
+    results: list[UnderlyingResult],
+    live: tuple[LiveUnderlying, ...],
+    market: Market,
+    joint: tuple[FloatArray, IntArray] | None,
+    ending: LastDay | None,
+) -> tuple[FloatArray, IntArray]:
+    """Least joint profit of every account and its scenario, from the worse grid where something ends within a day."""
+    lowest, worst = joint or _least_profit(book, results, live)
+    if ending is not None and market.joint is not None:
+        ending.enter_joint(lowest, worst, market.joint)
+    return lowest, worst
 
 
 def _least_profit(

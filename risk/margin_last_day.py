@@ -33,11 +33,6 @@ class Left(NamedTuple):
     options: IntArray
     delta_one: IntArray
 
-    @property
-    def none(self) -> Left:
-        """The same with nothing left of what is in its last day."""
-        return Left(*(np.where(part < SECONDS_PER_DAY, 0, part) for part in self))
-
 
 def seconds_left(item: UnderlyingMarket, slots: int, now: int) -> Left:
     """What is left of the last day of every contract of an underlying, of which ``slots`` may be options.
@@ -62,18 +57,43 @@ def seconds_left(item: UnderlyingMarket, slots: int, now: int) -> Left:
     return Left(options, np.clip(ends - now, 0, SECONDS_PER_DAY))
 
 
-def counted(book: Book, index: int, left: Left) -> Book:
-    """The book with what counts of one underlying's contracts in their last day, in whole lots (1e-6 units)."""
+def kept_book(book: Book, index: int, left: Left) -> Book:
+    """The book with what counts of the contracts of one underlying that end at each account's next expiry.
+
+    In whole lots (1e-6 units). What ends after the next expiry counts in full until then.
+    """
+    return _counted(book, index, left, _next_expiry(book, index, left))
+
+
+def _later_book(book: Book, index: int, left: Left) -> Book:
+    """The book without one underlying's contracts in their last day."""
+    none = Left(*(np.where(part < SECONDS_PER_DAY, 0, part) for part in left))
+    return _counted(book, index, none, np.zeros(len(book), dtype=np.int64))
+
+
+def _next_expiry(book: Book, index: int, left: Left) -> IntArray:
+    """Seconds (n,) to the next expiry of what each account has of an underlying; a day where none is within it."""
+    matrix, ahead = book.options[index], Left(*(np.where(part > 0, part, SECONDS_PER_DAY) for part in left))
+    entries = np.append(ahead.options[matrix.indices], SECONDS_PER_DAY)
+    found = np.minimum.reduceat(entries, matrix.indptr[:-1])
+    found[np.diff(matrix.indptr) == 0] = SECONDS_PER_DAY
+    held = np.where(book.units[:, index] != 0.0, ahead.delta_one, SECONDS_PER_DAY)
+    return np.asarray(np.minimum(found, held.min(axis=1)))
+
+
+def _counted(book: Book, index: int, left: Left, next_s: IntArray) -> Book:
     matrix, units = book.options[index], book.units.copy()
-    units[:, index] = _counted(units[:, index], left.delta_one)
+    units[:, index] = _lots(units[:, index], left.delta_one, next_s[:, None])
     options = list(book.options)
-    options[index] = _like(matrix, _counted(matrix.data, left.options[matrix.indices]))
+    each = np.repeat(next_s, np.diff(matrix.indptr))
+    options[index] = _like(matrix, _lots(matrix.data, left.options[matrix.indices], each))
     return replace(book, units=units, options=tuple(options))
 
 
-def _counted(units: FloatArray, left: IntArray) -> FloatArray:
+def _lots(units: FloatArray, left: IntArray, next_s: IntArray) -> FloatArray:
     lots = np.floor(np.rint(np.abs(units) * _LOTS_PER_UNIT) * left / SECONDS_PER_DAY)
-    return np.where(left < SECONDS_PER_DAY, np.copysign(lots / _LOTS_PER_UNIT, units), units)
+    less = (left < SECONDS_PER_DAY) & (left <= next_s)
+    return np.where(less, np.copysign(lots / _LOTS_PER_UNIT, units), units)
 
 
 def _like(matrix: sparse.csr_array, data: FloatArray) -> sparse.csr_array:
@@ -117,11 +137,11 @@ def last_day_result(book: Book, index: int, live: LiveUnderlying, linked: FloatA
     docs/margin-rule.md, section 4, "The last day".
     """
     full = underlying_result(book, index, live, linked)
-    kept_book, later_book = counted(book, index, left), counted(book, index, left.none)
-    kept, later = (underlying_result(other, index, live, linked) for other in (kept_book, later_book))
-    valley = _valley(full, kept, live, _gone(book, kept_book, index))
+    some, none = kept_book(book, index, left), _later_book(book, index, left)
+    kept, later = (underlying_result(other, index, live, linked) for other in (some, none))
+    valley = _valley(full, kept, live, _gone(book, some, index))
     charge = np.maximum(full.charge + valley, kept.charge)
-    charge_later = np.maximum(full.charge + _valley(full, later, live, _gone(book, later_book, index)), later.charge)
+    charge_later = np.maximum(full.charge + _valley(full, later, live, _gone(book, none, index)), later.charge)
     scan = np.maximum(full.scan, kept.scan)
     asked = full.doubt + (scan - full.scan) + (charge - full.charge)
     return LastDayResult(

@@ -67,8 +67,9 @@ def breakdown(words: Sequence[int], market: ChainMarket) -> Breakdown:
     results = underlying_results(words, market)
     binding, joint = _binding(results, market)
     parts = []
+    next_s = {item.underlying: item.last_day.next_s for item in results if item.last_day is not None}
     for kind, key, alone in _positions(parse_words(words)):
-        for item in underlying_results(build_words(alone), market):
+        for item in underlying_results(build_words(alone), market, next_s):
             whole = next(result for result in results if result.underlying == item.underlying)
             parts.append(Part(kind, key, _profit(item, whole, market, joint)))
     loss = -sum(_profit(item, item, market, joint) for item in results)

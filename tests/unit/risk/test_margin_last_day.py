@@ -59,6 +59,20 @@ def test_what_is_settled_or_is_no_hedge_has_no_last_day() -> None:
     assert (soon.im[0], soon.mm[0]) == (later.im[0], later.mm[0]) == pytest.approx((20.0, 16.0))
 
 
+@pytest.mark.parametrize("engine", ENGINES)
+def test_what_ends_after_the_next_expiry_counts_in_full_until_then(engine: Engine) -> None:
+    """A future of six hours against one of seven, and each alone."""
+    book = empty_book(3, 1)
+    book.units[:, 0] = [[0.0, 1.0, -1.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]]
+    item = UnderlyingMarket("ETH", 100.0, PLAIN, marks=(Mark(), Mark(expiry=NOW + SOON), Mark(expiry=NOW + 7 * 3_600)))
+    found = [margin(book, Market(SCALES, (item,), now=NOW + after), engine=engine) for after in (0, SOON, SOON + 3_600)]
+    # three quarters of the first are gone and nothing of the second
+    assert found[0].market_risk == pytest.approx([15.0, 20.0, 20.0])
+    # then the first is gone, and of the second counts what its own day has left: an hour, in whole lots
+    assert found[1].market_risk == pytest.approx([20.0 * 0.041_666, 20.0, 20.0])
+    assert found[2].market_risk == pytest.approx([0.0, 20.0, 20.0])
+
+
 def test_kept_lots_are_whole() -> None:
     # one lot of two, to the hour: half a lot is none
     result = margin(hedged(2e-6), market(NOW + DAY // 4))
