@@ -50,7 +50,8 @@ class Explanation:
     """Everything ``ballast explain`` prints of the account itself; amounts USD wad.
 
     ``binding`` names the term of the market risk that decides, ``parts`` are the profits of all positions under the
-    moves that it looks at. ``data`` says what old data and changes to come add to the margin, and what is in reserve.
+    moves that it looks at. ``data`` says what old data, changes to come and contracts in their last day add to the
+    margin, and what is in reserve.
     """
 
     account: int
@@ -92,6 +93,7 @@ def explain(snapshot: Snapshot, account: int, names: Mapping[int, str] | None = 
         worst=_worst(parts, market, result, snapshot, frozenset(state.options)),
         data=(
             *_widening(parts, market, snapshot),
+            *_last_day(parts, snapshot),
             *_late_collateral(state, market, called),
             *_kept(state, market, result),
         ),
@@ -191,6 +193,24 @@ def _widening(parts: Sequence[UnderlyingResult], market: ChainMarket, snapshot: 
             found.append(f"{name}: {_usd(item.lost)} of option value does not count for initial margin: dead page")
         if item.doubt:
             found.append(f"{name}: old data leave {_usd(item.doubt)} in doubt")
+    return tuple(found)
+
+
+def _last_day(parts: Sequence[UnderlyingResult], snapshot: Snapshot) -> tuple[str, ...]:
+    """What contracts that expire within a day add to either margin."""
+    found = []
+    for item in parts:
+        if item.last_day is None:
+            continue
+        name, before = snapshot.symbol(item.underlying), item.last_day
+        causes = (("scan", item.scan - before.scan), ("charges", item.charge - before.charge))
+        ahead = (("scan", item.ahead_scan), ("charges", item.ahead_charge))
+        for text, amounts in (
+            ("contracts in their last day count for the part of it that is left", causes),
+            ("initial margin already does without contracts in their last day", ahead),
+        ):
+            more = ", ".join(f"{what} {_usd(amount)} more" for what, amount in amounts if amount)
+            found += [f"{name}: {text}: {more}"] if more else []
     return tuple(found)
 
 

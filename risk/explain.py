@@ -13,6 +13,7 @@ from risk.grid import MOVES, SCAN_POINTS, joint_weights
 from risk.margin import NO_JOINT, Book, MarginResult, Market, margin_block
 from risk.margin_collateral import CollateralResult, collateral_values, linked_values
 from risk.margin_inputs import check_shapes
+from risk.margin_last_day import LastDayResult, kept_book, last_day, seconds_left
 from risk.margin_underlying import LiveUnderlying, UnderlyingResult, live_underlyings, underlying_result
 from risk.types import BPS
 
@@ -85,6 +86,32 @@ class Staleness(NamedTuple):
         return f"{self.name}: {'; '.join(out) or 'data fresh'}"
 
 
+class LastDayLine(NamedTuple):
+    """What contracts of one underlying that expire within a day add, USD.
+
+    ``scan`` and ``charge``: to both margins, as only the part of the day that is left of them counts; ``ahead_scan``
+    and ``ahead_charge``: to initial margin, which does without them already.
+    """
+
+    name: str
+    scan: float
+    charge: float
+    ahead_scan: float
+    ahead_charge: float
+
+    def words(self) -> str:
+        """Like ``ETH, contracts in their last day: they count for the part of it that is left: scan 5.00 USD more``."""
+        both = _more(("scan", self.scan), ("charges", self.charge))
+        ahead = _more(("scan", self.ahead_scan), ("charges", self.ahead_charge))
+        out = [f"they count for the part of it that is left: {both}"] if both else []
+        out += [f"initial margin already does without them: {ahead}"] if ahead else []
+        return f"{self.name}, contracts in their last day: {'; '.join(out) or 'nothing more is asked for'}"
+
+
+def _more(*parts: tuple[str, float]) -> str:
+    return ", ".join(f"{name} {amount:.2f} USD more" for name, amount in parts if round(amount, 2))
+
+
 @dataclass(frozen=True, slots=True)
 class Explanation:
     """Everything behind one account's numbers, USD.
@@ -95,7 +122,8 @@ class Explanation:
     them and add up to ``-scenario_loss``. With ``offset floor`` and ``dominant underlying`` the market risk exceeds
     every joint scenario, so the moves shown are those of the worst scan points. ``phased_in_risk`` is what initial
     margin's market risk already exceeds ``result.market_risk`` by, because an offset floor is rising; ``reserve`` what
-    both margins keep for the caller of a liquidation.
+    both margins keep for the caller of a liquidation; ``last_day`` what contracts that expire within a day add, by
+    underlying that has some.
     """
 
     result: MarginResult
@@ -108,6 +136,7 @@ class Explanation:
     staleness: tuple[Staleness, ...]
     phased_in_risk: float
     reserve: float
+    last_day: tuple[LastDayLine, ...]
 
     @property
     def doubt(self) -> float:
@@ -155,14 +184,21 @@ def explain(book: Book, market: Market, account: int) -> Explanation:
     one = book.account(account)
     live = live_underlyings(one, market)
     collateral = collateral_values(one, market)
-    results = [underlying_result(one, k, item, linked_values(k, collateral, market)) for k, item in enumerate(live)]
+    linked = [linked_values(k, collateral, market) for k in range(len(live))]
+    results = [underlying_result(one, k, item, linked[k]) for k, item in enumerate(live)]
+    ending = last_day(one, live, linked, market)
+    parts = {} if ending is None else {k: part.result for k, part in ending.parts.items()}
+    if ending is not None:
+        ending.enter(results)
     total = margin_block(one, market, live)
     binding = _binding(total, results, market)
     if binding == "joint" and market.joint is not None:
         weights = _joint_moves(results, market, int(total.worst_joint[0]))
     else:
         weights = _scan_moves(results, market)
-    lines = [line for k, weight in weights.items() for line in _lines(one, market, k, live[k], weight.points)]
+    lines = [
+        line for k, weight in weights.items() for line in _judged(one, market, k, live[k], weight.points, parts.get(k))
+    ]
     return Explanation(
         result=total,
         binding=binding,
@@ -178,6 +214,17 @@ def explain(book: Book, market: Market, account: int) -> Explanation:
         staleness=tuple(_staleness(item, live[k]) for k, item in enumerate(results) if item.active[0]),
         phased_in_risk=_phased_in(total, results, market),
         reserve=float(market.global_parameters.reserve_usd) if _reserved(one, results) else 0.0,
+        last_day=tuple(_last_day_line(market.underlyings[k].name, part) for k, part in parts.items()),
+    )
+
+
+def _last_day_line(name: str, part: LastDayResult) -> LastDayLine:
+    return LastDayLine(
+        name,
+        scan=float(part.scan[0] - part.full.scan[0]),
+        charge=float(part.charge[0] - part.full.charge[0]),
+        ahead_scan=float(part.ahead_scan[0]),
+        ahead_charge=float(part.ahead_charge[0]),
     )
 
 
@@ -259,6 +306,22 @@ def _joint_moves(results: list[UnderlyingResult], market: Market, scenario: int)
     return out
 
 
+def _judged(
+    one: Book, market: Market, index: int, live: LiveUnderlying, points: FloatArray, part: LastDayResult | None
+) -> list[Contribution]:
+    """Profits of positions with the lots that the account is judged by at each point: all, or those kept."""
+    if part is None:
+        return _lines(one, market, index, live, points)
+    left = seconds_left(market.underlyings[index], one.options[index].shape[1], market.now)
+    less = part.kept.grid[0] < part.full.grid[0]
+    full = _lines(one, market, index, live, np.where(less, 0.0, points))
+    # a contract of which nothing is left has no line
+    profits = {line.name: line.profit for line in full}
+    for line in _lines(kept_book(one, index, left), market, index, live, np.where(less, points, 0.0)):
+        profits[line.name] += line.profit
+    return [Contribution(name, profit) for name, profit in profits.items()]
+
+
 def _lines(one: Book, market: Market, index: int, live: LiveUnderlying, points: FloatArray) -> list[Contribution]:
     """Profit of each position of one underlying under weights of its scan points."""
     item = market.underlyings[index]
@@ -274,7 +337,7 @@ def _lines(one: Book, market: Market, index: int, live: LiveUnderlying, points: 
     options = one.options[index]
     for slot, units in zip(options.indices.tolist(), options.data.tolist(), strict=True):
         profit = units * float(live.signed[slot, :SCAN_POINTS] @ points)
-        slack = abs(units) * float(live.absolute[slot, 0]) * live.slack
+        slack = abs(units) * float(live.absolute[slot, 0]) * live.slack * float(points.sum())
         if units < 0.0:
             profit -= units * float(live.absolute[slot, 4]) * float(live.tail_pnl @ points)
         lines.append(Contribution(f"{item.name} option {slot}", profit - slack))

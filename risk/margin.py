@@ -3,7 +3,8 @@
 
 Same rule as docs/margin-rule.md, without its roundings (but for whole basis points of haircut and of lateness).
 ``risk.onchain`` gives the exact integers of one account, ``risk.explain`` the reasons; this module is for calibration
-and monitoring of many. One part of section 4 is not here: the last day of contracts, for which ask ``risk.onchain``.
+and monitoring of many. Accounts with contracts in their last day are judged by risk/margin_last_day.py, whatever the
+engine; their lots are whole, as on chain.
 
 Float against integer: every amount differs from the integer twin's by at most ``2e-9`` of the account's gross notional
 (options, delta-one instruments, linked collateral) plus ``1e-12`` of its cash plus 1e-9 USD; 1.7e-10 was the
@@ -37,6 +38,7 @@ from risk.margin_inputs import (
     check_finite,
     check_shapes,
 )
+from risk.margin_last_day import LastDay, last_day
 from risk.margin_underlying import (
     FLAG_JOINT_MISSING,
     FLAG_OFF_GRID,
@@ -161,14 +163,11 @@ def margin_block(
     """Margin of a block of accounts small enough for its arrays to stay in cache; compiled where rows are packed."""
     collateral = collateral_values(book, market)
     linked = [linked_values(k, collateral, market) for k in range(len(live))]
-    joint: tuple[FloatArray, IntArray] | None = None
-    if packed is None:
-        results = [underlying_result(book, k, item, linked[k]) for k, item in enumerate(live)]
-    else:
-        from risk.margin_compiled import compiled_results
-
-        results, joint = compiled_results(book, live, linked, packed)
-    risk = _market_risk(results, market, lambda: joint or _least_profit(book, results, live))
+    results, joint = _judged(book, live, linked, packed)
+    ending = last_day(book, live, linked, market)
+    if ending is not None:
+        ending.enter(results)
+    risk = _market_risk(results, market, lambda: _worst_joint(book, results, live, market, joint, ending))
     charges = _total(item.charge for item in results)
     added = _total(item.drift + item.wide for item in results)
     lost = _total(item.lost for item in results)
@@ -179,6 +178,8 @@ def margin_block(
         held |= item.held
         flags |= item.flags
     reserve = np.where(held, float(scale.reserve_usd), 0.0)
+    if ending is not None:
+        ending.enter_ahead(added, scale)
     return MarginResult(
         equity_mark=common + collateral.value.sum(axis=1),
         equity_im=common - lost + collateral.counted_im.sum(axis=1),
@@ -192,6 +193,17 @@ def margin_block(
         doubt=_total(item.doubt for item in results) + collateral.doubt.sum(axis=1),
         scans=np.stack([item.scan for item in results], axis=1),
     )
+
+
+def _judged(
+    book: Book, live: tuple[LiveUnderlying, ...], linked: list[FloatArray], packed: Tables | None
+) -> tuple[list[UnderlyingResult], tuple[FloatArray, IntArray] | None]:
+    """Section 4 but for the last day; with packed rows also the least joint profits, which the kernel has found."""
+    if packed is None:
+        return [underlying_result(book, k, item, linked[k]) for k, item in enumerate(live)], None
+    from risk.margin_compiled import compiled_results
+
+    return compiled_results(book, live, linked, packed)
 
 
 class _Risk(NamedTuple):
@@ -228,6 +240,21 @@ def _market_risk(
     risk = np.where(several, np.maximum(loss, np.maximum(floor, 2.0 * largest - total)), total)
     initial = np.where(several, np.maximum(risk, initial_floor), total)
     return _Risk(risk, initial, worst, np.where(several, flag, 0))
+
+
+def _worst_joint(
+    book: Book,
+    results: list[UnderlyingResult],
+    live: tuple[LiveUnderlying, ...],
+    market: Market,
+    joint: tuple[FloatArray, IntArray] | None,
+    ending: LastDay | None,
+) -> tuple[FloatArray, IntArray]:
+    """Least joint profit of every account and its scenario, from the worse grid where something ends within a day."""
+    lowest, worst = joint or _least_profit(book, results, live)
+    if ending is not None and market.joint is not None:
+        ending.enter_joint(lowest, worst, market.joint)
+    return lowest, worst
 
 
 def _least_profit(

@@ -20,21 +20,23 @@ FOREVER = 2**32 - 1
 
 
 class Mark(NamedTuple):
-    """A delta-one instrument now: settlement price in USD (0 = not settled), and its carry.
+    """A delta-one instrument now: settlement price in USD (0 = not settled), carry, expiry (unix s; 0 = none).
 
     The carry of a perpetual is its cumulative funding in USD per unit, that of a future its basis as a fraction of the
-    price of the underlying.
+    price of the underlying. A perpetual expires only when it is being delisted.
     """
 
     settled: float = 0.0
     carry: float = 0.0
+    expiry: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class UnderlyingMarket:
     """One underlying now: ``price`` USD and how late it is, page rows with their times, ``marks`` of its instruments.
 
-    ``marks`` are the perpetual's and those of the futures in slots 254 and 253. ``dead`` outdoes ``late_bps``.
+    ``marks`` are the perpetual's and those of the futures in slots 254 and 253. ``dead`` outdoes ``late_bps``. The hour
+    of an option's expiry counts from ``rows_observed_at``.
     """
 
     name: str
@@ -110,6 +112,11 @@ class Book:
         """Accounts ``low`` to ``high - 1``; shares memory with this book."""
         dense = {name: getattr(self, name)[low:high] for name in _DENSE}
         return Book(**dense, options=tuple(_rows_of(matrix, low, high) for matrix in self.options))
+
+    def take(self, accounts: NDArray[np.int64]) -> Book:
+        """A book of copies of the accounts with these numbers."""
+        dense = {name: getattr(self, name)[accounts] for name in _DENSE}
+        return Book(**dense, options=tuple(matrix[accounts] for matrix in self.options))
 
 
 _DENSE = ("cash", "units", "base", "collateral", "collateral_use")

@@ -7,7 +7,7 @@ integer by integer. Section numbers in comments are those of the document.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from risk.onchain_collateral import BPS, CollateralValue, ceil_div, collateral_values
@@ -164,7 +164,7 @@ class _Parts(NamedTuple):
         return lane(market.global_word, 4) * WAD if self.reserved else 0
 
 
-def _parts(words: Sequence[int], market: ChainMarket) -> _Parts:
+def _parts(words: Sequence[int], market: ChainMarket, next_s: Mapping[int, int] | None = None) -> _Parts:
     state = parse_words(words)
     collateral = list(collateral_values(state, market.collateral_prices, market.collateral_words).values())
     linked: dict[int, int] = {}
@@ -172,12 +172,19 @@ def _parts(words: Sequence[int], market: ChainMarket) -> _Parts:
         if item.linked:
             linked[item.linked - 1] = linked.get(item.linked - 1, 0) + item.value
     active = sorted({*(k >> 8 for k in state.delta_ones), *state.options, *linked})
-    return _Parts(state, collateral, [assess_underlying(state, u, market, linked.get(u, 0)) for u in active])
+    ends = next_s or {}
+    results = [assess_underlying(state, u, market, linked.get(u, 0), ends.get(u)) for u in active]
+    return _Parts(state, collateral, results)
 
 
-def underlying_results(words: Sequence[int], market: ChainMarket) -> list[UnderlyingResult]:
-    """Section 4 for each active underlying, ascending: what the numbers of ``assess`` are made of."""
-    return _parts(words, market).results
+def underlying_results(
+    words: Sequence[int], market: ChainMarket, next_s: Mapping[int, int] | None = None
+) -> list[UnderlyingResult]:
+    """Section 4 for each active underlying, ascending: what the numbers of ``assess`` are made of.
+
+    ``next_s``: for a part of an account, that account's seconds to the next expiry, by underlying.
+    """
+    return _parts(words, market, next_s).results
 
 
 def assess_words(words: Sequence[int], market: ChainMarket) -> Assessment:

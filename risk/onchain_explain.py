@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple
 from risk.onchain import JOINT_DENOMINATOR, UnderlyingResult, joint_point, underlying_results, worst_joint
 from risk.onchain_collateral import BPS, ceil_div
 from risk.onchain_market import ChainMarket
+from risk.onchain_underlying import Grid
 from risk.onchain_words import AccountState, build_words, lane, parse_words
 
 Kind = Literal["collateral", "delta-one", "option"]
@@ -50,7 +51,7 @@ def breakdown(words: Sequence[int], market: ChainMarket) -> Breakdown:
     Returns
     -------
     Parts in the order of the words. Each is what the position alone would earn, which is exact because the 27 points of
-    section 4 are linear in positions.
+    section 4 are linear in positions; in a last day each point takes the lots that the account is judged by there.
 
     Raises
     ------
@@ -66,8 +67,9 @@ def breakdown(words: Sequence[int], market: ChainMarket) -> Breakdown:
     results = underlying_results(words, market)
     binding, joint = _binding(results, market)
     parts = []
+    next_s = {item.underlying: item.last_day.next_s for item in results if item.last_day is not None}
     for kind, key, alone in _positions(parse_words(words)):
-        for item in underlying_results(build_words(alone), market):
+        for item in underlying_results(build_words(alone), market, next_s):
             whole = next(result for result in results if result.underlying == item.underlying)
             parts.append(Part(kind, key, _profit(item, whole, market, joint)))
     loss = -sum(_profit(item, item, market, joint) for item in results)
@@ -105,9 +107,22 @@ def _positions(state: AccountState) -> Iterator[tuple[Kind, int, AccountState]]:
 
 def _profit(item: UnderlyingResult, whole: UnderlyingResult, market: ChainMarket, joint: int | None) -> int:
     """Profit of one grid at the joint scenario, else at the whole account's worst point of the underlying."""
+    grid = _judged(item, whole)
     if joint is not None and market.joint is not None:
         price, vol = (max(byte, -127) for byte in market.joint.bytes_of(joint, item.underlying))
-        return joint_point(item.grid, price, vol) // JOINT_DENOMINATOR
+        return joint_point(grid, price, vol) // JOINT_DENOMINATOR
     points = [value for row in whole.grid for value in row]
     at = min(range(27), key=points.__getitem__)
-    return item.grid[at // 9][at % 9]
+    return grid[at // 9][at % 9]
+
+
+def _judged(item: UnderlyingResult, whole: UnderlyingResult) -> Grid:
+    """Profits at the 27 points with the lots that the whole account is judged by there: all, or those kept."""
+    if whole.last_day is None:
+        return item.grid
+    own = item.last_day
+    full, kept = (item.grid, item.grid) if own is None else (own.full_grid, own.kept_grid)
+    return tuple(
+        tuple(less if b < a else all_ for all_, less, a, b in zip(*rows, strict=True))
+        for rows in zip(full, kept, whole.last_day.full_grid, whole.last_day.kept_grid, strict=True)
+    )

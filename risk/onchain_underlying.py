@@ -18,12 +18,28 @@ FORGOTTEN_AFTER_S = 86_400
 WIDEN_MAX_BPS = 30_000
 
 
+Grid = tuple[tuple[int, ...], ...]
+
+
+class LastDay(NamedTuple):
+    """An underlying of which contracts are in their last day: G of all lots and of those kept, wad.
+
+    ``scan`` and ``charge`` are those of all lots, without the rule; ``next_s``: seconds to the account's next expiry.
+    """
+
+    full_grid: Grid
+    kept_grid: Grid
+    scan: int
+    charge: int
+    next_s: int
+
+
 class UnderlyingResult(NamedTuple):
     """Section 4 for one underlying; ``grid[v][n]`` is G, amounts wad.
 
     ``widen_bps`` is ``widen_u``; ``optioned`` says whether the joint scenarios read the grid or the closed form of
     ``delta_low`` and ``delta_high``. ``ahead_scan`` and ``ahead_charge``: what initial margin takes on ahead of the
-    expiries of the day.
+    expiries of the day; ``last_day``: what the rest is made of, None where nothing ends.
     """
 
     underlying: int
@@ -44,6 +60,7 @@ class UnderlyingResult(NamedTuple):
     flags: int
     ahead_scan: int = 0
     ahead_charge: int = 0
+    last_day: LastDay | None = None
 
 
 class PageAge(NamedTuple):
@@ -202,8 +219,13 @@ def _lower(one: tuple[tuple[int, ...], ...], two: tuple[tuple[int, ...], ...]) -
     return tuple(tuple(map(min, a, b)) for a, b in zip(one, two, strict=True))
 
 
-def assess_underlying(state: AccountState, u: int, market: ChainMarket, linked_value: int) -> UnderlyingResult:
-    """Section 4; ``linked_value`` is the value of the account's collateral linked to ``u``, wad."""
+def assess_underlying(
+    state: AccountState, u: int, market: ChainMarket, linked_value: int, next_s: int | None = None
+) -> UnderlyingResult:
+    """Section 4; ``linked_value`` is the value of the account's collateral linked to ``u``, wad.
+
+    ``next_s`` is that of the account that this one is a part of; None: it is one of its own.
+    """
     scan_bps, price = lane(market.underlying_words[u], 0), market.prices[u]
     full = _judge(state, u, market, linked_value, Lots.ALL)
     found = full.scanned
@@ -225,20 +247,27 @@ def assess_underlying(state: AccountState, u: int, market: ChainMarket, linked_v
         doubt=full.doubt,
         flags=found.flags | (FLAG_PRICE_DEAD if price.state == DEAD else 0),
     )
-    if (next_s := _next_s(state, u, market)) is None:
+    if (own := _next_s(state, u, market)) is None:
         return result
+    if next_s is None:
+        next_s = own
     later, kept = (_judge(state, u, market, linked_value, which, next_s) for which in (Lots.LATER, Lots.KEPT))
+    last_day = LastDay(found.grid, kept.scanned.grid, full.scan, full.charge, next_s)
+    return _last_day(result._replace(last_day=last_day), full, kept, later, price.price)
+
+
+def _last_day(result: UnderlyingResult, full: _Judged, kept: _Judged, later: _Judged, price: int) -> UnderlyingResult:
+    """``result``, that of all lots, with what the lots that are kept, and none, ask for beside it."""
     scan = max(full.scan, kept.scan)
-    charge = max(full.charge + _valley(full, kept, price.price, scan_bps), kept.charge)
-    charge_later = max(full.charge + _valley(full, later, price.price, scan_bps), later.charge)
-    added = max(full.drift + full.wide, kept.drift + kept.wide)
+    charge = max(full.charge + _valley(full, kept, price, result.scan_bps), kept.charge)
+    charge_later = max(full.charge + _valley(full, later, price, result.scan_bps), later.charge)
     return result._replace(
         delta_low=min(full.linear.low, kept.linear.low),
         delta_high=max(full.linear.high, kept.linear.high),
-        grid=_lower(found.grid, kept.scanned.grid),
+        grid=_lower(full.scanned.grid, kept.scanned.grid),
         scan=scan,
         charge=charge,
-        wide=added - full.drift,
+        wide=max(full.drift + full.wide, kept.drift + kept.wide) - full.drift,
         doubt=full.doubt + scan - full.scan + charge - full.charge if full.doubt or kept.doubt else 0,
         ahead_scan=max(0, later.scan - scan),
         ahead_charge=max(0, charge_later - charge),

@@ -118,6 +118,7 @@ def _plain(told: Explanation, result: MarginResult) -> dict[str, Any]:
         "charges": [line._asdict() for line in told.charges],
         "collateral": [line._asdict() for line in told.collateral],
         "data": [line.words() for line in told.staleness],
+        "last_day": [{**line._asdict(), "words": line.words()} for line in told.last_day],
     }
 
 
@@ -135,6 +136,8 @@ def _print(screen: Console, told: Explanation, result: MarginResult) -> None:
     for charge in told.charges:
         lines.add_row(f"{charge.name} charges, on top", f"{-charge.profit:,.2f}")
     screen.print(lines)
+    for ending in told.last_day:
+        screen.print(ending.words(), markup=False)
     if told.collateral:
         numbers = ("value", "counts for initial", "counts for maintenance")
         made = table("collateral (USD)", "asset", *numbers, right=numbers)

@@ -137,7 +137,7 @@ def _plan(
         now,
         policy,
         step_e9=_step(snapshot, info.id),
-        until=_first_expiry(snapshot, info.id, now),
+        expiries=_expiries_ahead(snapshot, info.id, now),
         ramp_ends_at=_ramp_ends_at(snapshot, info.id, now),
     ) or _overdue_rows(snapshot, info.id, page)
     if trigger is None:
@@ -184,11 +184,10 @@ def _shocks(parameters: UnderlyingParameters) -> tuple[int, int, int]:
     return parameters.vol_up_bps, parameters.vol_down_bps, parameters.short_min_bps
 
 
-def _first_expiry(snapshot: Snapshot, underlying: int, now: int) -> int | None:
-    """Next expiry (unix s), which no page of the underlying may outlive; None where none is ahead."""
+def _expiries_ahead(snapshot: Snapshot, underlying: int, now: int) -> tuple[int, ...]:
+    """Expiries ahead of an underlying's options (unix s), ascending; no page may outlive the first."""
     options = snapshot.options
-    ahead = () if isinstance(options, Unknown) else _expiries(option_specs(options, underlying), now)
-    return ahead[0] if ahead else None
+    return () if isinstance(options, Unknown) else _expiries(option_specs(options, underlying), now)
 
 
 def _expiries(specs: Sequence[OptionSpec], now: int) -> tuple[int, ...]:

@@ -3,12 +3,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from keeper.domain import JointStatus, PageStatus, Price
+from risk.expiry_hours import HOUR_MAX
+from risk.types import SECONDS_PER_DAY
 
 BPS = 10_000
 E9 = 10**9
+HOUR_S = 3_600
+# So long before the last day of an option begins its page is renewed, for the page to be there when it does.
+LAST_DAY_LEAD_S = HOUR_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +52,7 @@ def page_trigger(
     policy: PagePolicy,
     *,
     step_e9: int | None = None,
-    until: int | None = None,
+    expiries: Sequence[int] = (),
     ramp_ends_at: int = 0,
 ) -> str | None:
     """Why the page must be published now, None when it need not.
@@ -62,8 +68,8 @@ def page_trigger(
     step_e9
         Grid step of the stored scan range, None while unknown. The engine scans with the range in force over the
         page's own steps: once the range has grown by a quarter, its ends lie beyond the grid.
-    until
-        Next expiry (unix s), which a new page may not outlive either; None where there is none.
+    expiries
+        Those ahead (unix s), ascending. A new page may not outlive the first either.
     ramp_ends_at
         When the shocks reach or reached their targets (unix s); 0 where they never were on their way.
     """
@@ -77,7 +83,10 @@ def page_trigger(
         return "the shocks have reached their targets since the page was made"
     if ramp_ends_at > page.observed_at and now - page.observed_at >= policy.ramp_s:
         return f"the shocks are on their way to their targets, and the page is {now - page.observed_at} s old"
-    capped = until is not None and page.expires_at >= until
+    untold = _untold(page, expiries, now + LAST_DAY_LEAD_S)
+    if untold:
+        return f"the page does not tell the hour of the expiry at {untold[0]}, {untold[0] - now} s ahead"
+    capped = bool(expiries) and page.expires_at >= expiries[0]
     if not capped and page.expires_at - now < (page.expires_at - page.observed_at) // 4:
         return f"the page expires in {page.expires_at - now} s"
     move = abs(price.price_wad - page.reference_price_wad)
@@ -91,6 +100,15 @@ def page_trigger(
     if now - page.observed_at >= policy.heartbeat_s:
         return f"the page is {now - page.observed_at} s old"
     return None
+
+
+def _untold(page: PageStatus, expiries: Sequence[int], until: int) -> list[int]:
+    """Expiries whose last day begins by ``until`` and whose hour the page is too old to tell.
+
+    Margin would not feel that day: docs/margin-rule.md, section 4. An hour reaches thirty hours ahead.
+    """
+    near = (expiry for expiry in expiries if expiry - SECONDS_PER_DAY <= until)
+    return [expiry for expiry in near if expiry // HOUR_S - page.observed_at // HOUR_S >= HOUR_MAX]
 
 
 def joint_trigger(joint: JointStatus, same_scenarios: bool, now: int, policy: PagePolicy) -> str | None:

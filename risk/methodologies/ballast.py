@@ -193,7 +193,7 @@ def _delta_one(
         place = 0 if leg.kind == "perp" else 1 + futures.index(leg.expiry)
         found = quote.slice(leg.expiry) if place else None
         ratio = found.forward_ratio if found else 1.0
-        marks[place] = Mark(carry=ratio - 1.0) if place else Mark()
+        marks[place] = Mark(carry=ratio - 1.0, expiry=leg.expiry) if place else Mark()
         units[0, u, place] += leg.quantity
         base[0, u] -= leg.quantity * (quote.spot * ratio if leg.entry is None else leg.entry)
     return marks[0], marks[1], marks[2]

@@ -124,6 +124,21 @@ def test_futures_and_funding_have_their_value() -> None:
     }
 
 
+def test_a_last_day_says_what_it_adds() -> None:
+    held = {PERP: DeltaOnePosition(10**6, -(10**6) * PRICE), FUTURE: DeltaOnePosition(-(10**6), 10**6 * PRICE)}
+    words = build_words(AccountState(cash=10_000 * WAD, delta_ones=held))
+
+    def marks(left: int) -> dict[int, MarkWord]:
+        return {PERP: MarkWord(0, 0), FUTURE: MarkWord(0, 0, NOW + left), 253: MarkWord(0, 0)}
+
+    # a quarter of the future hedges: 300 of the 400 stand alone, all of it after the expiry
+    assert told(words, marks=marks(6 * 3_600)).data == (
+        "ETH: contracts in their last day count for the part of it that is left: scan 300.00 USD more",
+        "ETH: initial margin already does without contracts in their last day: scan 100.00 USD more",
+    )
+    assert told(words, marks=marks(86_400)).data == ()
+
+
 def test_an_auction_shows_its_clock() -> None:
     found = told(account(100, 1), snapshot(auctions={7: auction(Phase.SOLVENT, 60, 840)}))
     assert found.status == f"in auction, solvent phase, 840 s counted by {NOW - 60}; health -220.00 USD"

@@ -177,11 +177,67 @@ def test_a_page_ends_at_the_first_expiry_ahead() -> None:
 def test_a_page_that_ends_at_an_expiry_is_not_replaced_by_one_that_lives_no_longer() -> None:
     short = page_status(observed_at=NOW - 3_500, expires_at=NOW + 100)
     assert page_trigger(short, FRESH, 6_000, NOW, POLICY) == "the page expires in 100 s"
-    assert page_trigger(short, FRESH, 6_000, NOW, POLICY, until=NOW + 100) is None
-    assert page_trigger(short, FRESH, 6_000, NOW, POLICY, until=NOW + 101) == "the page expires in 100 s"
+    assert page_trigger(short, FRESH, 6_000, NOW, POLICY, expiries=[NOW + 100]) is None
+    assert page_trigger(short, FRESH, 6_000, NOW, POLICY, expiries=[NOW + 101]) == "the page expires in 100 s"
     # past it, the next expiry is the one ahead
     late = NOW + 100
-    assert page_trigger(short, FRESH, 6_000, late, POLICY, until=NOW + 9_000) == "the page expires in 0 s"
+    assert page_trigger(short, FRESH, 6_000, late, POLICY, expiries=[NOW + 9_000]) == "the page expires in 0 s"
+
+
+HOURS = [3_600 * k for k in range(32)]
+TODAY = NOW - NOW % 3_600
+
+
+@pytest.mark.parametrize(
+    ("observed", "now", "told"),
+    [
+        # thirty hours ahead to the hour, wherever in the hour the page was made
+        (-HOURS[30], -HOURS[25], True),
+        (-HOURS[30] + 3_599, -HOURS[24], True),
+        (-HOURS[30] - 1, -HOURS[25], False),
+        # an hour before the last day begins, and not before
+        (-HOURS[31], -HOURS[25] - 1, True),
+        (-HOURS[31], -HOURS[25], False),
+        (-HOURS[31], -HOURS[3], False),
+    ],
+)
+def test_the_last_day_of_an_option_begins_with_a_page_that_tells_its_hour(observed: int, now: int, told: bool) -> None:
+    expiry = TODAY + 40 * 3_600
+    page = page_status(observed_at=expiry + observed, expires_at=expiry)
+    lazy = replace(POLICY, heartbeat_s=7 * 86_400)
+    # another expiry, days later, is nobody's business yet
+    found = page_trigger(page, FRESH, 6_000, expiry + now, lazy, expiries=[expiry, expiry + 90_000 * 3])
+    said = f"the page does not tell the hour of the expiry at {expiry}, {-now} s ahead"
+    assert found == (None if told else said)
+
+
+def test_every_expiry_of_the_day_has_its_hour_on_the_page() -> None:
+    first, second = TODAY + HOURS[20], TODAY + HOURS[24]
+    page = page_status(observed_at=second - HOURS[31], expires_at=first)
+    lazy = replace(POLICY, heartbeat_s=7 * 86_400)
+    found = page_trigger(page, FRESH, 6_000, TODAY, lazy, expiries=[first, second])
+    assert found == f"the page does not tell the hour of the expiry at {second}, {second - TODAY} s ahead"
+
+
+def test_the_page_of_the_last_day_tells_the_hour() -> None:
+    """As planned: the old page does not tell it, the new one does and is left alone."""
+    expiry = TODAY + HOURS[25] - 3_600
+    options = {0: replace(listed_option(0, 1, 2_000, True), expiry=expiry)}
+    old = page_status(observed_at=expiry - HOURS[31], expires_at=expiry, rows=1, rows_wanted=1)
+    options[0] = replace(options[0], listed_at=old.observed_at - 1)
+    lazy = replace(POLICY, heartbeat_s=7 * 86_400)
+    view = snapshot(options=options, table=TableStatus(JointStatus(None, 0, 0, 0), {ETH: old}))
+    (plan,) = plan_pages(view, target(), lazy, STEPS)
+    assert plan.trigger is not None
+    assert plan.trigger.startswith("the page does not tell the hour of the expiry at")
+    assert plan.action is not None
+    header = plan.action.header
+    page = Page("", 1, header.observed_at, header.expires_at, 1, 1, 1, plan.action.rows)
+    row = page.row(0)
+    assert row is not None
+    assert page.expiry(row) == expiry
+    new = page_status(observed_at=header.observed_at, expires_at=header.expires_at, rows=1, rows_wanted=1)
+    assert page_trigger(new, FRESH, 6_000, NOW, lazy, expiries=[expiry]) is None
 
 
 def test_more_expiries_than_surfaces_are_refused() -> None:

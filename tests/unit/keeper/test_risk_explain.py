@@ -80,6 +80,20 @@ def test_the_table_for_people() -> None:
     assert done.stdout.count("frees") == 1
 
 
+def test_the_documented_last_day_is_told() -> None:
+    case = EXAMPLE.with_name("case-last-day.json")
+    done = CliRunner().invoke(app, ["risk", "explain", "--case", str(case), "--trades", "1", "--json"])
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)
+    (line,) = found["last_day"]
+    said = (ROOT / "docs" / "risk" / "cases.md").read_text(encoding="utf-8")
+    assert line["words"] in " ".join(said.split())
+    assert sum(item["profit"] for item in found["contributions"]) == pytest.approx(-found["worst"]["loss"])
+    # the perpetual alone is what is left: 16 % of 12,000
+    assert found["worst"]["loss"] + line["ahead_scan"] == pytest.approx(1_920.0)
+    assert found["worst"]["loss"] - line["scan"] == pytest.approx(50.72, abs=0.005)
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [("{}", "has no field"), ("not json", "is not JSON"), (NOTHING, "no underlying")],

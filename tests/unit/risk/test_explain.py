@@ -13,6 +13,7 @@ from risk.explain import explain
 from risk.margin import Book, CollateralMarket, Mark, Market, UnderlyingMarket, margin
 from risk.table import NODES, RiskRows
 from risk.types import CollateralParameters, GlobalParameters, JointScenarios, UnderlyingParameters
+from tests.unit.risk.test_margin import Twins
 
 PLAIN = UnderlyingParameters(2_000, 4_000, 2_500, 3_000, 100, 0, 0, 0, 100, 0, 0, 0)
 SCALES = GlobalParameters(10_000, 8_000, 10_000, 2_000, 0)
@@ -127,3 +128,48 @@ def test_dead_collateral_shows_its_doubt() -> None:
     told = explain(book([0.0, 0.0], collateral=20.0), Market(SCALES, PAIR, (replace(COIN, dead=True),)), 0)
     (line,) = told.collateral
     assert (line.counted_im, line.counted_mm, line.doubt, line.late_bps) == (0.0, pytest.approx(150.0), 250.0, 10_000)
+
+
+SOON = 6 * 3_600
+
+
+def test_a_last_day_is_told_and_the_parts_are_those_of_the_lots_that_count() -> None:
+    held = book([0.0, 0.0])
+    held.units[0, 0] = [4.0, -4.0, 0.0]
+    pair = (replace(PAIR[0], marks=(Mark(), Mark(expiry=SOON), Mark())), PAIR[1])
+    told = explain(held, Market(SCALES, pair, (COIN,)), 0)
+    # a quarter of the future hedges a quarter of 20 % of 400; a charge of 1 % on the 300 that stand alone
+    assert {line.name: line.profit for line in told.contributions} == {
+        "BTC perpetual": pytest.approx(-80.0),
+        "BTC future 254": pytest.approx(20.0),
+    }
+    assert told.scenario_loss == pytest.approx(float(told.result.market_risk[0])) == pytest.approx(60.0)
+    (line,) = told.last_day
+    assert line[1:] == pytest.approx((60.0, 3.0009, 20.0, 1.0007), abs=1e-6)
+    assert line.words() == (
+        "BTC, contracts in their last day: they count for the part of it that is left: scan 60.00 USD more, "
+        "charges 3.00 USD more; initial margin already does without them: scan 20.00 USD more, charges 1.00 USD more"
+    )
+    assert float(told.result.im[0]) == pytest.approx(80.0 + 4.0016)
+
+
+def test_a_last_day_that_changes_nothing_says_so_and_none_is_not_told() -> None:
+    held = book([0.0, 0.0])
+    held.units[0, 0] = [0.0, -4.0, 0.0]
+    pair = (replace(PAIR[0], marks=(Mark(), Mark(expiry=SOON), Mark())), PAIR[1])
+    (line,) = explain(held, Market(SCALES, pair, (COIN,)), 0).last_day
+    assert line.words() == "BTC, contracts in their last day: nothing more is asked for"
+    later = (replace(PAIR[0], marks=(Mark(), Mark(expiry=9 * SOON), Mark())), PAIR[1])
+    assert explain(held, Market(SCALES, later, (COIN,)), 0).last_day == ()
+
+
+def test_parts_of_random_accounts_in_their_last_day_add_up() -> None:
+    twins = Twins(3, 40)
+    held, seen, ending = twins.book(), twins.market(), 0
+    for account, state in enumerate(twins.states):
+        told = explain(held, seen, account)
+        if told.binding in {"scan", "joint"}:
+            ending += bool(told.last_day)
+            bound = 1e-12 * twins.notional(state)
+            assert told.scenario_loss == pytest.approx(float(told.result.market_risk[0]), abs=bound)
+    assert ending > 10

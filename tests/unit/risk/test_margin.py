@@ -330,7 +330,7 @@ def test_reserve_is_kept_where_there_is_something_to_liquidate() -> None:
 
 
 def random_page(rng: random.Random, spot: float, parameters: UnderlyingParameters) -> PackedPage:
-    expiries = [NOW + DAY * days for days in (2, 7, 30, 90, 180)]
+    expiries = [NOW + DAY * days for days in (1, 7, 30, 90, 180)]
     slices = slices_from_smile(SmileModel(0.6, 0.7, 4.0, -0.2, 0.9), expiries, NOW)
     options = [
         OptionSpec(slot, rng.choice(expiries), spot * rng.uniform(0.5, 1.6), rng.random() < 0.5) for slot in range(30)
@@ -360,12 +360,15 @@ class Twins:
             instrument_id(u, slot): MarkWord(
                 rng.choice([0, 0, int(spot * WAD)]),
                 rng.randint(-(10**18), 10**18) if slot == 255 else rng.randint(-(10**8), 10**8),
+                rng.choice([0, 0, NOW - 5, NOW + rng.randint(1, DAY), NOW + 2 * DAY]),
             )
             for u, spot in enumerate(self.spots)
             for slot in (255, 254, 253)
         }
         self.late = [rng.choice([(0, 0), (1, rng.randint(0, 10_000)), (2, 10_000)]) for _ in range(4)]
         self.expire_at = [NOW + rng.choice([-2 * DAY, -5, 5, DAY]) for _ in range(3)]
+        # rows are as of NOW: said to be seen earlier, their first expiry has passed, is within the day or at its end
+        self.observed_at = [NOW - rng.choice([3 * DAY, rng.randint(1, DAY), 0]) for _ in range(3)]
         self.coin = CollateralParameters(1_500, 1_000, 200, 50, 300)
         self.scales = GlobalParameters(10_500, 8_000, 11_000, 2_500, 30, 6_000)
         self.bytes = np.array([[[rng.randint(-128, 127) for _ in range(3)] for _ in range(20)] for _ in range(2)])
@@ -400,7 +403,7 @@ class Twins:
             u: Page(
                 "",
                 1,
-                NOW - 3 * DAY,
+                self.observed_at[u],
                 self.expire_at[u],
                 page.reference_price_wad,
                 page.lane_unit_wad,
@@ -432,7 +435,7 @@ class Twins:
                 self.float_marks(u),
                 self.late[u][0] == 2,
                 self.late[u][1],
-                NOW - 3 * DAY,
+                self.observed_at[u],
             )
             for u in range(3)
         )
@@ -444,7 +447,9 @@ class Twins:
     def float_marks(self, u: int) -> tuple[Mark, Mark, Mark]:
         words = [self.marks[instrument_id(u, slot)] for slot in (255, 254, 253)]
         scales = (WAD, 10**9, 10**9)
-        first, second, third = (Mark(w.settled / WAD, w.carry / scale) for w, scale in zip(words, scales, strict=True))
+        first, second, third = (
+            Mark(w.settled / WAD, w.carry / scale, w.expiry) for w, scale in zip(words, scales, strict=True)
+        )
         return first, second, third
 
     def book(self) -> Book:

@@ -3,13 +3,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from risk.onchain import assess
 from risk.onchain_explain import breakdown
-from risk.onchain_words import AccountState, CollateralPosition, OptionPosition, build_words
+from risk.onchain_words import AccountState, CollateralPosition, MarkWord, OptionPosition, build_words
 from tests.differential.engine_cases import WAD, make_case
 from tests.property.test_coherence import held, pair_market
 
@@ -38,6 +40,16 @@ def test_by_hand() -> None:
         ("delta-one", 255, -20 * WAD),
         ("delta-one", 1 << 8 | 255, 16 * WAD),
     ]
+
+
+def test_parts_in_a_last_day_are_those_of_the_lots_that_are_kept() -> None:
+    """Long 1 X against a future that has six hours: a quarter of it counts."""
+    market = pair_market(((-127, -127), (127, 127)))
+    market = replace(market, marks={**market.marks, 254: MarkWord(0, 0, market.timestamp + 6 * 3_600)})
+    account = AccountState(0, 0, (), {255: held(1.0), 254: held(-1.0)})
+    found = breakdown(build_words(account), market)
+    assert (found.binding, found.loss) == ("scan", 15 * WAD)
+    assert [(part.key, part.profit) for part in found.parts] == [(255, -20 * WAD), (254, 5 * WAD)]
 
 
 def test_the_dominance_floor_shows_the_worst_scan_points() -> None:
