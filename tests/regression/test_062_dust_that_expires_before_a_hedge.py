@@ -2,8 +2,8 @@
 """A lot that expires an hour before a hedge keeps the hedge whole in maintenance margin until that lot is gone.
 
 Only what expires next counts less in an account's last day (docs/margin-rule.md, section 4), because what ends later
-will stand alone after it. So one lot of a worthless option is the next expiry, and the ramp of the hedge begins when it has
-passed, where it then stands: an hour ahead of the expiry, which is the distance of two expiries.
+will stand alone after it. So one lot of a worthless option is the next expiry, and the ramp of the hedge begins when it
+has passed, where it then stands: an hour ahead of the expiry, which is the distance of two expiries.
 """
 
 from __future__ import annotations
