@@ -208,7 +208,9 @@ def acerbi_szekely(
         raise BadInput(f"profit {x.shape}, VaR {var.shape} and ES {es.shape} must be vectors of one length; align them")
     if not (np.isfinite(x) & np.isfinite(var) & np.isfinite(es)).all():
         # A profit or forecast that is no number never breaches, and the forecast would look better than it is.
-        raise BadInput("profit, VaR and ES must be finite to be tested; leave out the days without a price or a forecast")
+        raise BadInput(
+            "profit, VaR and ES must be finite to be tested; leave out the days without a price or a forecast"
+        )
     if not (es > 0.0).all():
         raise BadInput("an Expected Shortfall of zero or less cannot be tested; leave out what holds no risk")
     breach = x < -var

@@ -239,7 +239,12 @@ def gaussian_es(mean: float, deviation: float, level: float = 0.99) -> float:
 
 
 def student_var(degrees: float, level: float = 0.99) -> float:
-    """VaR of a standard Student t profit (unit scale, not unit variance); `BadInput` when degrees or level make no law.
+    """VaR of a standard Student t profit (unit scale, not unit variance).
+
+    Raises
+    ------
+    BadInput
+        When the degrees are not positive or the level is outside (0, 1).
 
     Examples
     --------
@@ -330,7 +335,7 @@ def gaussian_var_contributions(
 
     Returns
     -------
-    Shape (n,), losses positive; `BadInput` when the covariance gives a variance below zero or the level is no level.
+    Shape (n,), losses positive; a covariance that gives a variance below zero is refused.
 
     Examples
     --------
@@ -338,11 +343,9 @@ def gaussian_var_contributions(
     [2.3263, 0.0]
     """
     w, sigma = np.asarray(weights, dtype=np.float64), np.asarray(covariance, dtype=np.float64)
-    _check_level(level)
     marginal = sigma @ w
     variance = float(w @ marginal)
-    if not variance >= 0.0:
-        raise BadInput(f"the covariance gives these weights a variance of {variance}; repair it to a covariance first")
+    _check_level(level, variance)
     deviation = math.sqrt(variance)
     expected = w * np.asarray(means, dtype=np.float64)
     if deviation == 0.0:
@@ -350,11 +353,11 @@ def gaussian_var_contributions(
     return np.asarray(w * marginal * (float(ndtri(level)) / deviation) - expected, dtype=np.float64)
 
 
-def _check_level(level: float, deviation: float = 0.0) -> None:
+def _check_level(level: float, spread: float = 0.0) -> None:
     if not 0.0 < level < 1.0:
         raise BadInput(f"confidence level {level} must lie inside (0, 1); pass 0.99 for 99 %")
-    if not deviation >= 0.0:
-        raise BadInput(f"a deviation of {deviation} must not be negative; pass the root of a variance")
+    if not spread >= 0.0:
+        raise BadInput(f"a variance or deviation of {spread} must not be negative; correct the covariance")
 
 
 def _tail_sorted(

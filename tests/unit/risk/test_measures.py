@@ -166,5 +166,5 @@ def test_closed_forms_refuse_laws_that_are_none() -> None:
             law(0.0, -1.0)
     with pytest.raises(BadInput, match="degrees of freedom"):
         measures.student_var(0.0)
-    with pytest.raises(BadInput, match=r"variance of -1\.0"):
+    with pytest.raises(BadInput, match=r"variance or deviation of -1\.0"):
         measures.gaussian_var_contributions([1.0, 0.0], np.diag([-1.0, 1.0]))
