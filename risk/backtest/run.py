@@ -162,9 +162,10 @@ def _compared(
 
 
 def _relative(done: Walk, margins: dict[str, FloatArray], seed: int) -> dict[str, dict[str, Relative]]:
-    """Own capital over that of each peer, mix and equal classes, the same resampled days for all."""
+    """Own capital over that of each peer, the same resampled days for all; once without spreads, which peers do not offset."""
     out: dict[str, dict[str, Relative]] = {}
-    for label, mix in (("mix", MIX), ("equal classes", None)):
+    alone = {kind: share for kind, share in MIX.items() if kind != "spread"}
+    for label, mix in (("mix", MIX), ("mix without spreads", alone), ("equal classes", None)):
         for level in LEVELS:
             rng = np.random.default_rng([seed, STREAM_DAYS])
             out[f"{label}, {level:g}"] = relative_capital(done.loss, margins, done.population.shares(mix), level, rng)

@@ -48,6 +48,8 @@ def test_json_and_page(folder: Path, tmp_path: Path) -> None:
     against = value["ballast_over_peer"]["mix, 0.99"]["span"]
     assert against["ratio"] == pytest.approx(capital["ballast"] / capital["span"])
     assert against["low"] <= against["high"]
+    # One underlying has no spreads to leave out.
+    assert value["ballast_over_peer"]["mix without spreads, 0.99"] == value["ballast_over_peer"]["mix, 0.99"]
     assert set(value["classes"]) >= {"long perp", "short straddle", "lender", "random", "all"}
     assert value["classes"]["all"]["coverage"]["observations"] == 4 * value["accounts"]
     assert value["impulse"] is None
