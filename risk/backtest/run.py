@@ -162,7 +162,7 @@ def _compared(
 
 
 def _relative(done: Walk, margins: dict[str, FloatArray], seed: int) -> dict[str, dict[str, Relative]]:
-    """Own capital over that of each peer, the same resampled days for all; once without spreads, which peers do not offset."""
+    """Own capital over that of each peer on the same resampled days; once without spreads, which no peer offsets."""
     out: dict[str, dict[str, Relative]] = {}
     alone = {kind: share for kind, share in MIX.items() if kind != "spread"}
     for label, mix in (("mix", MIX), ("mix without spreads", alone), ("equal classes", None)):
