@@ -55,8 +55,7 @@ def kupiec(observations: int, breaches: int, rate: float) -> LikelihoodRatio:
     (0.46147, 0.49694)
     """
     _check_rate(rate)
-    if not 0 <= breaches <= observations or observations == 0:
-        raise BadInput(f"{breaches} breaches of {observations} observations: need 0 <= breaches <= observations > 0")
+    _check_counts(observations, breaches)
     seen, kept = breaches / observations, observations - breaches
     null = xlogy(kept, 1.0 - rate) + xlogy(breaches, rate)
     found = xlogy(kept, 1.0 - seen) + xlogy(breaches, seen)
@@ -86,6 +85,8 @@ def independence(counts: ArrayLike) -> LikelihoodRatio:
 
     Raises
     ------
+    BadInput
+        When the counts are not four numbers of zero or more.
     InsufficientHistory
         When there is no pair of observations.
 
@@ -99,7 +100,10 @@ def independence(counts: ArrayLike) -> LikelihoodRatio:
     >>> tuple(round(v, 5) for v in independence([[932, 53], [53, 4]]))
     (0.25866, 0.61104)
     """
-    (n00, n01), (n10, n11) = np.asarray(counts, dtype=np.float64)
+    table = np.asarray(counts, dtype=np.float64)
+    if table.shape != (2, 2) or not (np.isfinite(table) & (table >= 0.0)).all():
+        raise BadInput(f"transitions {table.tolist()} must be four counts of zero or more; use transitions(hits)")
+    (n00, n01), (n10, n11) = table
     calm, hit = n00 + n01, n10 + n11
     if calm + hit == 0.0:
         raise InsufficientHistory(
@@ -142,6 +146,13 @@ def accepted_breaches(observations: int, rate: float, size: float = 0.05) -> tup
 def traffic_light(observations: int, breaches: int, rate: float = 0.01) -> Zone:
     """Basel's zone: yellow from a cumulative probability of 95 %, red from 99.99 %.
 
+    Counts are whole, so a right model is green a little less often than 95 %: 92.4 % of the time in 365 days at 1 %.
+
+    Raises
+    ------
+    BadInput
+        When the counts or the rate make no sense.
+
     References
     ----------
     docs/risk-methodology.md, formula 12.3.
@@ -152,6 +163,7 @@ def traffic_light(observations: int, breaches: int, rate: float = 0.01) -> Zone:
     ('green', 'yellow', 'red')
     """
     _check_rate(rate)
+    _check_counts(observations, breaches)
     below = float(bdtr(breaches, observations, rate))
     if below < 0.95:
         return "green"
@@ -178,7 +190,7 @@ def acerbi_szekely(
     Raises
     ------
     BadInput
-        When shapes differ, a shortfall is not positive, or the tail not inside (0, 1).
+        When shapes differ, a value is not finite, a shortfall is not positive, or the tail not inside (0, 1).
 
     References
     ----------
@@ -194,6 +206,11 @@ def acerbi_szekely(
     _check_rate(tail)
     if not x.shape == var.shape == es.shape or x.ndim != 1 or x.size == 0:
         raise BadInput(f"profit {x.shape}, VaR {var.shape} and ES {es.shape} must be vectors of one length; align them")
+    if not (np.isfinite(x) & np.isfinite(var) & np.isfinite(es)).all():
+        # A profit or forecast that is no number never breaches, and the forecast would look better than it is.
+        raise BadInput(
+            "profit, VaR and ES must be finite to be tested; leave out the days without a price or a forecast"
+        )
     if not (es > 0.0).all():
         raise BadInput("an Expected Shortfall of zero or less cannot be tested; leave out what holds no risk")
     breach = x < -var
@@ -208,7 +225,16 @@ def shortfall_critical(
     """Critical value of Z2 by simulation: below it a forecast is rejected at ``size``.
 
     ``degrees`` of the Student law of profits (infinite: normal), for which VaR and ES are the true ones.
+
+    Raises
+    ------
+    BadInput
+        When there is nothing to draw, or a probability is not inside (0, 1).
     """
+    _check_rate(tail)
+    _check_rate(size)
+    if observations < 1 or draws < 1:
+        raise BadInput(f"{draws} draws of {observations} observations: need at least one of each")
     from risk.measures import gaussian_es, gaussian_var, student_es, student_var
 
     level, found = 1.0 - tail, np.empty(draws)
@@ -246,7 +272,7 @@ def procyclicality(margin: ArrayLike, steps_a_day: int = 1) -> Procyclicality:
     Raises
     ------
     BadInput
-        When there are fewer than two margins, or one is not positive.
+        When there are fewer than two margins, or one is not positive and finite.
 
     References
     ----------
@@ -259,7 +285,7 @@ def procyclicality(margin: ArrayLike, steps_a_day: int = 1) -> Procyclicality:
     Procyclicality(peak_to_trough=1.5, rise_1d=0.5, rise_5d=0.5, rise_30d=0.5)
     """
     series = np.asarray(margin, dtype=np.float64)
-    if series.ndim != 1 or series.size < 2 or not (series > 0.0).all():
+    if series.ndim != 1 or series.size < 2 or not ((series > 0.0) & (series < np.inf)).all():
         raise BadInput("procyclicality needs a positive series of at least two margins; leave out days without a book")
     rises = [_largest_rise(series, days * steps_a_day) for days in (1, 5, 30)]
     return Procyclicality(float(series.max() / series.min()), *rises)
@@ -300,6 +326,7 @@ def adaptive_rate(hits: ArrayLike, target: float, step: float = 0.01) -> FloatAr
     >>> adaptive_rate([1, 0], 0.01).round(6).tolist()
     [0.0001, 0.0002]
     """
+    _check_rate(target)
     flags = _hits(hits).astype(np.float64)
     return np.asarray(target + step * np.cumsum(target - flags), dtype=np.float64)
 
@@ -309,6 +336,11 @@ def _hits(hits: ArrayLike) -> BoolArray:
     if flags.ndim != 1 or not np.isin(flags, (0, 1)).all():
         raise BadInput("a breach sequence is a vector of 0 and 1, in time order")
     return flags.astype(bool)
+
+
+def _check_counts(observations: int, breaches: int) -> None:
+    if not 0 <= breaches <= observations or observations == 0:
+        raise BadInput(f"{breaches} breaches of {observations} observations: need 0 <= breaches <= observations > 0")
 
 
 def _check_rate(rate: float) -> None:

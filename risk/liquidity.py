@@ -69,7 +69,7 @@ def square_root_impact(size_usd: float, adv_usd: float, daily_vol: float, coeffi
     Raises
     ------
     BadInput
-        When volume is not positive or size is negative.
+        When volume is not positive and finite, or size or volatility are negative or no numbers.
 
     References
     ----------
@@ -81,8 +81,11 @@ def square_root_impact(size_usd: float, adv_usd: float, daily_vol: float, coeffi
     >>> round(square_root_impact(1e6, 1e8, 0.04), 6)
     0.004
     """
-    if not adv_usd > 0 or size_usd < 0:
-        raise BadInput(f"impact of {size_usd} USD on {adv_usd} USD a day: volume must be positive, size not negative")
+    if not 0.0 < adv_usd < np.inf or not 0.0 <= size_usd < np.inf or not 0.0 <= daily_vol < np.inf:
+        raise BadInput(
+            f"impact of {size_usd} USD on {adv_usd} USD a day at a daily volatility of {daily_vol}: volume must be "
+            "positive, size and volatility not negative"
+        )
     return float(coefficient * daily_vol * np.sqrt(size_usd / adv_usd))
 
 
@@ -135,8 +138,16 @@ def measure_liquidity(
 
     Notes
     -----
-    Volume is the median over bars, not the mean: the mean is carried by crash days, when depth is thinnest.
+    Volume is the median over bars times bars a day, not the mean: the mean is carried by crash days, when depth is
+    thinnest.
+
+    Raises
+    ------
+    BadInput
+        When the history does not hold the symbol.
     """
+    if symbol not in history.symbols:
+        raise BadInput(f"no prices of {symbol}; the history holds {', '.join(history.symbols)}")
     col = history.symbols.index(symbol)
     per_bar = history.volume[:, col] * history.close[:, col]
     adv = float(np.median(per_bar)) * DAY_S / history.interval_s

@@ -210,18 +210,19 @@ def es_estimate(pnl: ArrayLike, level: float = 0.99) -> Estimate:
 
 
 def gaussian_var(mean: float, deviation: float, level: float = 0.99) -> float:
-    """VaR of a normal profit.
+    """VaR of a normal profit; `BadInput` when the level is outside (0, 1) or the deviation negative.
 
     Examples
     --------
     >>> round(gaussian_var(0.0, 1.0), 4)
     2.3263
     """
+    _check_level(level, deviation)
     return float(-mean + deviation * ndtri(level))
 
 
 def gaussian_es(mean: float, deviation: float, level: float = 0.99) -> float:
-    """Expected Shortfall of a normal profit.
+    """Expected Shortfall of a normal profit; refuses what `gaussian_var` does.
 
     References
     ----------
@@ -232,6 +233,7 @@ def gaussian_es(mean: float, deviation: float, level: float = 0.99) -> float:
     >>> round(gaussian_es(0.0, 1.0), 4)
     2.6652
     """
+    _check_level(level, deviation)
     z = ndtri(level)
     return float(-mean + deviation * math.exp(-0.5 * z * z) / math.sqrt(2.0 * math.pi) / (1.0 - level))
 
@@ -239,11 +241,19 @@ def gaussian_es(mean: float, deviation: float, level: float = 0.99) -> float:
 def student_var(degrees: float, level: float = 0.99) -> float:
     """VaR of a standard Student t profit (unit scale, not unit variance).
 
+    Raises
+    ------
+    BadInput
+        When the degrees are not positive or the level is outside (0, 1).
+
     Examples
     --------
     >>> round(student_var(4.0), 4)
     3.7469
     """
+    _check_level(level)
+    if not degrees > 0.0:
+        raise BadInput(f"{degrees} degrees of freedom make no Student t; use more than 0")
     return float(stdtrit(degrees, level))
 
 
@@ -253,7 +263,7 @@ def student_es(degrees: float, level: float = 0.99) -> float:
     Raises
     ------
     BadInput
-        When ``degrees <= 1``: the tail has no mean.
+        When ``degrees <= 1``, where the tail has no mean, or the level is outside (0, 1).
 
     References
     ----------
@@ -266,6 +276,7 @@ def student_es(degrees: float, level: float = 0.99) -> float:
     """
     if not degrees > 1.0:
         raise BadInput(f"Student t with {degrees} degrees of freedom has no expected shortfall; use more than 1")
+    _check_level(level)
     q = stdtrit(degrees, level)
     log_density = (
         math.lgamma(0.5 * (degrees + 1.0))
@@ -324,7 +335,7 @@ def gaussian_var_contributions(
 
     Returns
     -------
-    Shape (n,), losses positive.
+    Shape (n,), losses positive; a covariance that gives a variance below zero is refused.
 
     Examples
     --------
@@ -333,11 +344,20 @@ def gaussian_var_contributions(
     """
     w, sigma = np.asarray(weights, dtype=np.float64), np.asarray(covariance, dtype=np.float64)
     marginal = sigma @ w
-    deviation = math.sqrt(float(w @ marginal))
+    variance = float(w @ marginal)
+    _check_level(level, variance)
+    deviation = math.sqrt(variance)
     expected = w * np.asarray(means, dtype=np.float64)
     if deviation == 0.0:
         return -expected
     return np.asarray(w * marginal * (float(ndtri(level)) / deviation) - expected, dtype=np.float64)
+
+
+def _check_level(level: float, spread: float = 0.0) -> None:
+    if not 0.0 < level < 1.0:
+        raise BadInput(f"confidence level {level} must lie inside (0, 1); pass 0.99 for 99 %")
+    if not spread >= 0.0:
+        raise BadInput(f"a variance or deviation of {spread} must not be negative; correct the covariance")
 
 
 def _tail_sorted(
@@ -347,8 +367,7 @@ def _tail_sorted(
     sample = np.asarray(pnl, dtype=np.float64)
     if sample.ndim != 1 or sample.size == 0 or not np.isfinite(sample).all():
         raise BadInput(f"profits of shape {sample.shape} must be a non-empty vector of finite numbers; clean them")
-    if not 0.0 < level < 1.0:
-        raise BadInput(f"confidence level {level} must lie inside (0, 1); pass 0.99 for 99 %")
+    _check_level(level)
     if weights is None:
         count = min(sample.size, int(sample.size * (1.0 - level)) + 2)
         return -np.sort(sample), np.full(count, 1.0 / sample.size)

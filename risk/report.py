@@ -25,7 +25,7 @@ _CLASS_HEAD = (
 )  # fmt: skip
 _PEER_HEAD = (
     "methodology", "mean IM", "above IM", "factor", "capital", "second half alone", "factor of first half",
-    "above in second", "capital in second",
+    "above in second", "capital in second", "Ballast over it, 95 %",
 )  # fmt: skip
 
 
@@ -118,12 +118,19 @@ def _peers(result: Result) -> list[str]:
             (
                 item.name, f"{item.mean_margin:.2%}", f"{item.rate:.2%}", f"{item.factor:.3f}", f"{item.capital:.2%}",
                 f"{item.late_capital:.2%}", f"{item.out_factor:.3f}", f"{item.out_rate:.2%}", f"{item.out_capital:.2%}",
+                _interval(result, label, item.name),
             )
             for item in found
         ]  # fmt: skip
         first = " Ballast needs least." if found[0].name == OWN else f" {found[0].name} needs least."
         lines += [f"<h3>{escape(label)}</h3><p>{escape(first)}</p>", _table(_PEER_HEAD, rows)]
     return lines
+
+
+def _interval(result: Result, label: str, name: str) -> str:
+    """Ballast's capital over that of a peer, over resampled days, where it was looked at."""
+    one = result.relative.get(label, {}).get(name)
+    return "" if one is None else f"{one.low:.2f} .. {one.high:.2f}"
 
 
 def _cycles(result: Result) -> list[str]:

@@ -105,6 +105,7 @@ def _print(found: Result, report: Path | None) -> None:
             made.add_row(
                 item.name, f"{item.mean_margin:.2%}", f"{item.rate:.2%}", f"{item.factor:.3f}", f"{item.capital:.2%}",
                 f"{item.late_capital:.2%}", f"{item.out_rate:.2%}", f"{item.out_capital:.2%}",
+                _interval(found, label, item.name),
             )  # fmt: skip
         screen.print(made)
     failed = [gate for gate in found.gates if not gate.passed]
@@ -121,7 +122,16 @@ _CLASSES = (
     "class", "accounts", "breaches", "Kupiec", "Christoffersen", "by day", "clustering", "Z1", "Z2",
     "over MM", "over IM", "mean IM", "peak/trough",
 )  # fmt: skip
-_PEERS = ("methodology", "mean IM", "over IM", "factor", "capital", "second half", "out: over", "out: capital")
+_PEERS = (
+    "methodology", "mean IM", "over IM", "factor", "capital", "second half", "out: over", "out: capital",
+    "ballast / it, 95 %",
+)  # fmt: skip
+
+
+def _interval(found: Result, label: str, name: str) -> str:
+    """Ballast's capital over that of a peer: the interval over resampled days, nothing for its own row."""
+    one = found.relative[label].get(name)
+    return "" if one is None else f"{one.low:.2f} .. {one.high:.2f}"
 
 
 def _classes(found: Result) -> object:

@@ -95,7 +95,7 @@ def replay(
     capacity: Annotated[int, typer.Option("--auctions-per-block", min=0, help="Starts and bids in one; 0 = any.")] = 0,
     push_hours: Annotated[int, typer.Option("--push-hours", min=1, help="Hours between parameter pushes.")] = 1,
     multiple: Annotated[float, typer.Option("--scan-multiple", help="Factor on every scan range.")] = 1.0,
-    sweep: Annotated[Path | None, typer.Option("--sweep", help="TOML file with a [grid] of parameters.")] = None,
+    sweep: Annotated[Path | None, typer.Option("--sweep", help="TOML file with a table grid of parameters.")] = None,
     workers: Annotated[int, typer.Option("--workers", min=1, help="Processes for paths and sweeps.")] = 1,
     dask: Annotated[str | None, typer.Option("--dask", help="Address of a Dask scheduler, in place of them.")] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of model and accounts.")] = 1,

@@ -8,6 +8,7 @@ from risk.backtest.data import Data, until
 from risk.backtest.gates import Gate, gates, passed, require
 from risk.backtest.impulse import Impulse, impulse_response
 from risk.backtest.peers import PeerResult, compare, factor_at, peer_margins, peers
+from risk.backtest.resample import Relative, relative_capital
 from risk.backtest.run import Progress, Result, backtest, plain
 from risk.backtest.settings import BacktestConfig
 from risk.backtest.statistics import ClassResult, Coverage, Shortfall, coverage_of, summarise
@@ -24,6 +25,7 @@ __all__ = [
     "PeerResult",
     "Population",
     "Progress",
+    "Relative",
     "Result",
     "Shortfall",
     "Walk",
@@ -40,6 +42,7 @@ __all__ = [
     "peer_margins",
     "peers",
     "plain",
+    "relative_capital",
     "require",
     "summarise",
     "until",

@@ -195,7 +195,7 @@ def factor_at(loss: FloatArray, margin: FloatArray, weight: FloatArray, level: f
     Raises
     ------
     BadInput
-        When the shapes do not fit.
+        When the shapes do not fit, a loss is not finite, a margin no number, or the level not inside (0, 1).
 
     References
     ----------
@@ -208,6 +208,10 @@ def factor_at(loss: FloatArray, margin: FloatArray, weight: FloatArray, level: f
     """
     if loss.shape != margin.shape or weight.shape != loss.shape[1:]:
         raise BadInput(f"losses {loss.shape}, margins {margin.shape} and weights {weight.shape} do not fit; align them")
+    if not np.isfinite(loss).all() or np.isnan(margin).any():
+        raise BadInput("a loss or margin is no number, so whether it was covered is unknown; leave out that day")
+    if not 0.0 < level < 1.0:
+        raise BadInput(f"coverage of {level} must lie inside (0, 1); pass 0.99 for 99 %")
     with np.errstate(divide="ignore", invalid="ignore"):
         need = np.where(loss <= 0.0, 0.0, loss / np.maximum(margin, 0.0)).ravel()
     share = np.broadcast_to(weight / loss.shape[0], loss.shape).ravel()

@@ -14,6 +14,7 @@ from risk.backtest.data import Data
 from risk.backtest.gates import Gate, gates, passed
 from risk.backtest.impulse import AFTER_DAYS, BEFORE_DAYS, Impulse, calmest, impulse_response
 from risk.backtest.peers import OWN, PeerResult, compare, in_hindsight, peer_margins, peers
+from risk.backtest.resample import Relative, relative_capital
 from risk.backtest.settings import DAY_S, BacktestConfig
 from risk.backtest.statistics import ClassResult, summarise
 from risk.backtest.walk import Walk, check_no_look_ahead, walk
@@ -21,7 +22,7 @@ from risk.coverage import Procyclicality, procyclicality
 from risk.market.history import FloatArray, PriceHistory, utc
 
 # Independent streams derived from the one recorded seed.
-STREAM_BOOKS, STREAM_TESTS, STREAM_FUTURE = 1, 2, 3
+STREAM_BOOKS, STREAM_TESTS, STREAM_FUTURE, STREAM_DAYS = 1, 2, 3, 4
 LEVELS = (0.99, 0.999)
 CHECK_DAYS = 20
 
@@ -44,6 +45,7 @@ class Result:
     margins : mapping of methodology to (T, A) float64
         Initial margins.
     peers : mapping of "population, level" to results, the cheapest first
+    relative : mapping of "population, level" to Ballast's capital over that of each peer, with its interval
     scans, raw : mapping of symbol to Procyclicality
         Of the scan range in force, and of the one before the slow fall.
     cycles : mapping of methodology to Procyclicality
@@ -61,6 +63,7 @@ class Result:
     gates: tuple[Gate, ...]
     margins: dict[str, FloatArray]
     peers: dict[str, tuple[PeerResult, ...]]
+    relative: dict[str, dict[str, Relative]]
     scans: dict[str, Procyclicality]
     raw: dict[str, Procyclicality]
     cycles: dict[str, Procyclicality]
@@ -120,6 +123,7 @@ def backtest(
         gates=gates(classes, config.level),
         margins=margins,
         peers=_compared(done, margins, knowing),
+        relative=_relative(done, margins, config.seed),
         scans={s: procyclicality(done.scan[:, u]) for u, s in enumerate(prices.symbols)},
         raw={s: procyclicality(done.raw[:, u]) for u, s in enumerate(prices.symbols)},
         cycles={name: procyclicality(margin @ mix) for name, margin in margins.items()},
@@ -157,6 +161,17 @@ def _compared(
     return out
 
 
+def _relative(done: Walk, margins: dict[str, FloatArray], seed: int) -> dict[str, dict[str, Relative]]:
+    """Own capital over that of each peer on the same resampled days; once without spreads, which no peer offsets."""
+    out: dict[str, dict[str, Relative]] = {}
+    alone = {kind: share for kind, share in MIX.items() if kind != "spread"}
+    for label, mix in (("mix", MIX), ("mix without spreads", alone), ("equal classes", None)):
+        for level in LEVELS:
+            rng = np.random.default_rng([seed, STREAM_DAYS])
+            out[f"{label}, {level:g}"] = relative_capital(done.loss, margins, done.population.shares(mix), level, rng)
+    return out
+
+
 def plain(result: Result) -> dict[str, Any]:
     """The result as JSON-safe values, without the series."""
     shock = result.impulse
@@ -178,6 +193,9 @@ def plain(result: Result) -> dict[str, Any]:
         "gates": [asdict(gate) for gate in result.gates],
         "classes": {item.name: asdict(item) for item in result.classes},
         "peers": {label: [asdict(item) for item in found] for label, found in result.peers.items()},
+        "ballast_over_peer": {
+            label: {name: asdict(item) for name, item in found.items()} for label, found in result.relative.items()
+        },
         "procyclicality": {
             "scan": {s: asdict(item) for s, item in result.scans.items()},
             "scan_before_slow_fall": {s: asdict(item) for s, item in result.raw.items()},

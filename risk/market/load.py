@@ -87,6 +87,9 @@ def parse_time(text: str) -> int:
         return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
     if not math.isfinite(number) or number < 0:
         raise BadInput(f"time is {text!r}; write ISO 8601 UTC or epoch seconds or milliseconds")
+    if number < 1e8:
+        # 2018 or 20180101 would be an hour or some months after 1970, and a window from there begins with the data.
+        raise BadInput(f"time is {text!r}, as epoch seconds before 1973; write a whole date, such as 2018-01-01")
     # Epoch seconds stay below 1e11 until the year 5138; milliseconds have stood above it since 1973.
     for limit, scale in ((1e11, 1), (1e14, 1_000), (1e17, 1_000_000)):
         if number < limit:
@@ -351,7 +354,7 @@ def cut(series: PriceSeries, start: int | None, end: int | None, min_bars: int) 
     Raises
     ------
     InsufficientHistory
-        When there are fewer than `min_bars`.
+        When there are fewer than `min_bars`; the message names the dates there are.
     """
     keep = np.ones(series.ts.size, dtype=np.bool_)
     if start is not None:
@@ -359,9 +362,10 @@ def cut(series: PriceSeries, start: int | None, end: int | None, min_bars: int) 
     if end is not None:
         keep &= series.ts < end
     if int(keep.sum()) < min_bars:
+        held = "none" if series.ts.size == 0 else f"{utc(int(series.ts[0]))} to {utc(int(series.ts[-1]))}"
         raise InsufficientHistory(
             f"{series.symbol}: {series.source} has {int(keep.sum())} bars in the window, {min_bars} are needed; "
-            "hand over a longer history"
+            f"its bars are {held}: choose dates among them or hand over a longer history"
         )
     return PriceSeries(
         series.symbol,

@@ -32,6 +32,8 @@ from risk.types import SECONDS_PER_YEAR, ParameterSet, SurfaceSlice, SviSlice
 
 # of a flat surface: SVI with no slope and no curvature
 _FLAT_SIGMA = 0.1
+# No market trades at 500 % for long: what is above is a volatility in percent.
+_MAX_VOL = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +108,8 @@ def parse_case(raw: object) -> tuple[Book, Market]:
     Raises
     ------
     BadInput
-        When a field is missing, unknown or of the wrong type.
+        When a field is missing, unknown, of the wrong type or without meaning: a volatility in percent, a link to an
+        underlying that the market does not have, a price or amount that is no number.
     """
     if not isinstance(raw, Mapping):
         raise BadInput("a case is an object with now, market and book; see the documentation of risk margin")
@@ -120,11 +123,46 @@ def parse_case(raw: object) -> tuple[Book, Market]:
             {name: _underlying(item, expiries, now) for name, item in quotes["underlyings"].items()},
             {name: Asset(**item) for name, item in quotes.get("assets", {}).items()},
         )
-        return Book(float(book.get("cash", 0.0)), legs, dict(book.get("collateral", {}))), market
+        _check_options(legs, quotes["underlyings"])
+        account = Book(float(book.get("cash", 0.0)), legs, dict(book.get("collateral", {})))
+        _check(account, market)
+        return account, market
+    except BadInput:
+        raise
     except KeyError as error:
         raise BadInput(f"the case has no field {error}; add it") from error
     except (TypeError, ValueError, AttributeError) as error:
         raise BadInput(f"the case cannot be read: {error}; correct the field") from error
+
+
+def _check_options(legs: tuple[Leg, ...], quotes: Mapping[str, Mapping[str, Any]]) -> None:
+    for leg in legs:
+        quote = quotes.get(leg.underlying)
+        if leg.kind == "option" and quote is not None and not {"vol", "surfaces"} & set(quote):
+            # Else a volatility of zero would price it.
+            raise BadInput(f"the book holds options on {leg.underlying}, which has no volatility; add vol or surfaces")
+
+
+def _check(book: Book, market: Market) -> None:
+    """Values that every methodology would take and each make something else of."""
+    for name, quote in market.underlyings.items():
+        if not 0.0 < quote.spot < np.inf:
+            raise BadInput(f"spot of {name} is {quote.spot}; write a positive price in USD")
+    for name, asset in market.assets.items():
+        if not 0.0 <= asset.price < np.inf:
+            raise BadInput(f"price of collateral {name} is {asset.price}; write USD a unit")
+        if not (0.0 <= asset.haircut_im <= 1.0 and 0.0 <= asset.haircut_mm <= 1.0):
+            raise BadInput(f"haircuts of {name} are {asset.haircut_im} and {asset.haircut_mm}; write fractions, 0 to 1")
+        if asset.linked is not None and asset.linked not in market.underlyings:
+            # Nothing would scan its price, as if it were a stablecoin.
+            raise BadInput(
+                f"collateral {name} is linked to {asset.linked}, which the market does not quote; add {asset.linked} to "
+                "market.underlyings, or leave linked out"
+            )
+    amounts = {"cash": book.cash} | {f"collateral {name}": amount for name, amount in book.collateral.items()}
+    for name, amount in amounts.items():
+        if not np.isfinite(amount) or (name != "cash" and amount < 0.0):
+            raise BadInput(f"{name} of the book is {amount}; write a finite amount, negative for a debt in cash alone")
 
 
 def _underlying(raw: Mapping[str, Any], expiries: list[int], now: int) -> Underlying:
@@ -135,6 +173,8 @@ def _underlying(raw: Mapping[str, Any], expiries: list[int], now: int) -> Underl
         )
         return Underlying(float(raw["spot"]), slices)
     vol, rate = float(raw.get("vol", 0.0)), float(raw.get("rate", 0.0))
+    if not 0.0 <= vol <= _MAX_VOL or not abs(rate) <= 1.0:
+        raise BadInput(f"vol {vol} and rate {rate} of an underlying are no fractions a year; write 0.6 for 60 %")
     return Underlying(float(raw["spot"]), tuple(_flat(vol, rate, expiry, now) for expiry in expiries if expiry > now))
 
 

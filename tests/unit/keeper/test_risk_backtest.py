@@ -44,6 +44,12 @@ def test_json_and_page(folder: Path, tmp_path: Path) -> None:
     assert value["decisions"] == 4
     assert value["no_look_ahead_decisions_checked"] == 3
     assert {row["name"] for row in value["peers"]["mix, 0.99"]} == {"ballast", "span", "fixed-haircut"}
+    capital = {row["name"]: row["capital"] for row in value["peers"]["mix, 0.99"]}
+    against = value["ballast_over_peer"]["mix, 0.99"]["span"]
+    assert against["ratio"] == pytest.approx(capital["ballast"] / capital["span"])
+    assert against["low"] <= against["high"]
+    # One underlying has no spreads to leave out.
+    assert value["ballast_over_peer"]["mix without spreads, 0.99"] == value["ballast_over_peer"]["mix, 0.99"]
     assert set(value["classes"]) >= {"long perp", "short straddle", "lender", "random", "all"}
     assert value["classes"]["all"]["coverage"]["observations"] == 4 * value["accounts"]
     assert value["impulse"] is None

@@ -41,6 +41,12 @@ def test_a_sweep_is_a_table(tmp_path: Path) -> None:
     assert "buffer 0.1" in found.stdout and "buffer 0.2" in found.stdout and "sums agree" in found.stdout
 
 
+def test_help_names_the_table_that_a_sweep_file_holds() -> None:
+    # Square brackets in a help text are markup: a "[grid]" vanished and left "a  of parameters".
+    found = CliRunner().invoke(app, ["risk", "replay", "--help"], env={"COLUMNS": "200"})
+    assert "table grid of parameters" in found.stdout
+
+
 @pytest.mark.parametrize(
     "args,words",
     [

@@ -91,6 +91,36 @@ def test_factor_by_hand() -> None:
     assert factor_at(loss, np.zeros((4, 2)), np.array([0.5, 0.5]), 0.75) == np.inf
     with pytest.raises(BadInput, match="do not fit"):
         factor_at(loss, margin[:3], np.array([0.5, 0.5]), 0.75)
+    unknown = np.where(np.arange(8).reshape(4, 2) == 3, np.nan, loss)
+    for losses, margins in ((unknown, margin), (loss, unknown)):
+        with pytest.raises(BadInput, match="no number"):
+            factor_at(losses, margins, np.array([0.5, 0.5]), 0.75)
+    with pytest.raises(BadInput, match="coverage of 99"):
+        factor_at(loss, margin, np.array([0.5, 0.5]), 99)
+
+
+def test_one_account_a_day_is_blind_to_accounts_that_break_in_rows() -> None:
+    # Each account breaches ten times as readily the day after a breach; picks of other accounts do not see it.
+    rng = np.random.default_rng(4)
+    draws = rng.random((DAYS, 8))
+    hits = draws < 0.01
+    for t in range(1, DAYS):
+        hits[t] = draws[t] < np.where(hits[t - 1], 0.10, 0.01 * 0.9 / 0.99)
+    found = coverage_of(hits, 0.01, np.random.default_rng(1), draws=41)
+    assert found.christoffersen > 0.05
+    assert found.accounts_christoffersen > 0.2
+    assert found.clustering < 0.05
+
+
+def test_medians_of_one_account_a_day_reject_less_than_their_name_says() -> None:
+    # Right models, accounts half alike: a median of p-values is far from 0.05 even when one in twenty is below it.
+    low = []
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        shared, own = rng.standard_normal((DAYS, 1)), rng.standard_normal((DAYS, 8))
+        hits = (np.sqrt(0.5) * shared + np.sqrt(0.5) * own) < -2.326347874
+        low.append(coverage_of(hits, 0.01, rng, draws=21).kupiec)
+    assert min(low) > 0.05
 
 
 def test_gates_stop_only_what_is_enforced() -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from math import comb
 from typing import Any
 
 import numpy as np
@@ -120,3 +121,38 @@ def test_adaptive_rate_drifts_with_the_error() -> None:
 def test_nonsense_is_refused(call: Any) -> None:
     with pytest.raises(BadInput):
         call()
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_shortfall_test_refuses_what_is_no_number(place: int) -> None:
+    # Unnoticed, a profit or VaR of nan never breaches: Z2 was +1, the best there is.
+    values = [[-3.0, 1.0, 1.0, 1.0], [1.0] * 4, [2.0] * 4]
+    assert acerbi_szekely(*values, 0.25)[1] == pytest.approx(-0.5)  # type: ignore[arg-type]
+    values[place][0] = float("nan")
+    with pytest.raises(BadInput, match="must be finite"):
+        acerbi_szekely(*values, 0.25)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("observations", "breaches"), [(250, 300), (250, -1), (0, 0)])
+def test_impossible_counts_have_no_light(observations: int, breaches: int) -> None:
+    with pytest.raises(BadInput, match="breaches of"):
+        traffic_light(observations, breaches)
+
+
+def test_green_is_due_less_often_than_the_name_of_its_bound() -> None:
+    # 365 days at 1 %: green up to 6, yellow up to 12 breaches, by the binomial law itself.
+    law = [comb(365, x) * 0.01**x * 0.99 ** (365 - x) for x in range(366)]
+    share = {zone: sum(p for x, p in enumerate(law) if traffic_light(365, x) == zone) for zone in ("green", "yellow")}
+    assert (round(share["green"], 4), round(share["yellow"], 4)) == (0.9235, 0.0764)
+
+
+def test_other_unusable_input_is_refused() -> None:
+    for counts in ([[-1, 2], [3, 4]], [[1, 2, 3], [1, 2, 3]], [[float("nan"), 1], [1, 1]]):
+        with pytest.raises(BadInput, match="four counts"):
+            independence(counts)
+    with pytest.raises(BadInput, match="positive series"):
+        procyclicality([1.0, float("inf")])
+    with pytest.raises(BadInput, match="rate of 5"):
+        adaptive_rate([0, 1], 5.0)
+    with pytest.raises(BadInput, match="0 observations"):
+        shortfall_critical(0, 0.01, 0.05, 10, np.random.default_rng(1))

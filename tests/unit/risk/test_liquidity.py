@@ -30,6 +30,9 @@ def test_square_root_law() -> None:
     assert square_root_impact(4e6, 1e8, 0.04) == pytest.approx(0.008)
     with pytest.raises(BadInput, match="volume must be positive"):
         square_root_impact(1.0, 0.0, 0.04)
+    for size, volume, vol in ((math.nan, 1e8, 0.04), (1e6, math.inf, 0.04), (1e6, 1e8, math.nan), (1e6, 1e8, -0.04)):
+        with pytest.raises(BadInput, match="size and volatility not negative"):
+            square_root_impact(size, volume, vol)
 
 
 def test_horizons() -> None:
@@ -52,6 +55,8 @@ def test_measured_from_bars_by_hand() -> None:
     assert found.daily_vol == pytest.approx(math.log(1.1) * math.sqrt(24))
     history = PriceHistory(("X",), ts, close, volume, 3600)
     assert measure_liquidity(history, "X", LiquidityConfig(), 5.0).depth_usd == 5.0
+    with pytest.raises(BadInput, match="no prices of Y; the history holds X"):
+        measure_liquidity(history, "Y", LiquidityConfig())
 
 
 def test_charge_meets_the_impact_law_at_depth() -> None:

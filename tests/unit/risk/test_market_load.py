@@ -61,6 +61,12 @@ def test_a_time_that_is_none_is_refused(text: str) -> None:
         parse_time(text)
 
 
+@pytest.mark.parametrize("text", ["2018", "20180101", "0"])
+def test_a_year_is_no_count_of_seconds(text: str) -> None:
+    with pytest.raises(BadInput, match=f"'{text}'.*write a whole date, such as 2018-01-01"):
+        parse_time(text)
+
+
 def test_intervals() -> None:
     assert [interval_seconds(x) for x in ("1m", "4h", "1d", "1w")] == [60, 14_400, 86_400, 604_800]
     with pytest.raises(BadInput, match="interval is 'hourly'"):
@@ -114,7 +120,7 @@ def test_empty_and_short_files(tmp_path: Path) -> None:
     with pytest.raises(InsufficientHistory, match="has 1 usable bars"):
         load_prices(tmp_path)
     write(tmp_path, "BTCUSDT_1h.csv", GOOD)
-    with pytest.raises(InsufficientHistory, match="has 3 bars in the window, 1000 are needed"):
+    with pytest.raises(InsufficientHistory, match="has 3 bars in the window, 1000 are needed; its bars are 2"):
         load_prices(tmp_path, min_bars=1000)
 
 

@@ -148,3 +148,23 @@ def test_levels_and_short_histories_are_refused() -> None:
         measures.expected_shortfall([1.0], 1.0)
     with pytest.raises(InsufficientHistory, match="tail"):
         measures.es_estimate(np.arange(100.0), 0.99)
+
+
+@pytest.mark.parametrize("level", [0.0, 1.0, 99.0, np.nan])
+def test_closed_forms_refuse_a_level_that_is_none(level: float) -> None:
+    for law in (measures.gaussian_var, measures.gaussian_es):
+        with pytest.raises(BadInput, match="confidence level"):
+            law(0.0, 1.0, level)
+    for student in (measures.student_var, measures.student_es):
+        with pytest.raises(BadInput, match="confidence level"):
+            student(4.0, level)
+
+
+def test_closed_forms_refuse_laws_that_are_none() -> None:
+    for law in (measures.gaussian_var, measures.gaussian_es):
+        with pytest.raises(BadInput, match="deviation of -1"):
+            law(0.0, -1.0)
+    with pytest.raises(BadInput, match="degrees of freedom"):
+        measures.student_var(0.0)
+    with pytest.raises(BadInput, match=r"variance or deviation of -1\.0"):
+        measures.gaussian_var_contributions([1.0, 0.0], np.diag([-1.0, 1.0]))

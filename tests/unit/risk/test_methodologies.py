@@ -203,6 +203,17 @@ def test_ballast_is_its_own_rule() -> None:
          "no volatility surface"),
         ({"book": {"legs": [{"underlying": "BTC", "quantity": float("nan")}]}}, "finite"),
         ({"book": {"legs": [{"underlying": "BTC", "size": 1}]}}, "size"),
+        ({"book": {"cash": float("nan")}}, "cash of the book is nan"),
+        ({"book": {"collateral": {"USDC": -5}}}, "collateral USDC of the book is -5"),
+        ({"market": {"underlyings": {"BTC": {"spot": 100, "vol": 80}}}}, "write 0.6 for 60 %"),
+        ({"market": {"underlyings": {"BTC": {"spot": 0}}}}, "spot of BTC is 0"),
+        ({"market": {"underlyings": {"BTC": {"spot": 100}}, "assets": {"WETH": {"price": 9, "linked": "ETH"}}}},
+         "WETH is linked to ETH, which the market does not quote; add ETH"),
+        ({"market": {"underlyings": {}, "assets": {"DAI": {"price": float("nan")}}}}, "price of collateral DAI is nan"),
+        ({"market": {"underlyings": {}, "assets": {"DAI": {"price": 1, "haircut_im": 10}}}}, "haircuts of DAI are 10"),
+        ({"market": {"underlyings": {"BTC": {"spot": 100}}},
+          "book": {"legs": [{"underlying": "BTC", "quantity": 1, "kind": "option", "expiry": NOW + 9, "strike": 9}]}},
+         "options on BTC, which has no volatility"),
     ],
 )  # fmt: skip
 def test_bad_cases_name_what_is_wrong(change: dict[str, object], named: str) -> None:
