@@ -156,8 +156,8 @@ def _check(book: Book, market: Market) -> None:
         if asset.linked is not None and asset.linked not in market.underlyings:
             # Nothing would scan its price, as if it were a stablecoin.
             raise BadInput(
-                f"collateral {name} is linked to {asset.linked}, which the market does not quote; add it to "
-                "market.underlyings, or leave linked out"
+                f"collateral {name} is linked to {asset.linked}, which the market does not quote; add {asset.linked} "
+                "to market.underlyings, or leave linked out"
             )
     amounts = {"cash": book.cash} | {f"collateral {name}": amount for name, amount in book.collateral.items()}
     for name, amount in amounts.items():
