@@ -77,11 +77,17 @@ class RegistryWorld:
         self.registry.set_funding_rate(underlying, rate_wad_per_s, sender=KEEPER)
 
     def mark(self, underlying: int, slot: int) -> tuple[int, int]:
-        """(settlement price, carry), read through ``marks`` and required to equal ``mark``."""
+        """(settlement price, carry), read through ``marks`` and required to equal ``mark``; so is the expiry."""
         (word,) = self.registry.marks(1 << underlying + 16 * (PERP - slot))
-        pair = word & 2**128 - 1, signed(word >> 128, 128)
-        assert pair == tuple(self.registry.mark(underlying << 8 | slot))
-        return pair
+        price, expiry, carry = mark_parts(word)
+        assert (price, carry) == tuple(self.registry.mark(underlying << 8 | slot))
+        assert expiry == self.registry.instrument_info(underlying << 8 | slot).expiry
+        return price, carry
+
+
+def mark_parts(word: int) -> tuple[int, int, int]:
+    """Settlement price (wad), expiry (unix s) and carry of a word of ``marks``: docs/margin-rule.md, section 3."""
+    return word & 2**96 - 1, word >> 96 & 2**32 - 1, signed(word >> 128, 128)
 
 
 def deploy_registry() -> RegistryWorld:

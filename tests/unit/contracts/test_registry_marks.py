@@ -11,7 +11,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.support.ledger import signed
 from tests.support.price_feeds import feed_config
 from tests.support.registry_world import (
     BTC,
@@ -24,6 +23,7 @@ from tests.support.registry_world import (
     PERP,
     RegistryWorld,
     deploy_registry,
+    mark_parts,
 )
 
 DELTA_ONE = [(u, slot) for u in range(16) for slot in (PERP, FUTURE_A, FUTURE_B)]
@@ -65,7 +65,10 @@ def test_the_order_of_all_48(crowd: RegistryWorld) -> None:
     with boa.env.anchor():
         words = crowd.registry.marks(2**48 - 1)
         singles = [tuple(crowd.registry.mark(u << 8 | slot)) for u, slot in DELTA_ONE]
-        assert [(word & 2**128 - 1, signed(word >> 128, 128)) for word in words] == singles
+        assert [mark_parts(word)[::2] for word in words] == singles
+        assert [mark_parts(word)[1] for word in words] == [
+            crowd.registry.instrument_info(u << 8 | slot).expiry for u, slot in DELTA_ONE
+        ]
         assert len(set(singles)) == 48
         assert singles[0] == (0, 3_000 * 10**12)
         assert singles[3] == (0, -3_000 * 2 * 10**12)
@@ -79,7 +82,7 @@ def test_any_choice_of_marks(crowd: RegistryWorld, chosen: set[tuple[int, int]])
     bitmap = sum(bit(*one) for one in chosen)
     expected = [crowd.registry.mark(u << 8 | slot) for u, slot in DELTA_ONE if (u, slot) in chosen]
     words = crowd.registry.marks(bitmap)
-    assert [(word & 2**128 - 1, signed(word >> 128, 128)) for word in words] == [tuple(e) for e in expected]
+    assert [mark_parts(word)[::2] for word in words] == [tuple(e) for e in expected]
 
 
 def test_what_has_no_mark(world: RegistryWorld) -> None:
@@ -99,7 +102,7 @@ Snapshot = dict[tuple[int, int], tuple[int, int]]
 
 def snapshot(world: RegistryWorld) -> Snapshot:
     words = world.registry.marks(sum(bit(*one) for one in BOTH))
-    return {one: (word & 2**128 - 1, signed(word >> 128, 128)) for one, word in zip(BOTH, words, strict=True)}
+    return {one: (mark_parts(word)[0], mark_parts(word)[2]) for one, word in zip(BOTH, words, strict=True)}
 
 
 def act(world: RegistryWorld, step: str, amount: int) -> None:
