@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import html
+import re
 from pathlib import Path
 
 import numpy as np
@@ -30,10 +32,9 @@ def test_the_demonstration_liquidates_and_conserves(tmp_path: Path) -> None:
     assert totals.auctions_started > 5 and totals.bids > 5
     assert totals.epochs > 6 and totals.pushes >= 1
     assert totals.proposals_executed >= 1
-    # two buyers and two sellers of a future that expires on the second day at eight, some hours before the last
-    assert totals.futures_settled == 4
     assert totals.bad_debt_wad == 0
     page = report.read_text()
+    assert totals.futures_settled == everybody_is_paid(page)
     assert page.count("<svg") == 5 == page.count('<svg role="img" aria-label="')
     assert 'aria-label="Insurance fund. Assets of the ERC-4626 vault' in page
     assert "equity_mm, start" in page
@@ -42,6 +43,28 @@ def test_the_demonstration_liquidates_and_conserves(tmp_path: Path) -> None:
     for person in population(("BTC", "ETH", "SOL")):
         assert person.name in page
     assert len(said) >= CRASH_HOURS
+
+
+def everybody_is_paid(page: str) -> int:
+    """Positions in futures that an expiry paid out, by the report; each future's add up to nothing, so none is left.
+
+    Two futures expire on the second day, some hours before the last. Each has the trader and the maker of its one
+    trade, and the keeper's account too where that trader was liquidated: on its last day a future hedges less and less
+    (docs/margin-rule.md, section 4), so how much of that there is depends on the calibration.
+    """
+    row = re.compile(r"<td>(BidMade|DeltaSettled)</td><td>([^<]+)</td><td>([^<]+)</td>")
+    found = row.findall(html.unescape(page))
+    paid = [(who, what.partition(", profit ")) for kind, who, what in found if kind == "DeltaSettled"]
+    sold = {who for kind, who, _ in found if kind == "BidMade"}
+    for future, trader in (("future on ETH", "basis trader"), ("future on BTC", "miner")):
+        profits = {who: int(profit.replace(",", "")) for who, (name, _, profit) in paid if name == future}
+        assert len(profits.keys() & {"maker North", "maker South"}) == 1
+        others = profits.keys() - {"maker North", "maker South"}
+        assert others == {trader} or (trader in sold and others <= {trader, "keeper's own"}), others
+        assert abs(sum(profits.values())) <= len(profits), "whole dollars: what one gains another has lost"
+        assert max(profits.values()) > 1_000
+    assert len({(who, name) for who, (name, _, _) in paid}) == len(paid), "nobody is paid twice"
+    return len(paid)
 
 
 def test_everybody_is_there_with_two_underlyings_as_well() -> None:
