@@ -57,6 +57,7 @@ NAMES = (
     "bear", "insured holder", "put seller", "condor",
 )  # fmt: skip
 SETTLE_S = 20.0
+START_S = 60.0  # a process of its own loads its libraries first: four seconds of a processor that is shared
 
 
 @dataclass
@@ -143,6 +144,15 @@ def deployed(folder: Path, past: PriceHistory, hours: PriceHistory, node: Anvil)
     return Week(folder, past, hours, node, manifest, world, chain)
 
 
+@dataclass(frozen=True)
+class Run:
+    """A finished cycle: its number in the database, the block it saw, whether it sent anything."""
+
+    number: int
+    block: int
+    sent: bool
+
+
 class KeeperProcess:
     """``ballast keeper run --execute``, killed and started at will."""
 
@@ -169,6 +179,8 @@ class KeeperProcess:
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
+        """Start the process and wait for its first cycle."""
+        before = self._last_run()
         self.process = subprocess.Popen(
             [sys.executable, "-m", "keeper", "keeper", "run", "--execute", "--config", "keeper.toml"],
             cwd=self.week.folder, stdout=self.log, stderr=subprocess.STDOUT,
@@ -176,6 +188,11 @@ class KeeperProcess:
                 RPC_URL_31337=self.week.node.url, PRIVATE_KEY=KEEPER, DATABASE_URL=f"sqlite:///{self.week.database}"
             ),
         )  # fmt: skip
+        deadline = time.monotonic() + START_S
+        while (found := self._last_run()) is None or (before is not None and found.number == before.number):
+            assert self.process.poll() is None, self.tail()
+            assert time.monotonic() < deadline, f"no cycle {START_S} s after the start\n{self.tail()}"
+            time.sleep(0.05)
 
     def kill(self) -> None:
         assert self.process is not None
@@ -203,26 +220,26 @@ class KeeperProcess:
         while time.monotonic() < deadline:
             assert self.process is not None and self.process.poll() is None, self.tail()
             found = self._last_run()
-            if found is not None and found[0] >= head and not found[1]:
+            if found is not None and found.block >= head and not found.sent:
                 return
             time.sleep(0.05)
         raise AssertionError(f"the keeper did not settle at block {head}: {self._last_run()}\n{self.tail()}")
 
-    def _last_run(self) -> tuple[int, bool] | None:
-        """Block of the newest finished cycle, and whether it sent anything."""
+    def _last_run(self) -> Run | None:
+        """The newest finished cycle."""
         if not self.week.database.exists():
             return None
         with sqlite3.connect(f"file:{self.week.database}?mode=ro", uri=True, timeout=5) as db:
             try:
                 row = db.execute(
-                    "select block_number, detail from runs where finished_at is not null order by id desc limit 1"
+                    "select id, block_number, detail from runs where finished_at is not null order by id desc limit 1"
                 ).fetchone()
             except sqlite3.OperationalError:
                 return None
-        if row is None or row[0] is None:
+        if row is None or row[1] is None:
             return None
-        assert '"halted": []' in row[1], self.tail()
-        return int(row[0]), " done" in row[1] or " pending" in row[1]
+        assert '"halted": []' in row[2], self.tail()
+        return Run(int(row[0]), int(row[1]), " done" in row[2] or " pending" in row[2])
 
 
 def settle_in(week: Week, keeper: KeeperProcess, bidder: Resident, town: Town) -> list[Resident]:
