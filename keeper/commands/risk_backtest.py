@@ -20,7 +20,6 @@ from risk.errors import BadInput
 from risk.market import load_prices
 from risk.market.load import parse_time
 from risk.market.observed import load_vol
-from risk.report import html
 
 HOUR_S = 3_600
 # Four liquid ones with prices since 2017; a later listing would cut the history of all.
@@ -61,6 +60,8 @@ def command(
     with _bar() as say:
         found = backtest(history, config, vol=index, against=_names(peers) if peers else None, progress=say)
     if report is not None:
+        from risk.report import html  # draws: the keeper need not load that
+
         write_text(report, html(found))
     if as_json:
         print_json({**plain(found), "notes": [str(note) for note in notes]})
