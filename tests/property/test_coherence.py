@@ -287,7 +287,8 @@ def test_dominance_floor_is_the_exception_and_its_size() -> None:
 def test_a_call_and_a_put_pay_for_the_valley_once_they_are_merged() -> None:
     """An hour before their expiry, struck at 100, time value 0.5 each: apart next to nothing, and the straddle 0.93.
 
-    That is 23/24 of its value, less the slack of packing of both legs, in the value and in the scan; and less than a sixteenth of the scan range for both, 2 * 100 * 0.2 / 16.
+    That is 23/24 of its value, less the slack of packing of both legs, in the value and in the scan; and
+    less than a sixteenth of the scan range for both, 2 * 100 * 0.2 / 16.
     """
     legs = []
     for sign in (1, -1):
