@@ -8,6 +8,10 @@ bound is tested:
 * liquidity charges are convex in size: two books in one pay ``2 c A B / depth`` more than apart;
 * offsets that are new to the merged book pay the basis charge on half of what they offset;
 * a page that one book alone reads widens the initial margin of the other once they are one;
+* longs in their last day may hide a valley between two scan points once merged: a sixteenth of the scan range a lot;
+* beyond the grid the tails of shorts lessen the net delta, and those that net out no longer do;
+* the ramp of the last day is that of the merged account's next expiry, which is another where the books' own nets out;
+* initial margin asks the scan of what stays after the expiries beside a joint loss that merging has made smaller;
 * the dominance floor (docs/adr/0002) is not sub-additive where no joint scenario holds an underlying's own worst move.
 """
 
@@ -16,13 +20,12 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import NamedTuple
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from risk.onchain import Assessment, ChainMarket, UnderlyingResult, assess, underlying_results
+from risk.onchain import Assessment, ChainMarket, UnderlyingResult, assess
 from risk.onchain_words import (
     AccountState,
     CollateralPosition,
@@ -36,36 +39,35 @@ from risk.onchain_words import (
     lane,
 )
 from tests.differential.engine_cases import NOW, WAD, make_case, random_account
+from tests.property.merging import Books, brought_forward, by_underlying, ends_in_turn, extra
 from tests.property.test_rule_shape import governed
 
-BPS = 10_000
+BPS, DAY = 10_000, 86_400
+NODES = (-15, -12, -9, -6, -3, -2, -1, 0, 1, 2, 3, 6, 9, 12, 15)
 seeds = st.integers(0, 2**63)
 
 
-class Books(NamedTuple):
-    """Two accounts of one market, and both in one."""
-
-    market: ChainMarket
-    parts: tuple[AccountState, AccountState]
-    whole: AccountState
-
-
 def small(account: AccountState, like: Mapping[int, CollateralPosition]) -> AccountState:
-    """Amounts that add up in their words, and assets that are the same asset in both accounts."""
+    """Amounts that add up in their words, and assets that are the same asset in both accounts.
+
+    Lots are whole multiples of 86,400: then the lots kept in a last day, ``lots * left / 86400``, add up too.
+    """
     held = []
     for item in account.collaterals:
         same = like.get(item.asset, item)
         held.append(same._replace(amount=item.amount % 10**20))
-    limit = 2**54
     return replace(
         account,
         cash=account.cash % 2**100,
         collaterals=tuple(held),
-        delta_ones={k: DeltaOnePosition(h.lots % limit, h.base % 2**180) if h.lots > 0 else
-                    DeltaOnePosition(-(-h.lots % limit), h.base % 2**180) for k, h in account.delta_ones.items()},
-        options={u: tuple(o._replace(lots=o.lots % limit if o.lots > 0 else -(-o.lots % limit)) for o in items)
-                 for u, items in account.options.items()},
-    )  # fmt: skip
+        delta_ones={k: DeltaOnePosition(whole_days(h.lots), h.base % 2**180) for k, h in account.delta_ones.items()},
+        options={u: tuple(o._replace(lots=whole_days(o.lots)) for o in items) for u, items in account.options.items()},
+    )
+
+
+def whole_days(lots: int) -> int:
+    size = max(DAY, abs(lots) % 2**54 // DAY * DAY)
+    return size if lots > 0 else -size
 
 
 def merged(one: AccountState, other: AccountState) -> AccountState:
@@ -103,45 +105,6 @@ def books(seed: int) -> Books:
     return Books(market, (first, second), merged(first, second))
 
 
-class Sizes(NamedTuple):
-    """Of one account in one underlying, wad: net delta, option notional, and depth; section 4 of the rule."""
-
-    net: int
-    notional: int
-
-
-def sizes(account: AccountState, market: ChainMarket, found: UnderlyingResult | None) -> Sizes:
-    if found is None:
-        return Sizes(0, 0)
-    u, page = found.underlying, market.pages.get(found.underlying)
-    net = -(-abs(found.grid[1][5] - found.grid[1][3]) * 20_000 // found.scan_bps)
-    gross = sum(
-        abs(item.lots) for item in account.options.get(u, ()) if page is not None and page.row(item.slot) is not None
-    )
-    return Sizes(min(net, 2**112), min(-(-gross * market.prices[u].price // 10**6), 2**112))
-
-
-class Extra(NamedTuple):
-    """What merging may add to the charges of one underlying, and the wei that roundings may be off by."""
-
-    charge: int
-    rounding: int
-
-
-def extra(word: int, one: Sizes, other: Sizes, both: Sizes) -> Extra:
-    """The stated charge of merging: section "Coherence" of docs/risk/anchors.md."""
-    depth = max(1, lane(word, 8)) * 10**22
-    convex = 2 * lane(word, 4) * one.net * other.net + 2 * lane(word, 5) * one.notional * other.notional
-    offset = max(0, one.net + other.net - both.net)
-    # the net delta is a quotient by a fortieth of the scan range: at most 400 wei off, times the slope of the charge
-    slope = 2 + 2 * (one.net + other.net + one.notional + other.notional) // depth
-    return Extra(-(-convex // (BPS * depth)) + -(-offset * lane(word, 6) // (2 * BPS)) + 1, 5_000 * slope)
-
-
-def by_underlying(account: AccountState, market: ChainMarket) -> dict[int, UnderlyingResult]:
-    return {item.underlying: item for item in underlying_results(build_words(account), market)}
-
-
 def dominance(found: Assessment) -> int:
     """The last term of section 5."""
     return 2 * max(found.scans) - sum(found.scans) if len(found.scans) > 1 else 0
@@ -150,14 +113,25 @@ def dominance(found: Assessment) -> int:
 @settings(max_examples=60, deadline=None)
 @given(seed=seeds)
 def test_charges_of_a_merged_book_exceed_the_sum_by_the_stated_terms_only(seed: int) -> None:
-    market, parts, whole = books(seed)
-    one, other, both = (by_underlying(account, market) for account in (*parts, whole))
+    """The parts as they are judged at the merged account's next expiry, and the terms of `merging.extra`."""
+    drawn = books(seed)
+    both = by_underlying(drawn.whole, drawn.market)
+    next_s = turns(both)
+    own = [by_underlying(account, drawn.market) for account in drawn.parts]
+    within = [by_underlying(account, drawn.market, next_s) for account in drawn.parts]
     for u, item in both.items():
-        apart = [found.get(u) for found in (one, other)]
-        measured = [sizes(a, market, f) for a, f in zip((*parts, whole), (*apart, item), strict=True)]
-        allowed = extra(market.underlying_words[u], *measured)
-        assert item.charge <= sum(f.charge for f in apart if f) + allowed.charge + allowed.rounding
-        assert item.scan <= sum(f.scan for f in apart if f) + 100
+        apart = [found[u] for found in within if u in found]
+        allowed = extra(drawn, u, item)
+        assert item.charge <= sum(f.charge for f in apart) + allowed.charge + allowed.rounding
+        assert item.scan <= sum(f.scan for f in apart) + 100
+        for account, mine, found in zip(drawn.parts, own, within, strict=True):
+            if u in next_s and ends_in_turn(account, drawn.market, u, next_s[u]):
+                assert brought_forward(mine.get(u), found.get(u)) == (0, 0)
+
+
+def turns(both: Mapping[int, UnderlyingResult]) -> dict[int, int]:
+    """Seconds to the next expiry of the merged account, by underlying."""
+    return {u: item.last_day.next_s for u, item in both.items() if item.last_day is not None}
 
 
 @settings(max_examples=60, deadline=None)
@@ -166,7 +140,8 @@ def test_market_risk_is_sub_additive_but_for_the_dominance_floor(seed: int) -> N
     """With joint scenarios, without any, and with the offset floor; ``governed`` draws floors up to 50 %."""
     market, parts, whole = books(seed)
     one, other, both = (assess(build_words(account), market) for account in (*parts, whole))
-    room = 1_000 * (1 + len(both.scans))
+    forward = sum(loss for loss, _ in ramps(Books(market, parts, whole)).values())
+    room = 1_000 * (1 + len(both.scans)) + forward
     assert both.market_risk <= sum(one.scans) + sum(other.scans) + room
     if both.market_risk > one.market_risk + other.market_risk + room:
         assert both.market_risk == dominance(both)
@@ -179,22 +154,40 @@ def test_health_of_a_merged_book_is_no_worse_than_apart(seed: int) -> None:
     market, parts, whole = books(seed)
     one, other, both = (assess(build_words(account), market) for account in (*parts, whole))
     results = [by_underlying(account, market) for account in (*parts, whole)]
-    charge = rounding = widened = 0
+    turned = ramps(Books(market, parts, whole))
+    charge = charge_ahead = rounding = widened = uncovered = forward = 0
     for u, item in results[2].items():
-        measured = [sizes(a, market, r.get(u)) for a, r in zip((*parts, whole), results, strict=True)]
-        allowed = extra(market.underlying_words[u], *measured)
-        charge += allowed.charge
-        widened -= -allowed.charge * item.widen_bps // BPS
-        widened += staler(item, [r[u] for r in results[:2] if u in r])
+        found = [r[u] for r in results[:2] if u in r]
+        allowed = extra(Books(market, parts, whole), u, item)
+        loss, more = turned.get(u, (0, 0))
+        charge += allowed.charge + more
+        charge_ahead += allowed.ahead + more
+        widened -= -(allowed.charge + more + loss) * item.widen_bps // BPS
+        widened += staler(item, found)
+        forward += loss
+        uncovered += min(item.ahead_scan, max(0, sum(p.scan for p in found) - item.scan))
         rounding += 20 * allowed.rounding
     rounding += 10_000 * (1 + len(both.scans) + len(whole.collaterals))
     collateral = size_terms(market, parts)
     gap = max(0, both.market_risk - one.market_risk - other.market_risk) if both.market_risk == dominance(both) else 0
+    gap = max(gap, forward)
     word = market.global_word
-    im_more = -(-lane(word, 0) * gap // BPS) + -(-lane(word, 2) * charge // BPS) + widened
+    im_more = -(-lane(word, 0) * (gap + uncovered) // BPS) + -(-lane(word, 2) * charge_ahead // BPS) + widened
     mm_more = -(-lane(word, 1) * gap // BPS) + charge
     assert both.mm_health >= one.mm_health + other.mm_health - mm_more - collateral - rounding
     assert both.im_health >= one.im_health + other.im_health - im_more - collateral - rounding
+
+
+def ramps(drawn: Books) -> dict[int, tuple[int, int]]:
+    """What the ramp of the merged account's next expiry asks of the parts beside their own: ``(loss, charge)``."""
+    next_s, found = turns(by_underlying(drawn.whole, drawn.market)), dict[int, tuple[int, int]]()
+    for account in drawn.parts:
+        own, within = (by_underlying(account, drawn.market, ends) for ends in (None, next_s))
+        for u in next_s:
+            loss, charge = brought_forward(own.get(u), within.get(u))
+            old = found.get(u, (0, 0))
+            found[u] = old[0] + loss, old[1] + charge
+    return found
 
 
 def staler(both: UnderlyingResult, parts: Sequence[UnderlyingResult]) -> int:
@@ -291,6 +284,29 @@ def test_dominance_floor_is_the_exception_and_its_size() -> None:
     assert both.market_risk <= one.market_risk + other.market_risk
 
 
+def test_a_call_and_a_put_pay_for_the_valley_once_they_are_merged() -> None:
+    """An hour before their expiry, struck at 100, time value 0.5 each: apart next to nothing, and the straddle 0.93.
+
+    That is 23/24 of its value, less the slack of packing of both legs, in the value and in the scan; and
+    less than a sixteenth of the scan range for both, 2 * 100 * 0.2 / 16.
+    """
+    legs = []
+    for sign in (1, -1):
+        values = [(x + (x * x + 1) ** 0.5) / 2 for x in (sign * n * 5 / 3 for n in NODES)]
+        word = sum(round(100 * value) << 16 * k for k, value in enumerate(values))
+        legs.append(b"".join((word | hour << 251).to_bytes(32, "big") for hour in (0, 0, 2)))
+    market = pair_market(((0, 0),))
+    market = replace(market, pages={1: replace(market.pages[1], rows=b"".join(legs))})
+    call, put = (AccountState(0, 0, (), {}, {1: (OptionPosition(slot, DAY * 10),)}) for slot in (0, 1))
+    drawn = Books(market, (call, put), merged(call, put))
+    one, other, both = (by_underlying(account, market)[1] for account in (call, put, drawn.whole))
+    units, allowed = DAY * 10 / 10**6, extra(drawn, 1, both)
+    assert max(one.charge, other.charge) < 0.03 * units * WAD
+    assert both.charge / WAD == pytest.approx(23 / 24 * units * (1 - 4 * 0.01 * 5 / 8), rel=1e-6)
+    assert both.charge <= one.charge + other.charge + allowed.charge + allowed.rounding
+    assert allowed.charge / WAD == pytest.approx(2.5 * 23 / 24 * units, rel=1e-6)
+
+
 def held(units: float) -> DeltaOnePosition:
     """A perpetual bought at 100."""
     lots = round(units * 10**6)
@@ -299,9 +315,8 @@ def held(units: float) -> DeltaOnePosition:
 
 def pair_market(moves: Sequence[tuple[int, int]]) -> ChainMarket:
     """Two underlyings at 100, scan 20 %, no charges; on the second a call struck at 104, whose time value is 0.5."""
-    nodes = (-15, -12, -9, -6, -3, -2, -1, 0, 1, 2, 3, 6, 9, 12, 15)
     row = b"".join(
-        sum(round(100 * (0.5 + max(0.0, n * 5 / 3 - 4.0))) << 16 * k for k, n in enumerate(nodes)).to_bytes(32, "big")
+        sum(round(100 * (0.5 + max(0.0, n * 5 / 3 - 4.0))) << 16 * k for k, n in enumerate(NODES)).to_bytes(32, "big")
         for _ in range(3)
     )
     page = Page("", 1, NOW, NOW + 3_600, 100 * WAD, 10**16, 2_000 * 10**5 // 12, row)

@@ -17,9 +17,10 @@ from risk.onchain import Assessment, ChainMarket, assess, underlying_results
 from risk.onchain_collateral import collateral_values
 from risk.onchain_words import AccountState, PriceWord, build_words
 from tests.differential.engine_cases import NOW, make_case
+from tests.property.merging import ends_in_turn
 
 seeds = st.integers(0, 2**63)
-DEAD = 10_000
+DEAD, DAY = 10_000, 86_400
 
 
 def late(prices: Mapping[int, PriceWord], late_bps: int) -> dict[int, PriceWord]:
@@ -54,15 +55,76 @@ def test_later_prices_never_help_initial_margin(seed: int, first: int, second: i
         assert maintenance(less) == maintenance(more)
 
 
+def ending_after(market: ChainMarket, day_begins: int) -> ChainMarket:
+    """The same market, no contract of which has a last day that begins before ``day_begins``."""
+    soonest = day_begins + DAY
+    marks = {
+        k: word._replace(expiry=soonest + word.expiry % DAY) if word.expiry else word
+        for k, word in market.marks.items()
+    }
+    pages = {}
+    for u, page in market.pages.items():
+        rows = bytearray(page.rows)
+        for slot in range(len(rows) // 96):
+            row = page.row(slot)
+            expiry = page.expiry(row) if row is not None else None
+            if expiry is not None and expiry < soonest:
+                # the hour is the top five bits of the third word
+                rows[96 * slot + 64] &= 0b111
+        pages[u] = replace(page, rows=bytes(rows))
+    return replace(market, marks=marks, pages=pages)
+
+
 @settings(max_examples=100, deadline=None)
-@given(seed=seeds, seconds=st.integers(0, 3 * 86_400))
+@given(seed=seeds, seconds=st.integers(0, 3 * DAY))
 def test_time_never_helps_initial_margin_and_never_touches_maintenance(seed: int, seconds: int) -> None:
-    market, account = make_case(seed)
+    """Where no contract is in its last day, or comes into it: what the last day does is the next test."""
+    drawn, account = make_case(seed)
+    market = ending_after(drawn, NOW + seconds)
     before, after = judged(market, account), judged(replace(market, timestamp=NOW + seconds), account)
     assert after.equity_im <= before.equity_im
     assert after.im >= before.im
     assert maintenance(before) == maintenance(after)
     assert after.doubt >= before.doubt
+
+
+def in_whole_days(account: AccountState) -> AccountState:
+    """Lots in multiples of 86,400, of which the part that is left, ``lots * left / 86400``, is exact."""
+    return replace(
+        account,
+        delta_ones={k: held._replace(lots=held.lots // DAY * DAY) for k, held in account.delta_ones.items()},
+        options={
+            u: tuple(o._replace(lots=o.lots // DAY * DAY) for o in items if o.lots // DAY)
+            for u, items in account.options.items()
+        },
+    )
+
+
+@settings(max_examples=100, deadline=None)
+@given(seed=seeds, share=st.floats(0.0, 1.0))
+def test_until_the_next_expiry_the_last_day_only_adds_to_the_scan(seed: int, share: float) -> None:
+    """G of the lots kept is a straight line in time from G of all lots, so the lower of the two only falls.
+
+    It does so up to the next expiry, and there a part of the account is gone: the next ramp begins from what is left.
+    So it is not said of accounts with a contract that has ended and is not settled. The charges of the
+    lots kept need not rise (basis: what is kept may offset less, and then be less), so nothing is said of them.
+    """
+    market, account = make_case(seed)
+    words = build_words(in_whole_days(account))
+    now = {item.underlying: item for item in underlying_results(words, market)}
+    for u, before in now.items():
+        if not ends_in_turn(account, market, u, 1):
+            continue
+        until = DAY if before.last_day is None else before.last_day.next_s
+        later = replace(market, timestamp=NOW + min(until - 1, int(share * until)))
+        (after,) = (item for item in underlying_results(words, later) if item.underlying == u)
+        assert (after.delta_one_value, after.option_value) == (before.delta_one_value, before.option_value)
+        assert after.scan >= before.scan - 100
+        pairs = [p for rows in zip(before.grid, after.grid, strict=True) for p in zip(*rows, strict=True)]
+        assert all(b <= a + 100 for a, b in pairs)
+        full = before.grid if before.last_day is None else before.last_day.full_grid
+        assert after.last_day is None or after.last_day.full_grid == full
+        assert after.delta_low <= before.delta_low + 1 and after.delta_high >= before.delta_high - 1
 
 
 @settings(max_examples=100, deadline=None)
