@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.margin_words import NOW, UNIT, WAD, DeltaOne, EngineWorld, mark_word, row, words
+from tests.support.margin_words import DEAD, NOW, UNIT, WAD, DeltaOne, EngineWorld, mark_word, row, words
 
 DAY, HOUR = 86_400, 3_600
 FUTURE = 254
@@ -96,3 +96,14 @@ def test_joint_scenarios_see_the_worse_profile(world: EngineWorld) -> None:
     got = world.assess(words(**pair))
     assert got.worst_joint == 0
     assert got.market_risk == got.scans[0]
+
+
+def test_on_a_dead_price_the_lots_that_are_left_are_in_doubt_though_the_whole_account_is_flat(
+    world: EngineWorld,
+) -> None:
+    world.mark(FUTURE, mark_word() | (NOW + DAY // 2) << 96)
+    world.price(0, 0, 100 * WAD | DEAD)
+    got = world.assess(words(cash=100 * WAD, **PAIR))
+    assert got.scans == (12 * WAD,)
+    # half the future is left: the half unit that is short is in doubt for its scan range, the flat account for nothing
+    assert got.doubt == 12 * WAD
