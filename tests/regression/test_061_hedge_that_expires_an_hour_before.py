@@ -10,6 +10,7 @@ rise of 5 % within the hour left 3,064 of debt. Now only what expires next count
 
 from __future__ import annotations
 
+from tests.regression.test_051_hedge_that_expires import settle
 from tests.support.protocol import ETH, HOUR, LOTS, USD, Protocol, address_of
 
 SHORT, LONG, LENDER = map(address_of, ("short", "long", "lender"))
@@ -42,20 +43,11 @@ def world_before_the_first_expiry() -> tuple[Protocol, int, int]:
     return world, short, expiry
 
 
-def settle(world: Protocol, account: int, expiry: int) -> None:
-    """Settle the expiry by its rounds, and the account, at an unchanged price."""
-    world.wait(90)
-    world.refresh()
-    last = int(world.feeds[ETH].call("last_round"))
-    world.registry.call("settle_expiry", ETH, expiry, last - 1, last)
-    world.accounts.call("settle_many", [account], ETH)
-    world.publish(ETH)
-
-
 def test_its_settlement_liquidates_nobody_and_a_rise_leaves_no_debt() -> None:
     world, short, expiry = world_before_the_first_expiry()
     assert world.health(short) >= 0
     settle(world, short, expiry)
+    world.publish(ETH)
     assert world.health(short) >= 0
     world.set_price(ETH, 3_150)
     world.wait(60)
