@@ -27,7 +27,7 @@ from keeper.publish.parameters import PushPolicy
 from keeper.publish.signing import Publisher
 from keeper.publish.triggers import PagePolicy
 from keeper.recorder import Recorder
-from keeper.settings import WEI_PER_ETHER, WEI_PER_GWEI
+from keeper.settings_sections import WEI_PER_ETHER, WEI_PER_GWEI
 from keeper.situation import NativePrice
 from keeper.store import Store
 from keeper.tx.fees import FeeCaps

@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The parts of the settings: one class for each table of the TOML file."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
+
+WEI_PER_GWEI = 10**9
+WEI_PER_ETHER = 10**18
+
+
+def _comma_list(value: Any) -> Any:
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+Urls = Annotated[tuple[SecretStr, ...], BeforeValidator(_comma_list)]
+Positive = Annotated[Decimal, Field(gt=0)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Network(_Section):
+    """One ``[networks.<name>]`` of the TOML file."""
+
+    chain_id: int = Field(gt=0)
+    rpc_urls: Urls = ()
+    tx_rpc_url: SecretStr | None = None
+    manifest: Path | None = None
+    confirmations: int | None = Field(default=None, ge=0)
+
+
+class Fees(_Section):
+    """Caps and bumps of transaction fees."""
+
+    max_fee_gwei: Positive = Decimal(200)
+    max_priority_fee_gwei: Positive = Decimal(5)
+    base_fee_multiplier: Annotated[Decimal, Field(ge=1, le=10)] = Decimal(2)
+    bump_percent: Annotated[Decimal, Field(ge=Decimal("12.5"), le=100)] = Decimal(20)
+    bump_after_s: int = Field(default=45, gt=0)
+    gas_margin_percent: int = Field(default=20, ge=0, le=200)
+
+    @property
+    def max_fee_wei(self) -> int:
+        """Most a unit of gas may cost, wei."""
+        return int(self.max_fee_gwei * WEI_PER_GWEI)
+
+    @property
+    def max_priority_fee_wei(self) -> int:
+        """Largest tip a unit of gas, wei."""
+        return int(self.max_priority_fee_gwei * WEI_PER_GWEI)
+
+
+class Budget(_Section):
+    """What the keeper may spend on gas before it stops."""
+
+    per_transaction_ether: Positive = Decimal("0.2")
+    per_day_ether: Positive = Decimal(1)
+    failures_in_a_row: int = Field(default=5, ge=1)
+    attempts: int = Field(default=3, ge=1)
+
+    @property
+    def per_transaction_wei(self) -> int:
+        """Most one transaction may cost, wei."""
+        return int(self.per_transaction_ether * WEI_PER_ETHER)
+
+    @property
+    def per_day_wei(self) -> int:
+        """Most all transactions of 24 hours may cost, wei."""
+        return int(self.per_day_ether * WEI_PER_ETHER)
+
+
+class Liquidator(_Section):
+    """What to do about accounts below maintenance margin."""
+
+    policy: Literal["none", "start-only", "bid"] = "none"
+    bidder_account: int | None = Field(default=None, ge=1)
+    min_profit_usd: Decimal = Field(default=Decimal(25), ge=0)
+    warehouse_bps: int = Field(default=100, ge=0, le=10_000)
+    max_fraction: Annotated[Decimal, Field(gt=0, le=1)] = Decimal(1)
+    min_im_health_usd: Decimal = Field(default=Decimal(0), ge=0)
+    native_symbol: str = "ETH"
+    native_usd: Decimal | None = Field(default=None, gt=0)
+
+    @model_validator(mode="after")
+    def _bidder_needed(self) -> Liquidator:
+        if self.policy == "bid" and self.bidder_account is None:
+            raise ValueError("policy 'bid' needs bidder_account, the margin account that takes positions over")
+        return self
+
+
+class Publisher(_Section):
+    """When to publish risk tables and to push parameters."""
+
+    enabled: bool = False
+    push_parameters: bool = False
+    drift_bps: int = Field(default=300, gt=0)
+    drift_steps: Annotated[Decimal, Field(gt=0, le=6)] = Decimal(2)
+    vol_bps: int = Field(default=500, gt=0)
+    heartbeat_s: int = Field(default=6 * 3600, gt=0)
+    ramp_s: int = Field(default=3_600, gt=0)
+    validity_s: int = Field(default=24 * 3600, gt=0)
+    calibrate_s: int = Field(default=3_600, ge=60)
+    parameter_heartbeat_s: int = Field(default=24 * 3600, gt=0)
+    parameter_deadband_bps: int = Field(default=100, ge=0)
+    max_newly_liquidatable: int = Field(default=0, ge=0)
+    max_newly_liquidatable_usd: Decimal = Field(default=Decimal(0), ge=0)
+    require_approval: bool = False
+
+
+class Index(_Section):
+    """How events are read."""
+
+    start_block: int | None = Field(default=None, ge=0)
+    block_range: int = Field(default=2_000, ge=1)
+    resync_s: int = Field(default=3_600, gt=0)
