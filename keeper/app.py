@@ -22,7 +22,7 @@ from keeper.lease import Lease
 from keeper.liquidate.actions import NO_REWARD
 from keeper.liquidate.sizing import BidPolicy
 from keeper.observe.alerts import Alerts
-from keeper.observe.board import Instruments, standing_limits
+from keeper.observe.board import OF_LEADER, Instruments, standing_limits
 from keeper.observe.health import HealthBoard
 from keeper.observe.metrics import Metrics
 from keeper.outbox import SenderOutbox
@@ -198,7 +198,7 @@ class Keeper:
         """Read new events and do one cycle; None while another instance holds the lease."""
         if self.lease is not None:
             held = self.lease.acquire(self.clock.now())
-            self.metrics.lease_held.set(0 if held is None else 1)
+            self.cycle.instruments.role(held is not None, self.clock.now())
             if held is None:
                 return None
         self.indexer.sync()
@@ -207,6 +207,7 @@ class Keeper:
     def look(self) -> None:
         """Read the market without accounts, append a bar to the price history when one has ended."""
         self.view = self.connection.chain.snapshot(accounts=())
+        self.cycle.instruments.head(self.view)
         self.cycle.collateral_names = self.connection.collateral_names(self.view)
         if self.book is not None:
             self.book.observe(self.view)
@@ -251,7 +252,7 @@ def build_keeper(connection: Connection, execute: bool) -> Keeper:
     store = open_store(settings.database_url.get_secret_value())
     clock = SystemClock()
     metrics = Metrics(__version__, chain.chain_id)
-    health = HealthBoard(standing_limits(settings.cycle_interval_s), clock.now())
+    health = HealthBoard(standing_limits(settings.cycle_interval_s), clock.now(), OF_LEADER)
     lease = Lease(store, chain.chain_id, settings.lease_s) if execute else None
     cycle = _cycle(connection, store, Instruments(metrics, health), signer)
     if execute and signer is not None:

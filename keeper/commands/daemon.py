@@ -25,7 +25,7 @@ from keeper.commands.common import (
 )
 from keeper.cycle import CycleReport
 from keeper.errors import ConfigError
-from keeper.observe.server import ObserveServer
+from keeper.observe.server import ObserveServer, observe_routes
 from keeper.recorder import Recorder
 from keeper.service import Job, Service
 from keeper.store import open_store
@@ -80,9 +80,8 @@ def serve(keeper: Keeper) -> None:
     service = Service(jobs if keeper.book is not None else jobs[:1], keeper.metrics)
     server = None
     if settings.metrics_port is not None:
-        server = ObserveServer(
-            settings.metrics_host, settings.metrics_port, keeper.metrics, keeper.health, keeper.clock.now
-        )
+        routes = observe_routes(keeper.metrics, keeper.health, keeper.clock.now)
+        server = ObserveServer(settings.metrics_host, settings.metrics_port, routes)
         server.start()
     try:
         service.run()

@@ -6,18 +6,19 @@ from __future__ import annotations
 from keeper.assess import Parity, liquidatable
 from keeper.decide import Situation
 from keeper.domain import Snapshot, Unknown
-from keeper.observe.health import HealthBoard
+from keeper.observe.health import LEADER, STANDBY, HealthBoard
 from keeper.observe.metrics import Metrics
 from keeper.publish.triggers import drift_steps
 
 WAD = 10**18
-CYCLE, HEAD, ACCOUNTS, PRICES = "cycle", "head_block", "accounts", "prices"
+CYCLE, HEAD, ACCOUNTS, PRICES, DATABASE = "cycle", "head_block", "accounts", "prices", "database"
+OF_LEADER = (CYCLE, ACCOUNTS, PRICES)  # a standby does no cycles
 
 
 def standing_limits(cycle_interval_s: float) -> dict[str, float]:
     """Greatest healthy ages, in seconds, for a loop of this interval."""
     few = max(60.0, 5 * cycle_interval_s)
-    return {CYCLE: few, HEAD: max(120.0, few), ACCOUNTS: few, PRICES: 2 * 86_400.0}
+    return {CYCLE: few, HEAD: max(120.0, few), ACCOUNTS: few, PRICES: 2 * 86_400.0, DATABASE: few}
 
 
 class Instruments:
@@ -27,12 +28,24 @@ class Instruments:
         self.metrics = metrics
         self.health = health
 
+    def head(self, snapshot: Snapshot) -> None:
+        """A block was read, whether or not accounts were."""
+        self.metrics.block_number.set(snapshot.block.number)
+        self.health.stamp(HEAD, snapshot.block.timestamp)
+
+    def role(self, leads: bool, now: float) -> None:
+        """The database said who may send; this instance leads or stands by."""
+        self.metrics.lease_held.set(1 if leads else 0)
+        self.health.serve_as(LEADER if leads else STANDBY, now)
+        self.health.stamp(DATABASE, now)
+
     def cycle(self, result: str, duration_s: float, now: float) -> None:
         """A turn ended."""
         self.metrics.cycles_total.labels(result).inc()
         self.metrics.last_cycle_at.labels(result).set(now)
         self.metrics.cycle_seconds.observe(duration_s)
         self.health.stamp(CYCLE, now)
+        self.health.stamp(DATABASE, now)  # the cycle's row is written
 
     def failed(self, now: float) -> None:
         """A turn broke off; the health stamp of the last good one stays and grows old."""
@@ -57,13 +70,12 @@ class Instruments:
         """The snapshot's numbers."""
         snapshot, found = situation.snapshot, situation.assessments
         known = [r for r in found.values() if not isinstance(r, Unknown)]
-        self.metrics.block_number.set(snapshot.block.number)
+        self.head(snapshot)
         self.metrics.accounts.labels("known").set(len(known))
         self.metrics.accounts.labels("unknown").set(len(found) - len(known))
         self.metrics.liquidatable_accounts.set(len(liquidatable(found)))
         if known:
             self.metrics.min_health_usd.set(min(r.mm_health for r in known) / WAD)
-        self.health.stamp(HEAD, snapshot.block.timestamp)
         unread = [r.since for r in found.values() if isinstance(r, Unknown)]
         self.health.stamp(ACCOUNTS, min(unread, default=now))
         self._published(snapshot)

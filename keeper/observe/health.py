@@ -8,18 +8,21 @@ of the last time something really happened, against a limit.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+
+ALONE, LEADER, STANDBY = "alone", "leader", "standby"
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One age: ``age_s`` is None while it never happened."""
+    """One age or condition: ``age_s`` is None while it never happened, ``text`` says what is wrong."""
 
     name: str
     age_s: float | None
-    limit_s: float
+    limit_s: float | None
     ok: bool
+    text: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +33,10 @@ class Report:
     checks: tuple[Check, ...]
 
     def as_dict(self) -> dict[str, object]:
-        """The JSON that ``/health`` returns."""
+        """The JSON that ``/health`` and ``/ready`` return; ``failed`` has a sentence for each check that is not ok."""
         return {
             "ok": self.ok,
+            "failed": [c.text for c in self.checks if not c.ok],
             "checks": {c.name: {"age_s": c.age_s, "limit_s": c.limit_s, "ok": c.ok} for c in self.checks},
         }
 
@@ -47,15 +51,44 @@ class HealthBoard:
         before the keeper counts as ready. A stamp without a limit is kept and not judged.
     started_at
         Unix time the process began; a check never stamped is judged by the age of the process.
+    of_leader
+        Standing checks that only the instance that acts can stamp: a standby is not judged by them.
     """
 
-    def __init__(self, limits_s: Mapping[str, float], started_at: float = 0.0) -> None:
+    def __init__(self, limits_s: Mapping[str, float], started_at: float = 0.0, of_leader: Iterable[str] = ()) -> None:
         self._limits = dict(limits_s)
-        self._started_at = started_at
+        self._of_leader = frozenset(of_leader)
+        self._role = ALONE
+        self._born: dict[str, float] = dict.fromkeys(self._limits, started_at)
         self._at: dict[str, float] = {}
         self._open: dict[str, tuple[float, float]] = {}
         self._halts: dict[str, str] = {}
+        self._conditions: dict[str, str | None] = {}
         self._lock = threading.Lock()
+
+    @property
+    def role(self) -> str:
+        """``alone`` (no lease: a dry run), ``leader`` or ``standby``."""
+        with self._lock:
+            return self._role
+
+    def serve_as(self, role: str, now: float) -> None:
+        """Record the role; who becomes leader has as long as a new process to stamp the leader's checks."""
+        with self._lock:
+            if role == self._role:
+                return
+            self._role = role
+            for name in self._of_leader:
+                self._at.pop(name, None)
+                self._born[name] = now
+            if role == STANDBY:
+                self._open.clear()
+
+    def expect(self, name: str, limit_s: float, now: float) -> None:
+        """Add a standing check, for example a job's heartbeat; its age counts from ``now``."""
+        with self._lock:
+            self._limits[name] = limit_s
+            self._born.setdefault(name, now)
 
     def stamp(self, name: str, at: float) -> None:
         """Record that standing check ``name`` was last known good at unix time ``at``."""
@@ -70,6 +103,11 @@ class HealthBoard:
             else:
                 self._open[name] = (since, limit_s)
 
+    def need(self, name: str, lacking: str | None) -> None:
+        """Record a condition of being ready that is no age: None where it holds, else what is lacking."""
+        with self._lock:
+            self._conditions[name] = lacking
+
     def halt(self, part: str, why: str) -> None:
         """Record that a part of the keeper is stopped until a person looks."""
         with self._lock:
@@ -83,24 +121,47 @@ class HealthBoard:
     def report(self, now: float) -> Report:
         """Judge every age at unix time ``now``."""
         with self._lock:
-            checks = [self._standing(name, now) for name in sorted(self._limits)]
-            checks += [
-                Check(name, now - since, limit, now - since <= limit)
-                for name, (since, limit) in sorted(self._open.items())
+            checks = self._ages(now)
+        return Report(all(c.ok for c in checks), tuple(checks))
+
+    def readiness(self, now: float) -> Report:
+        """Judge every age and condition; what was never stamped is not ready, however young the process is."""
+        with self._lock:
+            checks = [
+                Check(c.name, None, c.limit_s, ok=False, text=f"{c.name}: not yet")
+                if c.ok and c.name in self._limits and c.age_s is None
+                else c
+                for c in self._ages(now)
             ]
-            checks += [Check(f"halt:{part}", None, 0.0, False) for part in sorted(self._halts)]
+            checks += [
+                Check(name, None, None, lacking is None, f"{name}: {lacking}" if lacking else "")
+                for name, lacking in sorted(self._conditions.items())
+            ]
         return Report(all(c.ok for c in checks), tuple(checks))
 
     def ready(self, now: float) -> bool:
-        """True once every standing check has been stamped and all ages are in their limits."""
-        with self._lock:
-            stamped = self._limits.keys() <= self._at.keys()
-        return stamped and self.report(now).ok
+        """True once every standing check has been stamped, all ages are in their limits and every condition holds."""
+        return self.readiness(now).ok
+
+    def _ages(self, now: float) -> list[Check]:
+        skipped = self._of_leader if self._role == STANDBY else frozenset()
+        checks = [self._standing(name, now) for name in sorted(self._limits.keys() - skipped)]
+        checks += [_aged(name, now - since, limit) for name, (since, limit) in sorted(self._open.items())]
+        return checks + [
+            Check(f"halt:{part}", None, None, ok=False, text=f"{part} is halted: {why}")
+            for part, why in sorted(self._halts.items())
+        ]
 
     def _standing(self, name: str, now: float) -> Check:
         limit = self._limits[name]
-        if name not in self._at:
-            # Never seen: fine while the process is younger than the limit.
-            return Check(name, None, limit, now - self._started_at <= limit)
-        age = now - self._at[name]
-        return Check(name, age, limit, age <= limit)
+        if name in self._at:
+            return _aged(name, now - self._at[name], limit)
+        # Never seen: fine while the process is younger than the limit.
+        waited = now - self._born[name]
+        text = "" if waited <= limit else f"{name}: not once in {waited:.0f} s, limit {limit:.0f} s"
+        return Check(name, None, limit, waited <= limit, text)
+
+
+def _aged(name: str, age_s: float, limit_s: float) -> Check:
+    ok = age_s <= limit_s
+    return Check(name, age_s, limit_s, ok, "" if ok else f"{name}: {age_s:.0f} s old, limit {limit_s:.0f} s")
