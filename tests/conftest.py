@@ -12,7 +12,10 @@ import pytest
 import structlog
 from hypothesis import HealthCheck, settings
 
+from tests.support.postgres import database_url, own_postgres, postgres_server, postgres_url
 from tests.support.shared import ROOT
+
+__all__ = ["database_url", "own_postgres", "postgres_server", "postgres_url"]  # fixtures for all tests
 
 settings.register_profile("quick", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("deep", parent=settings.get_profile("quick"), max_examples=2_000)

@@ -1,8 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Opening the database: migrations, durability, and errors the keeper can act on."""
+"""Opening the database: migrations, durability, and errors the keeper can act on.
+
+Transactions take turns on both databases, reading ones too: SQLite's ``BEGIN IMMEDIATE``, an advisory lock on
+PostgreSQL. So no two processes can read a state and then both act on it, and code that is right on one is right on the
+other. Only the lease has sessions beside the queue.
+"""
 
 from __future__ import annotations
 
+import secrets
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,22 +17,36 @@ from typing import Any
 from alembic import command
 from alembic.config import Config
 from alembic.util.exc import CommandError
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
-from keeper.errors import ConfigError, Halt, KeeperError, Permanent, Transient
+from keeper.errors import ConfigError, KeeperError, Transient
+from keeper.store.failures import classify
 
 BUSY_TIMEOUT_MS = 5_000
+STATEMENT_TIMEOUT_MS = 120_000
+IDLE_TIMEOUT_MS = 20_000  # a process that stands still in mid-transaction must not hold the others up
+CONNECT_TIMEOUT_S = 5
+TURN_LOCK = 0x62616C6C617374  # "ballast"; advisory locks are one database's own
+CLIENT = "ballast-keeper"
 _MIGRATING = threading.Lock()  # alembic keeps the migration in progress in module globals
 
 
 class Store:
-    """A migrated database."""
+    """A migrated database.
 
-    def __init__(self, engine: Engine) -> None:
+    Attributes
+    ----------
+    instance
+        Name of this process among those that share the database; its sessions on PostgreSQL carry it.
+    """
+
+    def __init__(self, engine: Engine, instance: str = "") -> None:
         self.engine = engine
+        self.instance = instance or secrets.token_hex(8)
 
     @contextmanager
     def session(self) -> Iterator[Session]:
@@ -35,58 +55,51 @@ class Store:
         Raises
         ------
         Transient
-            Another process holds the database.
+            Another process holds the database, or its server does not answer.
+        ConfigError
+            The server refuses the user, or there is no such database.
         Halt
-            The disk is full, or the file cannot be written or is damaged.
+            The disk is full, or the database cannot be written or is damaged.
         """
         try:
             with Session(self.engine, expire_on_commit=False) as session, session.begin():
                 yield session
         except DBAPIError as error:
             raise classify(error, self.name) from error
+        except PoolTimeout as error:
+            raise Transient(f"all sessions of database {self.name} are busy; it will be tried again") from error
 
     @property
     def name(self) -> str:
         """Database URL without its password."""
         return self.engine.url.render_as_string(hide_password=True)
 
+    @property
+    def is_postgresql(self) -> bool:
+        """Whether a server keeps it, with a clock and sessions of its own."""
+        return self.engine.dialect.name == "postgresql"
+
     def close(self) -> None:
         """Close all connections."""
         self.engine.dispose()
 
 
-def classify(error: DBAPIError, name: str) -> KeeperError:
-    """Return the keeper's error for one of the database's."""
-    said = str(error.orig).lower()
-    if "locked" in said or "busy" in said:
-        return Transient(
-            f"database {name} is locked by another process; it will be tried again, stop the other keeper if it stays"
-        )
-    if "full" in said:
-        return Halt(f"database {name} has no room left ({error.orig}); free disk space before starting again")
-    if "readonly" in said or "read-only" in said or "unable to open" in said:
-        return Halt(f"database {name} cannot be written ({error.orig}); check the path and its permissions")
-    if "malformed" in said or "not a database" in said or "i/o error" in said:
-        return Halt(f"database {name} is damaged ({error.orig}); restore a backup")
-    if isinstance(error, OperationalError):
-        return Transient(f"database {name} did not answer ({error.orig}); check that it runs")
-    return Permanent(
-        f"database {name} refused a statement ({error.orig}); this is a bug or a foreign schema, report it"
-    )
-
-
-def open_store(url: str) -> Store:
+def open_store(url: str, *, migrate: bool = True) -> Store:
     """Open a database and bring its tables up to date.
 
     Parameters
     ----------
     url
-        SQLAlchemy URL, for example ``sqlite:///keeper.sqlite``.
+        SQLAlchemy URL, for example ``sqlite:///keeper.sqlite`` or ``postgresql://user:password@host/name``.
+    migrate
+        False leaves the tables as they are, for tools that look at them.
 
     Raises
     ------
     ConfigError
         The URL cannot be used, or the database is of a newer keeper.
+    Transient
+        The server does not answer.
     Halt
         The file cannot be written.
 
@@ -95,24 +108,57 @@ def open_store(url: str) -> Store:
     >>> open_store("sqlite://").name
     'sqlite://'
     """
-    engine = _engine(url)
-    store = Store(engine)
+    instance = secrets.token_hex(8)
+    store = Store(_engine(url, instance), instance)
     try:
-        with engine.connect() as connection:
-            _migrate(connection)
+        if migrate:
+            upgrade(store)
+    except KeeperError:
+        store.close()
+        raise
+    return store
+
+
+def upgrade(store: Store, revision: str = "head") -> None:
+    """Bring the tables up to a revision of the migrations; two processes that start at once take turns.
+
+    Raises
+    ------
+    ConfigError
+        The database is of a newer keeper.
+    """
+    with _migrations(store) as config:
+        command.upgrade(config, revision)
+
+
+def downgrade(store: Store, revision: str) -> None:
+    """Take the tables back to an older revision; what only newer ones hold is lost."""
+    with _migrations(store) as config:
+        command.downgrade(config, revision)
+
+
+@contextmanager
+def _migrations(store: Store) -> Iterator[Config]:
+    config = Config()
+    config.set_main_option("script_location", "keeper.store:migrations")
+    try:
+        with store.engine.connect() as connection, _MIGRATING:
+            config.attributes["connection"] = connection
+            yield config
     except DBAPIError as error:
         raise classify(error, store.name) from error
     except CommandError as error:
         raise ConfigError(
             f"database {store.name} has a schema this keeper does not know ({error}); update the keeper"
         ) from error
-    return store
 
 
-def _engine(url: str) -> Engine:
+def _engine(url: str, instance: str) -> Engine:
     try:
-        parsed = make_url(url)
-        engine = create_engine(parsed, pool_pre_ping=True)
+        parsed = _with_driver(make_url(url))
+        postgresql = parsed.get_backend_name() == "postgresql"
+        arguments = _postgresql_arguments(parsed, instance) if postgresql else {}
+        engine = create_engine(parsed, pool_pre_ping=True, hide_parameters=True, connect_args=arguments)
     except ModuleNotFoundError as error:
         raise ConfigError(
             f"DATABASE_URL needs the Python package '{error.name}', which is not installed; install it or use SQLite"
@@ -122,7 +168,36 @@ def _engine(url: str) -> Engine:
     if parsed.get_backend_name() == "sqlite":
         event.listen(engine, "connect", _durable)
         event.listen(engine, "begin", _begin)
+    elif postgresql:
+        event.listen(engine, "begin", _take_turn)
     return engine
+
+
+def _with_driver(url: URL) -> URL:
+    """``postgresql://`` as operators and their hosts write it means psycopg 3 here."""
+    return url.set(drivername="postgresql+psycopg") if url.drivername in {"postgres", "postgresql"} else url
+
+
+def _postgresql_arguments(url: URL, instance: str) -> dict[str, Any]:
+    """Limits that let a broken connection be noticed in seconds; what the URL itself says comes first."""
+    limits = {
+        "lock_timeout": BUSY_TIMEOUT_MS,
+        "statement_timeout": STATEMENT_TIMEOUT_MS,
+        "idle_in_transaction_session_timeout": IDLE_TIMEOUT_MS,
+    }
+    said = url.query.get("options", "")
+    options = " ".join(f"-c {name}={value}" for name, value in limits.items())
+    wanted = {
+        "connect_timeout": CONNECT_TIMEOUT_S,
+        "keepalives_idle": 5,
+        "keepalives_interval": 2,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 10_000,
+    }
+    arguments: dict[str, Any] = {key: value for key, value in wanted.items() if key not in url.query}
+    arguments["application_name"] = f"{CLIENT} {instance}"
+    arguments["options"] = f"{options} {said if isinstance(said, str) else ' '.join(said)}".strip()
+    return arguments
 
 
 def _durable(connection: Any, _record: Any) -> None:
@@ -144,9 +219,5 @@ def _begin(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
-def _migrate(connection: Connection) -> None:
-    config = Config()
-    config.set_main_option("script_location", "keeper.store:migrations")
-    config.attributes["connection"] = connection
-    with _MIGRATING:
-        command.upgrade(config, "head")
+def _take_turn(connection: Connection) -> None:
+    connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({TURN_LOCK})")

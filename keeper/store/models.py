@@ -29,6 +29,19 @@ class ChainInt(TypeDecorator[int]):
         return None if value is None else int(value)
 
 
+class PlainText(TypeDecorator[str]):
+    """Text from the outside, such as a revert reason: PostgreSQL takes neither NUL nor half a surrogate pair."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        """Write, with a replacement character for each of those."""
+        if value is None:
+            return None
+        return value.replace("\0", "\ufffd").encode("utf-8", "replace").decode("utf-8")
+
+
 class Base(DeclarativeBase):
     """Registry of the tables."""
 
@@ -103,7 +116,7 @@ class IntentRow(Base):
     nonce: Mapped[int | None] = mapped_column(BigInteger)
     gas_limit: Mapped[int | None] = mapped_column(BigInteger)
     tries: Mapped[int] = mapped_column(Integer, default=0)
-    error: Mapped[str | None] = mapped_column(Text)
+    error: Mapped[str | None] = mapped_column(PlainText)
     created_at: Mapped[int] = mapped_column(BigInteger)
     updated_at: Mapped[int] = mapped_column(BigInteger)
     tx_hash: Mapped[bytes | None] = mapped_column(LargeBinary(32))
@@ -188,7 +201,7 @@ class AssessmentRow(Base):
     mm: Mapped[int | None] = mapped_column(ChainInt)
     doubt: Mapped[int | None] = mapped_column(ChainInt)
     flags: Mapped[int | None] = mapped_column(Integer)
-    unknown: Mapped[str | None] = mapped_column(Text)
+    unknown: Mapped[str | None] = mapped_column(PlainText)
 
 
 class MarkRow(Base):
@@ -199,3 +212,14 @@ class MarkRow(Base):
     chain_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     name: Mapped[str] = mapped_column(String(64), primary_key=True)
     value: Mapped[int] = mapped_column(ChainInt)
+
+
+class LeaseRow(Base):
+    """Who may send on a chain; ``until_ms`` is unix milliseconds by the database's own clock."""
+
+    __tablename__ = "leases"
+
+    chain_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    holder: Mapped[str | None] = mapped_column(String(32))
+    token: Mapped[int] = mapped_column(BigInteger)
+    until_ms: Mapped[int] = mapped_column(BigInteger)

@@ -26,8 +26,8 @@ OWNERS = ["0x" + f"{k:040x}" for k in range(0xA0, 0xB0)]
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    built = make_world(tmp_path)
+def world(tmp_path: Path, database_url: str) -> Iterator[World]:
+    built = make_world(tmp_path, database_url)
     deployed = built.chain.contracts.get("Counter")
     contracts = Contracts([Deployed("MarginAccounts", deployed.address, deployed.abi)])
     built.chain = ChainClient(built.chain.rpc, contracts, CHAIN_ID)

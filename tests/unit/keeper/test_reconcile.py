@@ -17,8 +17,8 @@ from tests.support.counter_world import Bump, Fuse, Killed, World, make_world, m
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    built = make_world(tmp_path)
+def world(tmp_path: Path, database_url: str) -> Iterator[World]:
+    built = make_world(tmp_path, database_url)
     yield built
     built.store.close()
 

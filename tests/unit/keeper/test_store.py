@@ -5,55 +5,37 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from alembic import command
-from alembic.autogenerate import compare_metadata
-from alembic.config import Config
-from alembic.migration import MigrationContext
-from sqlalchemy import column, create_engine, event, insert, inspect, select, table
+from sqlalchemy import create_engine, event, select
 
 from keeper.errors import ConfigError, Halt, Transient
 from keeper.store import Store, open_store
-from keeper.store.models import AssessmentRow, Base, MarkRow
+from keeper.store.models import AssessmentRow, MarkRow, RunRow
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return open_store(f"sqlite:///{tmp_path}/keeper.sqlite")
+def store(tmp_path: Path) -> Iterator[Store]:
+    opened = open_store(f"sqlite:///{tmp_path}/keeper.sqlite")
+    yield opened
+    opened.close()
 
 
-def test_migrations_make_the_tables_of_the_models(store: Store) -> None:
-    with store.engine.connect() as connection:
-        assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
-    store.close()
+@pytest.fixture
+def either(database_url: str) -> Iterator[Store]:
+    """On SQLite and on PostgreSQL."""
+    opened = open_store(database_url)
+    yield opened
+    opened.close()
 
 
-def test_a_database_of_the_first_version_gains_the_doubt_of_its_assessments(tmp_path: Path, store: Store) -> None:
-    columns = {"chain_id": 1, "account": 7, "block_number": 9, "assessed_at": 5}
-    with store.engine.connect() as connection:
-        config = Config()
-        config.set_main_option("script_location", "keeper.store:migrations")
-        config.attributes["connection"] = connection
-        command.downgrade(config, "0001")
-        assert "doubt" not in {found["name"] for found in inspect(connection).get_columns("assessments")}
-        connection.execute(insert(table("assessments", *map(column, columns))), columns)
-        connection.commit()
-    store.close()
-    again = open_store(f"sqlite:///{tmp_path}/keeper.sqlite")
-    with again.session() as session:
-        row = session.get_one(AssessmentRow, (1, 7))
-        assert (row.block_number, row.doubt) == (9, None)
-    again.close()
-
-
-def test_opening_again_changes_nothing(tmp_path: Path, store: Store) -> None:
-    with store.session() as session:
+def test_opening_again_changes_nothing(database_url: str, either: Store) -> None:
+    with either.session() as session:
         session.add(MarkRow(chain_id=1, name="x", value=5))
-    store.close()
-    again = open_store(f"sqlite:///{tmp_path}/keeper.sqlite")
+    again = open_store(database_url)
     with again.session() as session:
         assert session.get_one(MarkRow, (1, "x")).value == 5
     again.close()
@@ -67,31 +49,29 @@ def test_a_commit_survives_a_power_cut(store: Store) -> None:
     store.close()
 
 
-def test_chain_integers_of_any_size_and_sign(store: Store) -> None:
+def test_chain_integers_of_any_size_and_sign(either: Store) -> None:
     values = {"big": 2**256 - 1, "negative": -(2**255), "zero": 0}
-    with store.session() as session:
+    with either.session() as session:
         session.add_all(MarkRow(chain_id=1, name=name, value=value) for name, value in values.items())
-    with store.session() as session:
+    with either.session() as session:
         assert {row.name: row.value for row in session.scalars(select(MarkRow))} == values
-    store.close()
 
 
-def test_what_raises_is_rolled_back(store: Store) -> None:
-    with pytest.raises(RuntimeError), store.session() as session:
+def test_what_raises_is_rolled_back(either: Store) -> None:
+    with pytest.raises(RuntimeError), either.session() as session:
         session.add(MarkRow(chain_id=1, name="x", value=1))
         session.flush()
         raise RuntimeError
-    with store.session() as session:
+    with either.session() as session:
         assert session.get(MarkRow, (1, "x")) is None
-    store.close()
 
 
-def test_writers_take_turns_and_no_update_is_lost(tmp_path: Path, store: Store) -> None:
-    with store.session() as session:
+def test_writers_take_turns_and_no_update_is_lost(database_url: str, either: Store) -> None:
+    with either.session() as session:
         session.add(MarkRow(chain_id=1, name="count", value=0))
 
     def add() -> None:
-        mine = open_store(f"sqlite:///{tmp_path}/keeper.sqlite")
+        mine = open_store(database_url)
         for _ in range(20):
             with mine.session() as session:
                 session.get_one(MarkRow, (1, "count")).value += 1
@@ -102,9 +82,8 @@ def test_writers_take_turns_and_no_update_is_lost(tmp_path: Path, store: Store) 
         thread.start()
     for thread in threads:
         thread.join()
-    with store.session() as session:
+    with either.session() as session:
         assert session.get_one(MarkRow, (1, "count")).value == 60
-    store.close()
 
 
 def test_a_database_held_by_another_process_is_a_passing_failure(
@@ -164,14 +143,23 @@ def test_urls_that_cannot_be_used(url: str) -> None:
         open_store(url)
 
 
-def test_a_database_of_a_newer_keeper_is_refused(tmp_path: Path, store: Store) -> None:
-    with store.engine.begin() as connection:
+def test_a_database_of_a_newer_keeper_is_refused(database_url: str, either: Store) -> None:
+    with either.engine.begin() as connection:
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
-    store.close()
     with pytest.raises(ConfigError, match="update the keeper"):
-        open_store(f"sqlite:///{tmp_path}/keeper.sqlite")
+        open_store(database_url)
 
 
 def test_the_password_stays_out_of_names() -> None:
-    store = Store(create_engine("sqlite:///x.sqlite"))
-    assert store.name == "sqlite:///x.sqlite"
+    store = Store(create_engine("postgresql+psycopg://keeper:hush@db/x"))
+    assert store.name == "postgresql+psycopg://keeper:***@db/x"
+
+
+def test_text_of_a_hostile_contract_is_stored_on_both(either: Store) -> None:
+    row = AssessmentRow(chain_id=1, account=1, block_number=1, assessed_at=1, unknown="a\0b \ud800 c \N{SNOWMAN}")
+    with either.session() as session:
+        session.add(row)
+        session.add(RunRow(chain_id=1, started_at=1, detail={"text": "a\0b \ud800"}))
+    with either.session() as session:
+        assert session.get_one(AssessmentRow, (1, 1)).unknown == "a\ufffdb ? c \N{SNOWMAN}"
+        assert session.scalars(select(RunRow)).one().detail == {"text": "a\0b \ud800"}
