@@ -55,8 +55,10 @@ POSTGRESQL: tuple[Rule, ...] = (
     (
         ("25006",),
         Transient,
-        ("database {name} is a read-only standby ({said}); point DATABASE_URL at the primary, for example with "
-        "target_session_attrs=read-write"),
+        (
+            "database {name} is a read-only standby ({said}); point DATABASE_URL at the primary, for example with "
+            "target_session_attrs=read-write"
+        ),
     ),
     (
         ("53100",),
