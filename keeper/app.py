@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import partial
 
 from keeper import __version__
@@ -116,6 +117,10 @@ def policy_of(settings: Settings) -> Policy:
             warehouse_bps=liquidator.warehouse_bps,
             max_fraction_wad=int(liquidator.max_fraction * WAD),
             min_im_health_wad=int(liquidator.min_im_health_usd * WAD),
+            max_im_wad=_wad(liquidator.max_im_usd),
+            max_gross_wad=_wad(liquidator.max_gross_usd),
+            bids_per_cycle=liquidator.bids_per_cycle,
+            any_nonce_after=liquidator.any_nonce_after,
         )
     pages = PagePolicy(
         drift_bps=publisher.drift_bps,
@@ -132,6 +137,10 @@ def policy_of(settings: Settings) -> Policy:
         pages=pages if publisher.enabled else None,
         push=push_policy(settings) if publisher.push_parameters else None,
     )
+
+
+def _wad(usd: Decimal | None) -> int | None:
+    return None if usd is None else int(usd * WAD)
 
 
 def push_policy(settings: Settings) -> PushPolicy:

@@ -16,6 +16,7 @@ from keeper.decide import LIQUIDATION, PARAMETERS, PUBLICATION, Decision, Policy
 from keeper.domain import Block, Snapshot, Unknown
 from keeper.errors import Halt
 from keeper.index.proposals import QueuedProposal
+from keeper.liquidate.actions import Bid, BidLegs
 from keeper.logging import scrub
 from keeper.observe.alerts import Alerts
 from keeper.observe.board import Instruments
@@ -27,6 +28,7 @@ from keeper.situation import Quotes, observe
 from risk.types import ParameterSet
 
 WAD = 10**18
+NONCE_CHANGED = "auction: nonce"
 BATCHES = (PushParameters, ProposeParameters)
 PUBLICATIONS = (PublishPage, PublishJoint, *BATCHES)
 
@@ -83,6 +85,8 @@ class Cycle:
         The parameters and surfaces to publish from; None until there is a calibration.
     proposals
         Gives the announced parameter changes that events tell of.
+    contested
+        Bids in a row on each account that were lost because somebody had changed its nonce.
     publisher
         Signs what goes into the risk table; without one a publication has no signature.
     """
@@ -102,6 +106,7 @@ class Cycle:
     recorded: dict[tuple[int, int], int] = field(default_factory=dict)
     proposals: Callable[[], Sequence[QueuedProposal]] = tuple
     publisher: Publisher | None = None
+    contested: dict[int, int] = field(default_factory=dict)
 
     def run(self) -> CycleReport:
         """Do one turn.
@@ -169,6 +174,7 @@ class Cycle:
             self.target,
             self.collateral_names,
             self.proposals(),
+            self.contested,
         )
 
     def _parity(self, snapshot: Snapshot, assessments: Assessments) -> Parity:
@@ -214,7 +220,10 @@ class Cycle:
         return tuple(outcomes)
 
     def _follow(self, action: Action, outcome: Outcome) -> None:
-        """Keep what was sent, and do not record the same price again."""
+        """Keep what was sent, do not record the same price again, and count bids that were lost to dust."""
+        if isinstance(action, Bid | BidLegs):
+            lost = outcome.detail == NONCE_CHANGED
+            self.contested[action.account] = self.contested.get(action.account, 0) + 1 if lost else 0
         if outcome.result not in {Result.DONE, Result.PENDING, Result.KNOWN}:
             return
         now = self.clock.now()

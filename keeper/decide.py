@@ -14,10 +14,11 @@ from dataclasses import dataclass, field
 from keeper.actions import Action, ExecuteProposal, PushParameters, RecordPrice, SettleExpiry, SyncPeg
 from keeper.assess import Assessments, in_doubt
 from keeper.domain import AuctionSettings, Price, Snapshot, Unknown
-from keeper.liquidate.actions import NO_REWARD, Bid
+from keeper.liquidate.actions import NO_REWARD, Bid, BidLegs
+from keeper.liquidate.bidding import Auctions, bids
 from keeper.liquidate.candidates import starts
-from keeper.liquidate.clock import ends, running, ticks
-from keeper.liquidate.sizing import BidPolicy, Preview, best, bid, offers, shortcoming
+from keeper.liquidate.clock import ends, ticks
+from keeper.liquidate.sizing import BidPolicy, Preview
 from keeper.publish.parameters import IDLE, PushPlan, PushPolicy, plan_push
 from keeper.publish.queue import ParameterQueue
 from keeper.publish.tables import plan_joint, plan_pages
@@ -56,7 +57,8 @@ class Policy:
 class Situation:
     """All that is decided on.
 
-    ``previews`` are the bids possible on each running auction; ``auction`` the settings of auctions and ``live``
+    ``previews`` are the largest bids possible on each running auction and ``contested`` how many bids in a row were
+    lost to a changed nonce; ``auction`` the settings of auctions and ``live``
     whether their clocks may run (the sequencer is up); ``shortfall_wad`` what insolvent accounts lack as the
     auction knows it, ``limited`` whether that exceeds the insurance fund and withdrawals are limited;
     ``mega_gas_wad`` the cost of a million units of gas in USD wad; ``vol_steps_bps`` the largest steps of a page's
@@ -67,7 +69,7 @@ class Situation:
 
     snapshot: Snapshot
     assessments: Assessments
-    previews: Mapping[int, Sequence[Preview] | Unknown] = field(default_factory=dict)
+    previews: Mapping[int, Preview | Unknown] = field(default_factory=dict)
     auction: AuctionSettings | Unknown = NOT_READ
     live: bool | Unknown = NOT_READ
     limited: bool | Unknown = NOT_READ
@@ -78,6 +80,7 @@ class Situation:
     proposals: Sequence[ExecuteProposal] = ()
     queue: ParameterQueue | Unknown = NOT_READ
     recorded: Mapping[tuple[int, int], int] = field(default_factory=dict)
+    contested: Mapping[int, int] = field(default_factory=dict)
     target: ParameterSet | None = None
     collateral_names: Mapping[int, str] = field(default_factory=dict)
 
@@ -125,8 +128,8 @@ def decide(situation: Situation, policy: Policy) -> Decision:
 def _liquidations(situation: Situation, policy: Policy, notes: list[Note]) -> list[Action]:
     """What auctions need: bids, new ones, records of their clocks, and the end of cured ones."""
     snapshot, assessments = situation.snapshot, situation.assessments
-    bids = _bids(situation, policy, notes)
-    recorded = frozenset(item.account for item in bids)
+    made = _bids(situation, policy, notes)
+    recorded = frozenset(item.account for item in made)
     waiting = in_doubt(assessments)
     if waiting:
         text = f"accounts {', '.join(map(str, waiting))} are below maintenance margin, but old data leave that in doubt"
@@ -137,61 +140,35 @@ def _liquidations(situation: Situation, policy: Policy, notes: list[Note]) -> li
         )
         notes.append(Note("withdrawals_limited", text, True))
     return [
-        *bids,
+        *made,
         *starts(snapshot, assessments, policy.starts_per_cycle, policy.reward_account),
         *ticks(snapshot, assessments, situation.auction, situation.live, situation.shortfall_wad, recorded),
         *ends(snapshot, assessments, situation.auction),
     ]
 
 
-def _bids(situation: Situation, policy: Policy, notes: list[Note]) -> list[Bid]:
-    """The best bid of the auction that pays most; one a cycle, because each changes the bidder's account."""
-    terms, snapshot, market = policy.bids, situation.snapshot, situation.snapshot.market
-    if terms is None or isinstance(market, Unknown) or not running(snapshot):
+def _bids(situation: Situation, policy: Policy, notes: list[Note]) -> list[Bid | BidLegs]:
+    """Bids on running auctions, the one that pays most first, and why there is none on the others."""
+    if policy.bids is None:
         return []
-    own = snapshot.accounts.get(terms.bidder_account)
-    if own is None or isinstance(own, Unknown):
-        notes.append(Note("bidder_unreadable", f"account {terms.bidder_account} of the bidder cannot be read", True))
-        return []
-    if isinstance(situation.mega_gas_wad, Unknown):
-        notes.append(Note("gas_price_unknown", f"no bid: {situation.mega_gas_wad.reason}", True))
-        return []
-    gas_wad = situation.mega_gas_wad * terms.gas_units // 10**6
-    candidates = []
-    for account, _ in running(snapshot):
-        previews, words = situation.previews.get(account, ()), snapshot.accounts[account]
-        why = _no_value(situation, account, previews, words, terms)
-        if why is None and not isinstance(previews, Unknown) and not isinstance(words, Unknown):
-            found = offers(previews, words, own, market, terms, gas_wad)
-            offer = best(found, terms.min_profit_wad)
-            if offer is not None:
-                candidates.append((-offer.profit_wad, account, offer))
-                continue
-            why = shortcoming(found, terms)
-        notes.append(Note("no_bid", f"no bid for account {account}: {why}", False, str(account)))
-    if not candidates:
-        return []
-    _, account, offer = min(candidates, key=lambda item: item[:2])
-    return [bid(account, offer, terms)]
-
-
-def _no_value(
-    situation: Situation,
-    account: int,
-    previews: Sequence[Preview] | Unknown,
-    words: tuple[int, ...] | Unknown,
-    terms: BidPolicy,
-) -> str | None:
-    """Why what an auction offers cannot be valued; None where it can."""
-    if account == terms.bidder_account:
-        return "it is the bidder's own"
-    for read in (previews, words):
-        if isinstance(read, Unknown):
-            return read.reason
-    result = situation.assessments.get(account)
-    if result is None or isinstance(result, Unknown):
-        return "it could not be assessed"
-    return "what is in doubt has no value to bid by" if result.doubt else None
+    found = bids(
+        Auctions(
+            situation.snapshot,
+            situation.assessments,
+            situation.previews,
+            situation.auction,
+            situation.mega_gas_wad,
+            situation.contested,
+        ),
+        policy.bids,
+    )
+    notes += [
+        Note("no_bid", f"no bid for account {item.account}: {item.why}", False, str(item.account))
+        for item in found.none
+    ]
+    if found.trouble is not None:
+        notes.append(Note(*found.trouble, True))
+    return list(found.made)
 
 
 def _publications(situation: Situation, target: ParameterSet, policy: PagePolicy, notes: list[Note]) -> list[Action]:

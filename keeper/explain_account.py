@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from keeper.domain import OptionInfo, Snapshot, Unknown
+from keeper.liquidate.moves import moved
 from risk.efficiency import Health, Holding, Instrument
 from risk.methodologies.base import Asset, Book, Leg, Market, Underlying
 from risk.onchain import ChainMarket, assess_words, price_band
@@ -17,7 +18,6 @@ from risk.onchain_words import (
     AccountState,
     CollateralPosition,
     DeltaOnePosition,
-    OptionPosition,
     build_words,
     lane,
     parse_words,
@@ -109,23 +109,9 @@ class ChainAccount:
 
     def traded(self, instrument: Instrument, units: float) -> Health:
         """Health after a fill of signed units at the mark, to the lot."""
-        key, lots = int(str(instrument.key)), round(units * LOTS)
-        mark, state = price_band(self.market, key).mark, self.state
-        if key & 255 in DELTA_ONE_SLOTS:
-            carry = self.market.marks[key].carry if key & 255 == PERPETUAL else 0
-            old = state.delta_ones.get(key, DeltaOnePosition(0, 0))
-            new = DeltaOnePosition(old.lots + lots, old.base + lots * (carry - mark))
-            kept = {k: item for k, item in state.delta_ones.items() if k != key}
-            if new.lots:
-                return self._health(replace(state, delta_ones={**kept, key: new}))
-            return self._health(replace(state, delta_ones=kept, cash=state.cash + new.base // LOTS))
-        u, slot = divmod(key, 256)
-        mine = {item.slot: item.lots for item in state.options.get(u, ())}
-        mine[slot] = mine.get(slot, 0) + lots
-        options = {k: items for k, items in state.options.items() if k != u}
-        left = tuple(OptionPosition(s, n) for s, n in mine.items() if n)
-        options |= {u: left} if left else {}
-        return self._health(replace(state, options=options, cash=state.cash - lots * mark // LOTS))
+        key = int(str(instrument.key))
+        mark = price_band(self.market, key).mark
+        return self._health(moved(self.state, self.market, key, round(units * LOTS), mark))
 
     def moved(self, units: Mapping[Hashable | None, float]) -> Health:
         """Health after cash and collateral come in or leave; the use of the deposit cap stays what it is."""

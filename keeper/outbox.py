@@ -16,6 +16,7 @@ CONTESTED = frozenset(
     {
         "start_auction",
         "bid",
+        "bid_legs",
         "end_auction",
         "tick_auction",
         "settle_many",

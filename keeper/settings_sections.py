@@ -84,6 +84,10 @@ class Liquidator(_Section):
     warehouse_bps: int = Field(default=100, ge=0, le=10_000)
     max_fraction: Annotated[Decimal, Field(gt=0, le=1)] = Decimal(1)
     min_im_health_usd: Decimal = Field(default=Decimal(0), ge=0)
+    max_im_usd: Decimal | None = Field(default=None, gt=0)
+    max_gross_usd: Decimal | None = Field(default=None, gt=0)
+    bids_per_cycle: int = Field(default=8, ge=1)
+    any_nonce_after: int = Field(default=2, ge=1)
     native_symbol: str = "ETH"
     native_usd: Decimal | None = Field(default=None, gt=0)
 

@@ -19,7 +19,7 @@ from keeper.domain import AuctionSettings, Block, ContractCall, Phase, Snapshot,
 from keeper.errors import KeeperError
 from keeper.index.proposals import QueuedProposal
 from keeper.liquidate.clock import running
-from keeper.liquidate.sizing import BidPolicy, Preview, fractions
+from keeper.liquidate.sizing import BidPolicy, Preview
 from keeper.ports import Chain
 from keeper.publish.queue import ParameterQueue, read_queue
 from keeper.settlement import find_rounds
@@ -78,10 +78,12 @@ def observe(
     target: ParameterSet | None,
     collateral_names: Mapping[int, str],
     queued: Sequence[QueuedProposal] = (),
+    contested: Mapping[int, int] | None = None,
 ) -> Situation:
     """Complete a snapshot into a situation; nothing is asked of the chain that nothing needs.
 
-    ``queued`` are proposals that events tell of; the chain says which of them may be executed.
+    ``queued`` are proposals that events tell of; the chain says which of them may be executed. ``contested`` counts
+    bids in a row that were lost to a changed nonce, by account.
     """
     queue = _queue(chain, snapshot, queued) if policy.push is not None else NOT_READ
     vol_steps = _vol_steps(chain, snapshot.block) if policy.pages is not None and target is not None else NOT_READ
@@ -93,6 +95,7 @@ def observe(
         proposals=_executable(queue, snapshot.block.timestamp),
         queue=queue,
         recorded=recorded,
+        contested=contested or {},
         target=target,
         collateral_names=collateral_names,
     )
@@ -157,25 +160,10 @@ def _vol_steps(chain: Chain, block: Block) -> tuple[int, int] | Unknown:
 
 def read_previews(
     chain: Chain, block: Block, accounts: Sequence[int], policy: BidPolicy
-) -> dict[int, tuple[Preview, ...] | Unknown]:
-    """What bids of several sizes on each auction would do at the block; the contract caps the largest itself.
-
-    Sizes that the contract refuses (too small a slice) are left out.
-    """
-    largest = preview_many(chain, block, [(account, policy.max_fraction_wad) for account in accounts])
-    found: dict[int, list[Preview] | Unknown] = {}
-    smaller: list[tuple[int, int]] = []
-    for account, first in zip(accounts, largest, strict=True):
-        found[account] = first if isinstance(first, Unknown) else [first]
-        if not isinstance(first, Unknown):
-            smaller += [(account, fraction) for fraction in fractions(first.fraction_wad)[1:]]
-    for (account, _), item in zip(smaller, preview_many(chain, block, smaller), strict=True):
-        kept = found[account]
-        if isinstance(kept, Unknown) or isinstance(item, Unknown):
-            continue
-        if item.fraction_wad < kept[-1].fraction_wad:
-            kept.append(item)
-    return {account: kept if isinstance(kept, Unknown) else tuple(kept) for account, kept in found.items()}
+) -> dict[int, Preview | Unknown]:
+    """What the largest bid on each auction would do at the block; the contract caps it itself."""
+    found = preview_many(chain, block, [(account, policy.max_fraction_wad) for account in accounts])
+    return dict(zip(accounts, found, strict=True))
 
 
 def preview_many(chain: Chain, block: Block, bids: Sequence[tuple[int, int]]) -> list[Preview | Unknown]:

@@ -9,6 +9,7 @@ from typing import ClassVar
 
 from keeper.domain import ContractCall
 
+ANY_NONCE = 2**256 - 1
 NO_REWARD = 0  # account that stands for nobody: the caller forgoes the reward
 
 
@@ -42,16 +43,19 @@ class StartAuction:
 
 
 @dataclass(frozen=True, slots=True)
-class Bid:
-    """Take ``fraction_wad`` of ``account`` into ``bidder_account``; ``expected_nonce`` is that of the preview."""
+class _Taking:
+    """What bids have in common.
+
+    ``expected_nonce`` is that of the account as it was previewed; ``any_nonce`` bids on whatever it has become since,
+    protected by the limits of price and health. ``profit_wad`` (USD) is what the bid was expected to earn after gas.
+    """
 
     account: int
     bidder_account: int
-    fraction_wad: int
-    max_price_wad: int
     min_health_wad: int
     expected_nonce: int
-    kind: ClassVar[str] = "bid"
+    any_nonce: bool = False
+    profit_wad: int = 0
 
     @property
     def subject(self) -> str:
@@ -62,6 +66,20 @@ class Bid:
         return self.expected_nonce
 
     @property
+    def nonce(self) -> int:
+        """What the contract is told."""
+        return ANY_NONCE if self.any_nonce else self.expected_nonce
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bid(_Taking):
+    """Take ``fraction_wad`` of ``account`` into ``bidder_account`` for at most ``max_price_wad``."""
+
+    fraction_wad: int
+    max_price_wad: int
+    kind: ClassVar[str] = "bid"
+
+    @property
     def call(self) -> ContractCall:
         args = (
             self.account,
@@ -69,9 +87,30 @@ class Bid:
             self.fraction_wad,
             self.max_price_wad,
             self.min_health_wad,
-            self.expected_nonce,
+            self.nonce,
         )
         return ContractCall("LiquidationAuction", "bid", args)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BidLegs(_Taking):
+    """Take ``legs`` (instrument, signed lots that leave the account) for a reward of at least ``min_reward_wad``."""
+
+    legs: tuple[tuple[int, int], ...]
+    min_reward_wad: int
+    kind: ClassVar[str] = "bid_legs"
+
+    @property
+    def call(self) -> ContractCall:
+        args = (
+            self.account,
+            self.bidder_account,
+            self.legs,
+            self.min_reward_wad,
+            self.min_health_wad,
+            self.nonce,
+        )
+        return ContractCall("LiquidationAuction", "bid_legs", args)
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,6 +81,7 @@ class Hand:
     sender: str
     queued: tuple[Any, ...] = ()
     recorded: dict[tuple[int, int], int] = field(default_factory=dict)
+    contested: dict[int, int] = field(default_factory=dict)
     rpc: ProcessRpc = field(init=False)
     chain: ChainClient = field(init=False)
 
@@ -98,7 +99,10 @@ class Hand:
         snapshot = self.chain.snapshot()
         found = assess_all(snapshot)
         quotes = NativePrice("ETH")
-        return snapshot, observe(self.chain, snapshot, found, self.policy, quotes, self.recorded, None, {}, self.queued)
+        situation = observe(
+            self.chain, snapshot, found, self.policy, quotes, self.recorded, None, {}, self.queued, self.contested
+        )
+        return snapshot, situation
 
     def decide(self) -> Decision:
         """What it would do now."""

@@ -13,7 +13,7 @@ from keeper.errors import Reverted
 from keeper.liquidate.actions import Bid
 from keeper.liquidate.candidates import starts, witness
 from keeper.liquidate.inventory import assess_merged, merge
-from keeper.liquidate.sizing import BidPolicy, Offer, Preview, best, bid, fractions, offers
+from keeper.liquidate.sizing import Bidder, BidPolicy, Offer, Preview, best, bid, offers
 from keeper.situation import read_previews
 from risk.onchain import assess_at, assess_words
 from risk.onchain_words import (
@@ -126,37 +126,60 @@ def test_too_many_positions_are_not_carried() -> None:
 # ------------------------------------------------------------------ sizing
 
 
-def test_fractions_are_the_cap_and_its_halves() -> None:
-    assert fractions(800) == (800, 400, 200, 100)
-
-
-def value(previews: list[Preview], cash: int = 10_000, gas: int = 2, policy: BidPolicy = POLICY) -> tuple[Offer, ...]:
-    return offers(previews, account(300, 1), account(cash), market(), policy, gas * WAD)
+def value(
+    quote: Preview, cash: int = 10_000, gas: int = 2, policy: BidPolicy = POLICY, own_eth: float = 0.0
+) -> tuple[Offer, ...]:
+    bidder = Bidder.of(parse_words(account(cash, own_eth)), market())
+    return offers(quote, parse_words(account(300, 1)), bidder, policy, gas * WAD, WAD // 4)
 
 
 def test_profit_is_value_less_price_warehouse_and_gas() -> None:
-    (offer,) = value([preview(1.0, 270)])
+    offer = value(preview(1.0, 270))[0]
     # 300 - 270 - 1 % of the 400 USD of initial margin that comes with 1 ETH - 2
     assert offer.profit_wad == (300 - 270 - 4 - 2) * WAD
     assert offer.im_health_wad == (10_000 + 300 - 270 - 400) * WAD
 
 
-def test_a_bid_the_inventory_cannot_carry_is_left_out() -> None:
-    found = value([preview(1.0, 270), preview(0.5, 135)], cash=300)
-    # whole: 300 + 300 - 270 - 400 < 0; half: 300 + 150 - 135 - 200 = 115
-    assert [o.preview.fraction_wad for o in found] == [WAD // 2]
-    assert found[0].im_health_wad == 115 * WAD
+def test_parts_down_to_the_least_slice_are_looked_at() -> None:
+    assert [o.preview.fraction_wad for o in value(preview(1.0, 270))] == [WAD, WAD // 2, WAD // 4]
+
+
+def test_a_part_costs_its_share_rounded_against_the_bidder() -> None:
+    paid = Preview(Phase.INSOLVENT, WAD, -100, 0, -50, 320 * WAD, 1)
+    assert paid.part(WAD // 3).price_wad == -33
+    assert replace(paid, price_wad=100).part(WAD // 3).price_wad == 34
+
+
+def test_the_largest_part_that_the_inventory_can_carry_is_found() -> None:
+    """300 of cash, 30 of profit and 400 of initial margin for the whole: 300 + 30 f - 400 f = 0 at f = 0.8108."""
+    found = value(preview(1.0, 270), cash=300)
+    assert max(o.preview.fraction_wad for o in found) == pytest.approx(300 / 370 * WAD, rel=1e-3)
+    assert all(o.im_health_wad >= 0 for o in found)
+
+
+def test_limits_of_margin_and_of_notional_are_kept() -> None:
+    """1 ETH is 2,000 USD of notional and 400 of initial margin."""
+    narrow = replace(POLICY, max_im_wad=100 * WAD)
+    assert max(o.preview.fraction_wad for o in value(preview(1.0, 270), policy=narrow)) == pytest.approx(
+        WAD // 4, rel=1e-3
+    )
+    flat = replace(POLICY, max_gross_wad=1_000 * WAD)
+    assert max(o.preview.fraction_wad for o in value(preview(1.0, 270), policy=flat)) == pytest.approx(
+        WAD // 2, rel=1e-3
+    )
+    # what is beyond a limit already may shrink: 5 ETH short, 1 long comes in
+    assert max(o.preview.fraction_wad for o in value(preview(1.0, 270), policy=flat, own_eth=-5)) == WAD
 
 
 def test_a_book_that_hedges_the_bidder_costs_no_warehouse() -> None:
-    (offer,) = offers([preview(1.0, 270)], account(300, 1), account(10_000, -1), market(), POLICY, 0)
-    assert offer.profit_wad == 30 * WAD
+    assert value(preview(1.0, 270), own_eth=-1, gas=0)[0].profit_wad == 30 * WAD
 
 
 def test_an_insolvent_account_pays_the_bidder() -> None:
     """Equity -100, the fund pays 150: worth 50 before costs."""
     quote = Preview(Phase.INSOLVENT, WAD, -150 * WAD, 0, -100 * WAD, 320 * WAD, 1)
-    (offer,) = offers([quote], account(400, 1, entry_usd=2_500), account(10_000), market(), POLICY, 0)
+    bidder = Bidder.of(parse_words(account(10_000)), market())
+    offer = offers(quote, parse_words(account(400, 1, entry_usd=2_500)), bidder, POLICY, 0, WAD // 4)[0]
     assert offer.profit_wad == (50 - 4) * WAD
 
 
@@ -188,9 +211,34 @@ def decided(previews: dict[int, Any], gas: Any = WAD, book: dict[int, Any] | Non
     return decide(situation(view, previews, gas), Policy(liquidate=True, bids=POLICY, settle=False))
 
 
-def test_one_bid_a_cycle_on_the_auction_that_pays_most() -> None:
-    found = decided({SOLD: (preview(1.0, 270),), 3: (preview(1.0, 250),)})
-    assert [(a.kind, a.account) for a in found.actions] == [("bid", 3)]
+def test_the_auction_that_pays_most_is_bid_for_first() -> None:
+    found = decided({SOLD: preview(1.0, 270), 3: preview(1.0, 250)})
+    assert [(a.kind, a.account) for a in found.actions] == [("bid", 3), ("bid", SOLD)]
+
+
+def test_a_second_bid_counts_what_the_first_has_taken() -> None:
+    """500 of cash carry one whole account (500 + 50 - 400 = 150) and a part of the second."""
+    books = {BIDDER: account(500), SOLD: account(300, 1), 3: account(300, 1)}
+    first, second = decided({SOLD: preview(1.0, 270), 3: preview(1.0, 250)}, book=books).actions
+    assert (first.account, first.fraction_wad) == (3, WAD)
+    # 150 + 30 f - 400 f = 0
+    assert second.account == SOLD and second.fraction_wad == pytest.approx(150 / 370 * WAD, rel=2e-3)
+
+
+def test_bids_of_a_cycle_are_limited() -> None:
+    view = snapshot({BIDDER: account(10_000), SOLD: account(300, 1), 3: account(290, 1)}, {SOLD: SOLVENT, 3: SOLVENT})
+    one = Policy(liquidate=True, bids=replace(POLICY, bids_per_cycle=1), settle=False)
+    found = decide(situation(view, {SOLD: preview(1.0, 270), 3: preview(1.0, 250)}), one)
+    assert [a.account for a in found.actions if isinstance(a, Bid)] == [3]
+
+
+def test_a_bid_lost_to_dust_accepts_any_nonce_after_a_while() -> None:
+    view = snapshot({BIDDER: account(10_000), SOLD: account(300, 1)}, {SOLD: SOLVENT})
+    policy = Policy(liquidate=True, bids=POLICY, settle=False)
+    for lost, told in ((1, 1), (2, 2**256 - 1)):
+        seen = replace(situation(view, {SOLD: preview(1.0, 270)}), contested={SOLD: lost})
+        (made,) = decide(seen, policy).actions
+        assert made.call.args[-1] == told and made.epoch == 1
 
 
 def words(found: Any) -> dict[str, str]:
@@ -200,31 +248,31 @@ def words(found: Any) -> dict[str, str]:
 
 
 def test_an_unprofitable_auction_gets_no_bid_and_a_word_why() -> None:
-    """300 USD at 297.50 is 2.50, less 1 % of the 400 USD of initial margin that comes with 1 ETH, less gas of 1.50."""
-    found = decided({SOLD: (preview(1.0, 297.5),), 3: (preview(1.0, 250),)})
+    """Half of 300 USD at 297.50: 1.25, less 1 % of the 200 USD of initial margin that it brings, less gas of 1.50."""
+    found = decided({SOLD: preview(1.0, 297.5), 3: preview(1.0, 250)})
     assert [a.account for a in found.actions] == [3]
     assert words(found) == {
         str(SOLD): (
-            f"no bid for account {SOLD}: the best of 1 sizes, 100.0% of it, would earn -3.00 USD after warehousing and "
+            f"no bid for account {SOLD}: the best of 2 sizes, 50.0% of it, would earn -2.25 USD after warehousing and "
             "gas; liquidator.min_profit_usd is 5.00"
         )
     }
-    assert decided({SOLD: (preview(1.0, 299),)}).actions == ()
+    assert decided({SOLD: preview(1.0, 299)}).actions == ()
 
 
 def test_a_bidder_that_cannot_carry_an_account_says_so() -> None:
     poor = {BIDDER: account(1), SOLD: account(300, 1)}
     view = snapshot(poor, {SOLD: SOLVENT})
-    found = decide(situation(view, {SOLD: (preview(1.0, 270),)}), Policy(liquidate=True, bids=POLICY, settle=False))
+    found = decide(situation(view, {SOLD: preview(1.0, 270)}), Policy(liquidate=True, bids=POLICY, settle=False))
     assert not any(isinstance(a, Bid) for a in found.actions)
     assert f"account {BIDDER} of the bidder cannot carry any part of it" in words(found)[str(SOLD)]
 
 
 def test_an_unknown_price_of_gas_or_bidder_means_no_bid_and_an_alert() -> None:
-    found = decided({SOLD: (preview(1.0, 270),)}, gas=Unknown("no native price", 1))
+    found = decided({SOLD: preview(1.0, 270)}, gas=Unknown("no native price", 1))
     assert found.actions == () and [n.name for n in found.notes if n.alarm] == ["gas_price_unknown"]
     lost = {BIDDER: Unknown("not read", 1), SOLD: account(300, 1), 3: account(290, 1)}
-    found = decided({SOLD: (preview(1.0, 270),)}, book=lost)
+    found = decided({SOLD: preview(1.0, 270)}, book=lost)
     assert found.actions == () and [n.name for n in found.notes if n.alarm] == ["bidder_unreadable"]
 
 
@@ -234,32 +282,21 @@ def test_unknown_previews_are_skipped() -> None:
     assert words(found)[str(SOLD)] == f"no bid for account {SOLD}: auction: healthy"
 
 
-def test_previews_are_read_at_the_block_and_refused_sizes_are_left_out() -> None:
+def test_previews_are_read_at_the_block() -> None:
     class Chain:
-        def __init__(self) -> None:
-            self.asked: list[tuple[Any, ...]] = []
-
         def call_many(self, calls: list[ContractCall], block: object) -> list[Any]:
             assert block == BLOCK
-            self.asked += [call.args for call in calls]
             return [self.answer(*call.args) for call in calls]
 
         @staticmethod
         def answer(number: int, fraction: int) -> Any:
             if number == 3:
                 return Reverted("auction: healthy", reason="auction: healthy")
-            taken = min(fraction, 8 * 10**17)
-            if taken < 2 * 10**17:
-                return Reverted("auction: bid too small", reason="auction: bid too small")
-            return (1, taken, taken // 2, 500, 300 * WAD, 320 * WAD, 9)
+            return (1, min(fraction, 8 * 10**17), 5 * 10**17, 500, 300 * WAD, 320 * WAD, 9)
 
-    chain = Chain()
-    found = read_previews(chain, BLOCK, [SOLD, 3], POLICY)  # type: ignore[arg-type]
+    found = read_previews(Chain(), BLOCK, [SOLD, 3], POLICY)  # type: ignore[arg-type]
     assert isinstance(found[3], Unknown)
-    kept = found[SOLD]
-    assert not isinstance(kept, Unknown)
-    assert [p.fraction_wad for p in kept] == [8 * 10**17, 4 * 10**17, 2 * 10**17]
-    assert chain.asked[0] == (SOLD, WAD)
+    assert found[SOLD] == Preview(Phase.SOLVENT, 8 * 10**17, 5 * 10**17, 500, 300 * WAD, 320 * WAD, 9)
 
 
 @pytest.mark.parametrize("fraction_wad", [WAD, WAD // 3, 10**12])
