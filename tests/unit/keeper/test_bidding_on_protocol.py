@@ -39,7 +39,7 @@ def state(snapshot: Snapshot, account: int) -> AccountState:
 
 
 def two_risks(city: City) -> Hand:
-    """The debtor long ETH and BTC and below maintenance margin; the keeper short ETH, and with all the BTC it may have."""
+    """The debtor long ETH and BTC and below maintenance margin; the keeper short ETH, with all the BTC it may have."""
     p = city.protocol
     city.trade(ETH << 8 | PERP, city.debtor, city.rich, 12)
     city.trade(BTC << 8 | PERP, city.debtor, city.rich, 0.6)
