@@ -21,6 +21,7 @@ from keeper.index.indexer import Indexer
 from keeper.index.proposals import queued_proposals
 from keeper.lease import Lease
 from keeper.liquidate.actions import NO_REWARD
+from keeper.liquidate.hedge import HedgeHook
 from keeper.liquidate.sizing import BidPolicy
 from keeper.observe.alerts import Alerts
 from keeper.observe.board import OF_LEADER, Instruments, standing_limits
@@ -33,6 +34,8 @@ from keeper.publish.parameters import PushPolicy
 from keeper.publish.signing import Publisher
 from keeper.publish.triggers import PagePolicy
 from keeper.recorder import Recorder
+from keeper.reference import References, Source
+from keeper.sanity import PriceCheck, SanityPolicy
 from keeper.settings import Settings
 from keeper.situation import NativePrice
 from keeper.store import Store, open_store
@@ -202,6 +205,7 @@ class Keeper:
     lease: Lease | None = None
     book: PriceBook | None = None
     view: Snapshot | None = None
+    references: References | None = None
 
     def turn(self) -> CycleReport | None:
         """Read new events and do one cycle; None while another instance holds the lease."""
@@ -232,7 +236,11 @@ class Keeper:
             self.cycle.target = recalibrate(self.book.history, specs, self.cycle.target, now)
 
     def close(self) -> None:
-        """Give the lease back and close the database."""
+        """End what runs beside the cycle, give the lease back and close the database."""
+        if self.references is not None:
+            self.references.stop()
+        if self.cycle.hedge is not None:
+            self.cycle.hedge.stop()
         if self.lease is not None:
             self.lease.release(self.clock.now())
         self.store.close()
@@ -273,7 +281,25 @@ def build_keeper(connection: Connection, execute: bool) -> Keeper:
     book = None
     if settings.prices_dir is not None:
         book = PriceBook.open(settings.prices_dir, settings.observed_file, _symbols(chain))
-    return Keeper(connection, store, clock, metrics, health, indexer, cycle, lease, book)
+    keeper = Keeper(connection, store, clock, metrics, health, indexer, cycle, lease, book)
+    _look_outside(keeper)
+    return keeper
+
+
+def _look_outside(keeper: Keeper) -> None:
+    """Start the comparison of prices and the hedging hook, where the settings have them."""
+    settings, cycle = keeper.connection.settings, keeper.cycle
+    sanity, hedge_url = settings.sanity, settings.liquidator.hedge_url
+    if sanity.sources:
+        sources = [Source(item.url.get_secret_value(), item.path, item.symbols) for item in sanity.sources]
+        symbols = _symbols(keeper.connection.chain)
+        keeper.references = References(sources, symbols, sanity.refresh_s, keeper.clock.now)
+        limits = SanityPolicy(sanity.max_deviation_bps, sanity.max_age_s, sanity.required, sanity.agree)
+        cycle.prices = PriceCheck(keeper.references, limits)
+        keeper.references.refresh()
+        keeper.references.start()
+    if hedge_url is not None and cycle.policy.bids is not None:
+        cycle.hedge = HedgeHook(hedge_url.get_secret_value())
 
 
 def _cycle(connection: Connection, store: Store, instruments: Instruments, signer: LocalSigner | None) -> Cycle:

@@ -17,6 +17,7 @@ from keeper.domain import Block, Snapshot, Unknown
 from keeper.errors import Halt
 from keeper.index.proposals import QueuedProposal
 from keeper.liquidate.actions import Bid, BidLegs
+from keeper.liquidate.hedge import HedgeHook
 from keeper.logging import scrub
 from keeper.observe.alerts import Alerts
 from keeper.observe.board import Instruments
@@ -24,6 +25,7 @@ from keeper.ports import Chain, Clock
 from keeper.publish.readback import verify
 from keeper.publish.signing import Publisher
 from keeper.recorder import Recorder
+from keeper.sanity import PriceCheck
 from keeper.situation import Quotes, observe
 from risk.types import ParameterSet
 
@@ -87,6 +89,10 @@ class Cycle:
         Gives the announced parameter changes that events tell of.
     contested
         Bids in a row on each account that were lost because somebody had changed its nonce.
+    prices
+        Compares the oracle with sources outside the chain; while they disagree nothing is sent.
+    hedge
+        Told what the bidder's account holds whenever that has changed.
     publisher
         Signs what goes into the risk table; without one a publication has no signature.
     """
@@ -107,6 +113,8 @@ class Cycle:
     proposals: Callable[[], Sequence[QueuedProposal]] = tuple
     publisher: Publisher | None = None
     contested: dict[int, int] = field(default_factory=dict)
+    prices: PriceCheck | None = None
+    hedge: HedgeHook | None = None
 
     def run(self) -> CycleReport:
         """Do one turn.
@@ -141,10 +149,12 @@ class Cycle:
         self.recorder.assessments(assessments, snapshot.block.number, snapshot.block.timestamp)
         parity = self._parity(snapshot, assessments)
         situation = self._observe(snapshot, assessments)
-        decision = decide(situation, self._policy())
+        decision = decide(situation, self._policy(snapshot))
         self._announce(decision)
         outcomes = (*late, *self._act(snapshot, decision))
         self.instruments.book(situation, self.clock.now())
+        if self.hedge is not None and self.policy.bids is not None:
+            self.hedge.offer(snapshot, assessments, self.policy.bids.bidder_account)
         known = [(r.mm_health, a) for a, r in assessments.items() if not isinstance(r, Unknown)]
         worst = min(known, default=None)
         return CycleReport(
@@ -160,8 +170,23 @@ class Cycle:
             duration_s=time.monotonic() - began,
         )
 
-    def _policy(self) -> Policy:
-        return replace(self.policy, halted=frozenset(self.recorder.halted()))
+    def _policy(self, snapshot: Snapshot) -> Policy:
+        """What the operator allows, less what is halted; nothing at all while prices are in dispute."""
+        if self._prices_agree(snapshot):
+            return replace(self.policy, halted=frozenset(self.recorder.halted()))
+        return Policy(settle=False)
+
+    def _prices_agree(self, snapshot: Snapshot) -> bool:
+        if self.prices is None:
+            return True
+        now = self.clock.now()
+        look = self.prices.look(snapshot, now)
+        self.instruments.sanity(look)
+        for symbol, why in look.disagree.items():
+            self.alerts.fire("price_disagrees", f"nothing is sent: {why}", now, symbol)
+        for symbol, why in look.unknown.items():
+            self.alerts.fire("price_unconfirmed", f"{why}; check sanity.sources", now, symbol)
+        return look.trusted
 
     def _observe(self, snapshot: Snapshot, assessments: Assessments) -> Situation:
         return observe(

@@ -26,7 +26,7 @@ from pydantic_settings import (
 )
 
 from keeper.errors import ConfigError
-from keeper.settings_sections import Budget, Fees, Index, Liquidator, Network, Publisher, Urls
+from keeper.settings_sections import Budget, Fees, Index, Liquidator, Network, Publisher, Sanity, Urls
 
 PREFIX = "BALLAST_"
 NOT_SETTINGS = frozenset({"BALLAST_CONFIG", "BALLAST_DEBUG", "BALLAST_SHARED"})
@@ -83,6 +83,7 @@ class Settings(BaseSettings):
     liquidator: Liquidator = Field(default_factory=Liquidator)
     publisher: Publisher = Field(default_factory=Publisher)
     index: Index = Field(default_factory=Index)
+    sanity: Sanity = Field(default_factory=Sanity)
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["plain", "json"] = "plain"
 
@@ -250,7 +251,7 @@ def _sentence(error: ValidationError) -> str:
         return f"unknown setting '{where}'; {hint}"
     cause = first["msg"].removeprefix("Value error, ")
     cause = cause[0].lower() + cause[1:]
-    secret = re.search(r"key|url|password", where) is not None or isinstance(first["input"], dict | BaseModel)
+    secret = re.search(r"key|url|password|sources", where) is not None or isinstance(first["input"], dict | BaseModel)
     value = "" if secret else f" is {first['input']!r}"
     return f"setting '{where}'{value}: {cause}; correct it in the TOML file, the environment or on the command line"
 

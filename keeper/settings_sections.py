@@ -88,6 +88,7 @@ class Liquidator(_Section):
     max_gross_usd: Decimal | None = Field(default=None, gt=0)
     bids_per_cycle: int = Field(default=8, ge=1)
     any_nonce_after: int = Field(default=2, ge=1)
+    hedge_url: SecretStr | None = None
     native_symbol: str = "ETH"
     native_usd: Decimal | None = Field(default=None, gt=0)
 
@@ -123,3 +124,29 @@ class Index(_Section):
     start_block: int | None = Field(default=None, ge=0)
     block_range: int = Field(default=2_000, ge=1)
     resync_s: int = Field(default=3_600, gt=0)
+
+
+class PriceSource(_Section):
+    """An HTTP address outside the chain that answers with a price in USD; ``{symbol}`` in ``url`` is replaced."""
+
+    url: SecretStr
+    path: str = "price"
+    symbols: dict[str, str] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _usable(self) -> PriceSource:
+        url = self.url.get_secret_value()
+        if not url.startswith(("http://", "https://")) or "{symbol}" not in url:
+            raise ValueError("the url of a price source must be http(s) and have {symbol} in it")
+        return self
+
+
+class Sanity(_Section):
+    """Comparison of oracle prices with sources outside the chain; nothing is sent while they disagree."""
+
+    sources: tuple[PriceSource, ...] = ()
+    max_deviation_bps: int = Field(default=500, gt=0)
+    max_age_s: int = Field(default=60, gt=0)
+    refresh_s: Annotated[float, Field(gt=0)] = 5.0
+    required: bool = False
+    agree: int = Field(default=3, ge=1)

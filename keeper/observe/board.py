@@ -9,6 +9,7 @@ from keeper.domain import Snapshot, Unknown
 from keeper.observe.health import LEADER, STANDBY, HealthBoard
 from keeper.observe.metrics import Metrics
 from keeper.publish.triggers import drift_steps
+from keeper.sanity import Look
 
 WAD = 10**18
 CYCLE, HEAD, ACCOUNTS, PRICES, DATABASE = "cycle", "head_block", "accounts", "prices", "database"
@@ -60,6 +61,12 @@ class Instruments:
         """Accounts were compared with the engine."""
         self.metrics.parity_checks_total.inc(len(parity.checked))
         self.metrics.parity_mismatches_total.inc(len(parity.mismatches))
+
+    def sanity(self, look: Look) -> None:
+        """Oracle prices were compared with sources outside the chain."""
+        self.metrics.prices_trusted.set(1 if look.trusted else 0)
+        for symbol, bps in look.bps.items():
+            self.metrics.price_deviation_bps.labels(symbol).set(bps)
 
     def halt(self, part: str, why: str) -> None:
         """A part was stopped."""

@@ -58,6 +58,10 @@ class Metrics:
 
     def _publishing_metrics(self) -> None:
         self.price_age_seconds = self._gauge("price_age_seconds", "Age of the oracle price", ("underlying",))
+        self.price_deviation_bps = self._gauge(
+            "price_deviation_bps", "Oracle price against the source outside the chain furthest from it", ("underlying",)
+        )
+        self.prices_trusted = self._gauge("prices_trusted", "0 while prices are in dispute and nothing is sent")
         self.table_drift_steps = self._gauge(
             "table_drift_steps", "Live price against the page's reference price, in grid steps", ("underlying",)
         )
