@@ -46,7 +46,7 @@ def scaled_cash(cash_wad: int, then: Indices) -> int | None:
     100
     """
     index = then.supply_wad if cash_wad >= 0 else then.borrow_wad
-    if index < WAD and cash_wad:
+    if index < WAD:
         return None  # after a loss of lenders one shown wei stands for more than one stored
     return ceil_div(cash_wad * WAD, index) if cash_wad >= 0 else -(-cash_wad * WAD // index)
 

@@ -13,7 +13,6 @@ enter with their slope, at most ``k1 + k2 M``. Floors and ceilings of the chain 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import NamedTuple
@@ -87,7 +86,7 @@ def screen(
     market: ChainMarket,
     linked: Mapping[int, int],
     *,
-    threads: int | None = None,
+    threads: int = 1,
     engine: Engine = "auto",
 ) -> Screened | None:
     """Judge every row; None where the market itself is not one that floats can say, and the twin must judge all.
@@ -105,7 +104,7 @@ def screen(
         floats = float_market(market, linked)
         if floats is None:
             return None
-        result = margin(packed.book, floats, threads=threads or os.cpu_count() or 1, engine=engine)
+        result = margin(packed.book, floats, threads=threads, engine=engine)
         error = error_bound(packed.book, floats)
     except (RiskError, KeyError, OverflowError, ZeroDivisionError):
         return None

@@ -140,5 +140,5 @@ def test_nor_does_the_compiled_one(seed: int) -> None:
 def test_floats_settle_all_but_those_at_the_line() -> None:
     settled, judged = map(sum, zip(*(check(seed) for seed in range(100, 130)), strict=True))
     assert judged > 50
-    # a third of the accounts, and most that floats may judge, are put within a few wads to a thousand dollars of the line
+    # a third of the accounts, most of those that floats may judge, lie a few wads to a thousand dollars from the line
     assert 20 < settled < judged

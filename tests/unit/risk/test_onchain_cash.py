@@ -26,7 +26,7 @@ def test_after_a_loss_of_lenders_credit_is_read_again_and_debt_is_not() -> None:
     low = Indices(WAD - 1, 2 * WAD)
     assert scaled_cash(10, low) is None
     assert scaled_cash(-10, low) == -5
-    assert scaled_cash(0, low) == 0
+    assert scaled_cash(0, low) is None
     words = build_words(AccountState(10))
     assert carried_words(words, low, Indices(WAD, WAD), {}) is None
 
