@@ -7,11 +7,13 @@ applied to the rows once and a whole book follows from one sparse product.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from risk.onchain_options import interpolation
 from risk.table import NODES, VOL_BASE, RiskRows
 from risk.types import JointScenarios
 
@@ -88,8 +90,33 @@ def grid_coordinates(price: float, reference_price: float, step: float, scan: fl
     return np.asarray(np.clip(y, -MAX_COORDINATE, MAX_COORDINATE), dtype=np.float64)
 
 
-def live_grid(rows: RiskRows, price: float, scan: float) -> LiveGrid:
+def chain_weights(coordinates_e9: Sequence[int]) -> FloatArray:
+    """Weights of the 15 nodes at integer coordinates (1e-9 of a step), from the nodes that the chain takes; (m, 15).
+
+    Each weight is the nearest float of the chain's integer over 2e18: neither the floor of a coordinate nor the choice
+    between two triples can differ.
+
+    References
+    ----------
+    docs/margin-rule.md, section 4, "Interpolation".
+
+    Examples
+    --------
+    >>> chain_weights([500_000_000])[0, 7:10].tolist()
+    [0.375, 0.75, -0.125]
+    """
+    out = np.zeros((len(coordinates_e9), len(NODES)))
+    for row, y in zip(out, coordinates_e9, strict=True):
+        place = interpolation(y)
+        for node, weight in zip(place.nodes, place.weights, strict=True):
+            row[node] = weight / (2 * 10**18)
+    return out
+
+
+def live_grid(rows: RiskRows, price: float, scan: float, coordinates_e9: Sequence[int] | None = None) -> LiveGrid:
     """Slide the rows to a live price (USD) and evaluate the 27 scan points; no slack and no tail is taken here.
+
+    ``coordinates_e9``: the chain's coordinates of the price and its nine moves, used in place of price and scan.
 
     Examples
     --------
@@ -98,8 +125,12 @@ def live_grid(rows: RiskRows, price: float, scan: float) -> LiveGrid:
     >>> round(float(grid.value[0]), 9), round(float(grid.pnl[0, 0]), 9)
     (102.0, -12.24)
     """
-    y = grid_coordinates(price, rows.reference_price, rows.step, scan)
-    weights = interpolation_weights(y)
+    if coordinates_e9 is None:
+        y = grid_coordinates(price, rows.reference_price, rows.step, scan)
+        weights = interpolation_weights(y)
+    else:
+        y = np.array([value / 10**9 for value in coordinates_e9])
+        weights = chain_weights(coordinates_e9)
     values = rows.values @ weights.T
     base = values[:, VOL_BASE, 0]
     pnl = (values[:, :, 1:] - base[:, None, None]).reshape(-1, SCAN_POINTS)

@@ -36,7 +36,8 @@ class UnderlyingMarket:
     """One underlying now: ``price`` USD and how late it is, page rows with their times, ``marks`` of its instruments.
 
     ``marks`` are the perpetual's and those of the futures in slots 254 and 253. ``dead`` outdoes ``late_bps``. The hour
-    of an option's expiry counts from ``rows_observed_at``.
+    of an option's expiry counts from ``rows_observed_at``. ``coordinates_e9`` are the chain's grid coordinates of the
+    price and its nine moves, 1e-9 of a step; None: they are computed from the price.
     """
 
     name: str
@@ -48,6 +49,7 @@ class UnderlyingMarket:
     dead: bool = False
     late_bps: int = 0
     rows_observed_at: int = 0
+    coordinates_e9: tuple[int, ...] | None = None
 
     @property
     def lateness_bps(self) -> int:

@@ -140,7 +140,7 @@ def _live(index: int, slots: int, market: Market) -> LiveUnderlying:
     signed, absolute = np.zeros((slots, SCAN_POINTS + 4)), np.zeros((slots, 5))
     coordinate, slack, count, beyond, age = 0.0, 0.0, 0, np.zeros(10), PageAge()
     if item.rows is not None:
-        grid = live_grid(item.rows, item.price, scan)
+        grid = live_grid(item.rows, item.price, scan, item.coordinates_e9)
         coordinate, slack, count = grid.coordinate, item.rows.lane_unit * _SLACK_LANES, min(len(grid.value), slots)
         signed[:count, :SCAN_POINTS] = grid.pnl[:count]
         signed[:count, SCAN_POINTS] = grid.value[:count]

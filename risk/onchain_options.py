@@ -23,7 +23,7 @@ def _clamp(value: int, low: int, high: int) -> int:
     return max(low, min(high, value))
 
 
-class _Place(NamedTuple):
+class Place(NamedTuple):
     """Nodes, their weights (sum 2e18), and how far beyond the grid's edge (1e-9 of a step, 0 inside)."""
 
     nodes: tuple[int, ...]
@@ -31,11 +31,11 @@ class _Place(NamedTuple):
     beyond: int
 
 
-def _interpolation(y: int) -> _Place:
+def interpolation(y: int) -> Place:
     """Where ``num_v(y)`` of section 4 is read from."""
     if abs(y) > EDGE:
         s = (abs(y) - 12 * E9) // 3
-        return _Place((13, 14) if y > 0 else (1, 0), (2 * E9 * (E9 - s), 2 * E9 * s), abs(y) - EDGE)
+        return Place((13, 14) if y > 0 else (1, 0), (2 * E9 * (E9 - s), 2 * E9 * s), abs(y) - EDGE)
     if -3 * E9 <= y <= 3 * E9:
         c = _clamp((y + E9 // 2) // E9, -2, 2)
         t = y - c * E9
@@ -44,10 +44,10 @@ def _interpolation(y: int) -> _Place:
         m = _clamp((y + 3 * E9 // 2) // (3 * E9), -4, 4)
         t = (y - m * 3 * E9) // 3
         nodes = (OUTER[m + 4], OUTER[m + 5], OUTER[m + 6])
-    return _Place(nodes, (t * (t - E9), 2 * (WAD - t * t), t * (t + E9)), 0)
+    return Place(nodes, (t * (t - E9), 2 * (WAD - t * t), t * (t + E9)), 0)
 
 
-def _value(values: Sequence[int], place: _Place, tail: int) -> int:
+def _value(values: Sequence[int], place: Place, tail: int) -> int:
     return sum(w * values[n] for n, w in zip(place.nodes, place.weights, strict=True)) - 2 * E9 * tail * place.beyond
 
 
@@ -135,6 +135,13 @@ def sum_options(
     )  # fmt: skip
 
 
+def grid_coordinates_e9(page: Page, price: int, scan_bps: int) -> tuple[int, ...]:
+    """``y0`` and ``y(i)``, i = -4..4, of section 4, 1e-9 of a step."""
+    x = price * WAD // page.reference_price
+    factors = (40_000, *(40_000 + scan_bps * i for i in range(-4, 5)))
+    return tuple(_coordinate(x, factor, page.step_e9) for factor in factors)
+
+
 def _coordinate(x: int, factor: int, step_e9: int) -> int:
     """Grid coordinate of the price ``x * factor / 40000`` (relative to R), clamped, 1e-9 of a step."""
     return _clamp((x * factor // 40_000 - WAD) // step_e9, -Y_MAX, Y_MAX)
@@ -149,11 +156,10 @@ class _Numerators(NamedTuple):
 
 
 def _numerators(sums: OptionSums, page: Page, price: int, scan_bps: int) -> _Numerators:
-    x = price * WAD // page.reference_price
-    y0 = _coordinate(x, 40_000, page.step_e9)
-    places = [_interpolation(_coordinate(x, 40_000 + scan_bps * i, page.step_e9)) for i in range(-4, 5)]
+    y0, *moved = grid_coordinates_e9(page, price, scan_bps)
+    places = [interpolation(y) for y in moved]
     points = tuple(tuple(_value(values, place, sums.tail) for place in places) for values in sums.values)
-    return _Numerators(_value(sums.values[1], _interpolation(y0), sums.tail), points, y0)
+    return _Numerators(_value(sums.values[1], interpolation(y0), sums.tail), points, y0)
 
 
 class OptionGrid(NamedTuple):
