@@ -307,3 +307,24 @@ class RecordPrice:
     @property
     def call(self) -> ContractCall:
         return ContractCall("PriceOracle", "record", (self.oracle_kind, self.id))
+
+
+@dataclass(frozen=True, slots=True)
+class FillNonce:
+    """An empty transaction to ourselves with a free nonce, so that those with higher nonces can be mined."""
+
+    address: str
+    nonce: int
+    kind: ClassVar[str] = "fill_nonce"
+
+    @property
+    def subject(self) -> str:
+        return self.address
+
+    @property
+    def epoch(self) -> int:
+        return self.nonce
+
+    @property
+    def call(self) -> ContractCall:
+        return ContractCall("self", "fill_nonce", (self.nonce,))

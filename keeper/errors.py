@@ -79,5 +79,5 @@ class Underpriced(Transient):
     """The node wants higher fees for this transaction."""
 
 
-class NoFunds(Halt):
-    """The signer cannot pay for gas."""
+class NoFunds(Transient):
+    """The signer cannot pay for gas; sending goes on by itself once somebody has sent it ether."""

@@ -3,13 +3,17 @@
 
 from __future__ import annotations
 
+import structlog
+
 from keeper.act import Outcome, Result
 from keeper.actions import Action
+from keeper.errors import Transient
 from keeper.lease import Lease
 from keeper.ports import Clock
 from keeper.tx.journal import Intent, Journal, State
 from keeper.tx.sender import Sender
 
+log = structlog.get_logger()
 OPEN = frozenset({State.INTENT, State.SIGNED, State.SENT})
 # Anybody may do these, so a revert mostly means that somebody was first; the sender's breaker still counts it.
 CONTESTED = frozenset(
@@ -69,8 +73,22 @@ class SenderOutbox:
         return outcome
 
     def reconcile(self) -> tuple[Outcome, ...]:
-        """Bring open intents forward; returns the outcomes of actions of this process that ended since."""
-        self._sender.advance()
+        """Bring open intents forward; returns the outcomes of actions of this process that ended since.
+
+        What cannot be sent now (no ether, fees above the cap, a node that does not answer) waits: it must not keep the
+        keeper from watching.
+
+        Raises
+        ------
+        Halt
+            The lease is lost, or a limit is reached.
+        """
+        if self._lease is not None:
+            self._lease.check(self._clock.now())
+        try:
+            self._sender.advance()
+        except Transient as error:
+            log.warning("transactions_wait", reason=str(error))
         ended = []
         for intent_id, action in list(self._waiting.items()):
             intent = self._journal.get(intent_id)
@@ -89,7 +107,7 @@ def outcome_of(action: Action, intent: Intent) -> Outcome:
     if intent.state is State.FINAL or (intent.state is State.MINED and intent.succeeded):
         return Outcome(action, Result.DONE, said)
     if intent.state is State.CANCELLED:
-        return Outcome(action, Result.OVERTAKEN, "cancelled by an operator")
+        return Outcome(action, Result.OVERTAKEN, intent.error or "cancelled by an operator")
     why = intent.error or f"reverted in {said}"
     lost = intent.tx_hash is not None and action.kind in CONTESTED
     return Outcome(action, Result.OVERTAKEN if lost else Result.FAILED, why)

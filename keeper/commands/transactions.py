@@ -24,9 +24,9 @@ from keeper.commands.common import (
 )
 from keeper.errors import ConfigError, Permanent
 from keeper.store import Store, open_store
-from keeper.tx.fees import Fees, raised_offer
+from keeper.tx.fees import Fees, caps_within, raised_offer
 from keeper.tx.journal import IN_FLIGHT, Intent, Journal
-from keeper.tx.sender import Sender, policy_from
+from keeper.tx.sender import SELF_SEND_GAS, Sender, policy_from
 from keeper.tx.signer import load_signer
 
 app = typer.Typer(no_args_is_help=True, help="The journal of transactions.")
@@ -147,9 +147,13 @@ def offer(connection: Connection, journal: Journal, intent: Intent, verb: str) -
     sent = journal.transactions(intent)
     if intent.state not in IN_FLIGHT or not sent:
         raise Permanent(f"{intent} is {intent.state}, nothing of it waits; see 'ballast tx list'")
-    fees = raised_offer(sent[-1].fees, connection.chain.fees(), policy_from(connection.settings).fees)
+    gas = SELF_SEND_GAS if verb == "cancel" else sent[-1].gas_limit
+    caps = caps_within(policy_from(connection.settings).fees, gas, intent.gas_budget_wei)
+    fees = raised_offer(sent[-1].fees, connection.chain.fees(), caps)
     if fees is None:
-        raise Permanent(f"{intent} cannot be replaced within the fee cap; raise fees.max_fee_gwei")
+        raise Permanent(
+            f"{intent} cannot be replaced within the fee cap of {caps.max_fee_wei} wei; raise fees.max_fee_gwei"
+        )
     return fees
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, ForeignKey, Index, Integer, LargeBinary, String, Text, UniqueConstraint
+from sqlalchemy import JSON, BigInteger, ForeignKey, Index, Integer, LargeBinary, String, Text, UniqueConstraint, false
 from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
@@ -101,6 +101,7 @@ class IntentRow(Base):
     __table_args__ = (
         UniqueConstraint("chain_id", "kind", "subject", "epoch", name="uq_intents_key"),
         Index("ix_intents_sender_state", "chain_id", "sender", "state"),
+        Index("ix_intents_block", "chain_id", "sender", "block_number"),
     )
 
     id: Mapped[int] = mapped_column(Integer, primary_key=True)
@@ -115,6 +116,8 @@ class IntentRow(Base):
     data: Mapped[bytes] = mapped_column(LargeBinary)
     nonce: Mapped[int | None] = mapped_column(BigInteger)
     gas_limit: Mapped[int | None] = mapped_column(BigInteger)
+    gas_budget_wei: Mapped[int | None] = mapped_column(ChainInt)
+    withdrawn: Mapped[bool] = mapped_column(default=False, server_default=false())
     tries: Mapped[int] = mapped_column(Integer, default=0)
     error: Mapped[str | None] = mapped_column(PlainText)
     created_at: Mapped[int] = mapped_column(BigInteger)
@@ -132,6 +135,7 @@ class TransactionRow(Base):
 
     id: Mapped[int] = mapped_column(Integer, primary_key=True)
     intent_id: Mapped[int] = mapped_column(ForeignKey("intents.id"), index=True)
+    sender: Mapped[str | None] = mapped_column(String(42))
     hash: Mapped[bytes] = mapped_column(LargeBinary(32), unique=True)
     raw: Mapped[bytes] = mapped_column(LargeBinary)
     nonce: Mapped[int] = mapped_column(BigInteger)

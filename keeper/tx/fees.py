@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import ROUND_CEILING, Decimal
 
 from keeper.domain import FeeQuote
@@ -28,6 +28,17 @@ class Fees:
 
     max_fee_wei: int
     priority_fee_wei: int
+
+
+def caps_within(caps: FeeCaps, gas_limit: int, budget_wei: int | None) -> FeeCaps:
+    """Caps of a transaction whose gas may cost so much in all; None is no limit of its own.
+
+    Examples
+    --------
+    >>> caps_within(FeeCaps(200, 5), gas_limit=10, budget_wei=1_509).max_fee_wei
+    150
+    """
+    return caps if budget_wei is None else replace(caps, max_fee_wei=min(caps.max_fee_wei, budget_wei // gas_limit))
 
 
 def _up(value: Decimal) -> int:
@@ -77,5 +88,7 @@ def raised_offer(previous: Fees, quote: FeeQuote, caps: FeeCaps) -> Fees | None:
         return None
     wanted = _up(quote.base_fee_wei * caps.base_fee_multiplier) + quote.priority_fee_wei
     max_fee = min(max(_up(previous.max_fee_wei * factor), wanted), caps.max_fee_wei)
-    tip = max(_up(previous.priority_fee_wei * factor), min(quote.priority_fee_wei, caps.max_priority_fee_wei))
+    # geth refuses a replacement with an equal tip, and 12.5 % of nothing is nothing
+    least_tip = max(_up(previous.priority_fee_wei * factor), previous.priority_fee_wei + 1)
+    tip = max(least_tip, min(quote.priority_fee_wei, caps.max_priority_fee_wei))
     return Fees(max_fee, min(tip, max_fee))

@@ -6,10 +6,25 @@ Nothing here makes a new transaction. A signed one is sent again as the very sam
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable
+
+import structlog
+
 from keeper.domain import Receipt
-from keeper.errors import NonceTooLow, Permanent, Reverted, Transient
+from keeper.errors import NoFunds, NonceTooLow, Permanent, Reverted, Transient
 from keeper.ports import Chain, Clock
 from keeper.tx.journal import Intent, Journal, SignedTransaction, State
+
+RECHECK_BLOCKS = 64  # two epochs of Ethereum: below them blocks are final
+TOO_LOW_LIMIT = 3
+TOO_LOW_PAUSE = 10
+Listener = Callable[[str, Intent], None]
+log = structlog.get_logger()
+
+
+def unheard(_event: str, _intent: Intent) -> None:
+    """Nobody listens."""
 
 
 class Reconciler:
@@ -19,25 +34,49 @@ class Reconciler:
     ----------
     confirmations
         Blocks on top of a transaction's before its outcome is final.
+    listener
+        Told ``replaced`` (somebody else used a nonce) and ``deep_reorg`` (a final block left the chain).
     """
 
-    def __init__(self, chain: Chain, journal: Journal, clock: Clock, confirmations: int) -> None:
+    def __init__(
+        self, chain: Chain, journal: Journal, clock: Clock, confirmations: int, listener: Listener = unheard
+    ) -> None:
         self._chain = chain
         self._journal = journal
         self._clock = clock
         self._confirmations = confirmations
+        self._listener = listener
+        self._head: int | None = None
+        self._too_low: Counter[int] = Counter()
 
-    def settle_all(self) -> list[Intent]:
-        """Settle every open intent that has a nonce, in the order of the nonces.
+    def reopen(self) -> list[Intent]:
+        """Open every ended intent again whose block has left the chain, up to ``RECHECK_BLOCKS`` below the head.
 
-        A transaction that cannot be sent holds up the later ones, because they would wait for its nonce.
-
-        Returns
-        -------
-        list
-            The intents as they are now.
+        A block that is still there vouches for all below it, so this asks for one block where nothing has changed, and
+        for none once the newest transaction is deep enough.
         """
-        return [self.settle(intent) for intent in self._journal.open_intents() if intent.nonce is not None]
+        newest = next(iter(self._journal.ended_from(None)), None)
+        if newest is None or self._deep(newest, self._head):
+            return []
+        self._head = self._chain.block().number
+        if self._deep(newest, self._head):
+            return []
+        reopened = []
+        for intent in self._journal.ended_from(self._head - RECHECK_BLOCKS):
+            number = intent.block_number
+            if number is None or number > self._head:
+                continue  # a node that is behind proves nothing
+            if self._chain.block(number).hash == intent.block_hash:
+                break
+            said = f"block {number} left the chain after the transaction was {intent.state}; it is sent again"
+            log.error("deep_reorg", intent=intent.id, block=number, depth=self._head - number, was=str(intent.state))
+            reopened.append(self._journal.unmined(intent, self._clock.now(), said))
+            self._listener("deep_reorg", reopened[-1])
+        return reopened
+
+    @staticmethod
+    def _deep(intent: Intent, head: int | None) -> bool:
+        return head is not None and (intent.block_number or 0) < head - RECHECK_BLOCKS
 
     def settle(self, intent: Intent) -> Intent:
         """Find out where one intent is, and send it again where the node has lost it.
@@ -45,16 +84,18 @@ class Reconciler:
         Raises
         ------
         Transient
-            The node does not answer or does not take the transaction now.
-        NoFunds
-            The signer cannot pay for it.
+            The node does not answer or does not take the transaction now; `Underpriced` where it wants higher fees,
+            `NoFunds` where the signer cannot pay.
         """
         receipt = self._receipt(intent)
         if receipt is not None:
+            self._too_low.pop(intent.id, None)
             if (intent.tx_hash, intent.block_hash) != (receipt.tx_hash, receipt.block_hash):
                 intent = self._journal.mined(intent, receipt, self._clock.now())
             return self._close_if_deep(intent, receipt)
         if intent.state is State.MINED:
+            if (intent.block_number or 0) > self._chain.block().number:
+                return intent  # a node that is behind has not seen the block yet
             intent = self._journal.unmined(intent, self._clock.now())
         return self._send_again(intent)
 
@@ -72,7 +113,7 @@ class Reconciler:
         now = self._clock.now()
         cancelled = any(t.cancels and t.hash == receipt.tx_hash for t in self._journal.transactions(intent))
         if cancelled:
-            return self._journal.close(intent, State.CANCELLED, now)
+            return self._journal.close(intent, State.CANCELLED, now, intent.error if intent.withdrawn else None)
         if receipt.succeeded:
             return self._journal.close(intent, State.FINAL, now)
         said = f"transaction 0x{receipt.tx_hash.hex()} was mined in block {receipt.block_number} and reverted"
@@ -85,6 +126,13 @@ class Reconciler:
         newest = self._journal.transactions(intent)[-1]
         if intent.state is State.SENT and self._chain.knows(newest.hash):
             return intent
+        refusals = self._too_low[intent.id]
+        if refusals >= TOO_LOW_LIMIT and refusals % TOO_LOW_PAUSE:
+            self._too_low[intent.id] += 1
+            raise Transient(
+                f"nonce {nonce} of {intent.sender} was refused as used, and the endpoint for reading counts it as "
+                f"unused; {intent} waits until they agree, check that TX_RPC_URL and RPC_URL are of one chain"
+            )
         return self.broadcast(intent, newest)
 
     def _close_if_replaced(self, intent: Intent, nonce: int) -> Intent:
@@ -92,7 +140,9 @@ class Reconciler:
         deep = self._chain.block().number - self._confirmations
         if deep >= 0 and self._chain.nonce(intent.sender, deep) > nonce and self._receipt(intent) is None:
             said = f"nonce {nonce} was used by a transaction that is not the keeper's; keep its key for it alone"
-            return self._journal.close(intent, State.REPLACED, self._clock.now(), said)
+            log.error("nonce_used_elsewhere", intent=intent.id, nonce=nonce, sender=intent.sender)
+            intent = self._journal.close(intent, State.REPLACED, self._clock.now(), said)
+            self._listener("replaced", intent)
         return intent
 
     def broadcast(self, intent: Intent, transaction: SignedTransaction) -> Intent:
@@ -103,26 +153,37 @@ class Reconciler:
         Transient
             It is not known whether the node has it; the same bytes go out again next time.
         Permanent
-            The node refused it for good; the intent is closed and its nonce is free.
+            The node refused it for good and has never had it; the intent is closed and its nonce is free.
         """
         try:
             self._chain.send_raw(transaction.raw)
         except Reverted:  # chains that mine at once report the revert here; the receipt decides
             pass
         except NonceTooLow:  # it, or another one of the intent, has just been mined
+            self._too_low[intent.id] += 1
             return intent
+        except NoFunds as error:
+            raise NoFunds(
+                f"{intent.sender} holds {self._chain.balance(intent.sender)} wei, {intent} may need "
+                f"{transaction.worst_wei} wei; send it ether, it then goes out by itself"
+            ) from error
         except Permanent as error:
             return self._refused(intent, transaction, error)
+        self._too_low.pop(intent.id, None)
         return self._journal.sent(intent, transaction.hash, self._clock.now())
 
     def _refused(self, intent: Intent, transaction: SignedTransaction, error: Permanent) -> Intent:
-        if self._chain.knows(transaction.hash):
-            return self._journal.sent(intent, transaction.hash, self._clock.now())
-        if len(self._journal.transactions(intent)) == 1 and intent.state is State.SIGNED:
+        """The node will not have it: fall back on an earlier one, close only what no node has ever taken."""
+        attempts = self._journal.transactions(intent)
+        for each in (transaction, *reversed([t for t in attempts if t.hash != transaction.hash])):
+            if self._chain.knows(each.hash):
+                return self._journal.sent(intent, each.hash, self._clock.now())
+        if all(each.sent_at is None for each in attempts):
             self._journal.close(intent, State.FAILED, self._clock.now(), str(error))
             raise error
+        self._journal.note(intent, str(error), self._clock.now())
         raise Transient(
-            f"{intent}: a replacement was refused ({error}); the earlier transaction still waits"
+            f"{intent} was refused ({error}), though a node has had it before; 'ballast tx cancel {intent.id}' gives up"
         ) from error
 
     def _nonce(self, intent: Intent) -> int:

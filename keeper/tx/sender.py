@@ -9,36 +9,19 @@ from typing import Any
 
 import structlog
 
-from keeper.actions import Action
-from keeper.errors import ConfigError, Halt, Permanent, Transient
+from keeper.actions import Action, FillNonce
+from keeper.errors import Halt, Permanent, Reverted, Transient, Underpriced
 from keeper.ports import Chain, Clock, Signer
-from keeper.settings import Settings
-from keeper.tx.fees import FeeCaps, Fees, first_offer, raised_offer
-from keeper.tx.journal import DAY_S, IN_FLIGHT, UNSENT, Intent, Journal, SignedTransaction, State
-from keeper.tx.reconcile import Reconciler
+from keeper.tx.fees import Fees
+from keeper.tx.journal import IN_FLIGHT, UNSENT, Intent, Journal, SignedTransaction, State
+from keeper.tx.policy import SendPolicy, policy_from
+from keeper.tx.purse import Purse
+from keeper.tx.reconcile import Listener, Reconciler, unheard
 
+__all__ = ["SendPolicy", "Sender", "Simulated", "policy_from"]
 SELF_SEND_GAS = 21_000
 POLL_S = 1.0
 log = structlog.get_logger()
-
-
-@dataclass(frozen=True, slots=True)
-class SendPolicy:
-    """Limits of the sender; money in wei.
-
-    ``max_in_flight`` transactions with consecutive nonces may wait in the pool; each has been taken by the node before
-    the next one is signed.
-    """
-
-    fees: FeeCaps
-    per_transaction_wei: int
-    per_day_wei: int
-    confirmations: int = 2
-    failures_in_a_row: int = 5
-    max_tries: int = 3
-    max_in_flight: int = 8
-    bump_after_s: int = 45
-    gas_margin_percent: int = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,15 +41,28 @@ class Sender:
         Ports; journal and signer are of the same address.
     policy
         Limits.
+    listener
+        Told what happens to an intent: ``sent``, ``raised``, ``withdrawn``, ``waits`` (a raise does not fit),
+        ``filled``, ``replaced``, ``deep_reorg``.
     """
 
-    def __init__(self, chain: Chain, journal: Journal, signer: Signer, clock: Clock, policy: SendPolicy) -> None:
+    def __init__(
+        self,
+        chain: Chain,
+        journal: Journal,
+        signer: Signer,
+        clock: Clock,
+        policy: SendPolicy,
+        listener: Listener = unheard,
+    ) -> None:
         self._chain = chain
         self._journal = journal
         self._signer = signer
         self._clock = clock
         self._policy = policy
-        self._reconciler = Reconciler(chain, journal, clock, policy.confirmations)
+        self._listener = listener
+        self._reconciler = Reconciler(chain, journal, clock, policy.confirmations, listener)
+        self._purse = Purse(chain, journal, clock, policy, signer.address)
         self._lock = threading.RLock()
 
     def simulate(self, action: Action) -> Simulated:
@@ -85,6 +81,8 @@ class Sender:
     def submit(self, action: Action) -> Intent:
         """Send an action, unless the journal has it under way or done already.
 
+        An action may say in ``gas_budget_wei`` what its gas may cost at most, first offer and raises alike.
+
         Returns
         -------
         Intent
@@ -95,21 +93,21 @@ class Sender:
         Reverted
             The contract refuses it now; nothing was written.
         Transient
-            Earlier transactions are not out yet, too many wait, or the node does not answer.
+            Earlier transactions are not out yet, too many wait, the signer cannot pay, or the node does not answer.
         Halt
             A limit of spending or of failures is reached.
         """
         with self._lock:
             self.advance()
-            waiting = self._journal.open_intents()
-            self._check_room(waiting)
+            self._check_room(self._journal.open_intents())
             to, data = self._chain.encode(action.call)
             done = self._journal.find(action, self._policy.max_tries)
             if done is not None:
                 return done
-            gas, fees = self._quote(to, data, str(action.call))
+            gas, fees = self._quote(to, data, str(action.call), getattr(action, "gas_budget_wei", None))
+            nonce = self._next_nonce()
             intent, mine = self._journal.claim(action, to, data, self._clock.now(), self._policy.max_tries)
-            return self._carry_out(intent, gas, fees) if mine else intent
+            return self._carry_out(intent, nonce, gas, fees) if mine else intent
 
     def known(self, action: Action) -> Intent | None:
         """Intent of the action that stands, None where it would be sent now."""
@@ -118,10 +116,13 @@ class Sender:
     def advance(self) -> list[Intent]:
         """Bring every open intent as far as it goes now: receipts, lost transactions, raises, forgotten intents."""
         with self._lock:
-            settled = self._reconciler.settle_all()
-            first = next((i for i in settled if i.state in IN_FLIGHT), None)
-            if first is not None and self._is_stuck(first):
-                self._raise_fees(first)
+            self._reconciler.reopen()
+            settled = self._settle_all()
+            waiting = [i for i in settled if i.state in IN_FLIGHT]
+            if waiting:
+                self._fill_gaps(waiting)
+                if self._is_stuck(waiting[0]):
+                    self._unstick(waiting[0])
             for intent in self._journal.open_intents():
                 if intent.state is State.INTENT:
                     self._resume(intent)
@@ -133,15 +134,15 @@ class Sender:
         Raises
         ------
         Permanent
-            It does not wait in the pool, or the raise goes over the fee cap or the budget.
+            It does not wait in the pool, the raise goes over the fee cap or the budget, or the key is another one.
         """
         with self._lock:
-            current = self._reconciler.settle(intent)
+            current = self._reconciler.settle(self._own(intent))
             if current.state not in IN_FLIGHT:
                 raise Permanent(f"{current} is {current.state} and has nothing to replace")
             raised = self._raise_fees(current)
-            if raised is None:
-                raise Permanent(f"{current} cannot be raised within the fee cap or the budget; raise fees.max_fee_gwei")
+            if isinstance(raised, str):
+                raise Permanent(f"{current} cannot be raised: {raised}")
             return raised
 
     def cancel(self, intent: Intent) -> Intent:
@@ -150,19 +151,19 @@ class Sender:
         Raises
         ------
         Permanent
-            It is mined already, or the raise goes over the fee cap.
+            It is mined already, the raise goes over the fee cap, or the key is another one.
         """
         with self._lock:
-            if intent.nonce is None and intent.open:
+            if self._own(intent).nonce is None and intent.open:
                 return self._journal.close(intent, State.CANCELLED, self._clock.now(), "cancelled before it was signed")
             current = self._reconciler.settle(intent)
             if current.state not in IN_FLIGHT:
                 raise Permanent(f"{current} is {current.state} and cannot be cancelled")
-            fees = self._raised(current)
-            if fees is None:
-                raise Permanent(f"{current} cannot be replaced within the fee cap; raise fees.max_fee_gwei")
-            fields = self._fields(self._signer.address, b"", current.nonce, SELF_SEND_GAS, fees)
-            return self._sign_and_send(current, fields, fees, cancels=True)
+            newest = self._journal.transactions(current)[-1]
+            fees = self._purse.raised(current, newest, SELF_SEND_GAS)
+            if isinstance(fees, str):
+                raise Permanent(f"{current} cannot be replaced: {fees}")
+            return self._replace_by_nothing(current, fees)
 
     def wait(self, intent: Intent, timeout_s: float, *, final: bool = False) -> Intent:
         """Advance until an intent is mined (``final``: closed).
@@ -184,6 +185,38 @@ class Sender:
                 )
             self._clock.sleep(POLL_S)
 
+    def _own(self, intent: Intent) -> Intent:
+        if (intent.chain_id, intent.sender) != (self._chain.chain_id, self._signer.address):
+            raise Permanent(
+                f"{intent} is of {intent.sender} on chain {intent.chain_id}, not of {self._signer.address} on chain "
+                f"{self._chain.chain_id}; use that key and chain"
+            )
+        return intent
+
+    def _settle_all(self) -> list[Intent]:
+        """Settle every open intent that has a nonce, in the order of the nonces.
+
+        One that cannot be sent holds up the later ones, because they would wait for its nonce; the first in the queue
+        is raised at once where the node has lost it and wants higher fees for it now.
+        """
+        settled: list[Intent] = []
+        for intent in self._journal.open_intents():
+            if intent.nonce is None:
+                continue
+            try:
+                settled.append(self._reconciler.settle(intent))
+            except Underpriced as error:
+                if any(earlier.state in IN_FLIGHT for earlier in settled):
+                    raise
+                settled.append(self._outbid(self._journal.get(intent.id) or intent, error))
+        return settled
+
+    def _outbid(self, intent: Intent, error: Underpriced) -> Intent:
+        raised = self._raise_fees(intent)
+        if isinstance(raised, str):
+            raise Transient(f"{intent} was refused ({error}) and {raised}; it goes out when fees fall") from error
+        return raised
+
     def _check_room(self, waiting: list[Intent]) -> None:
         unsent = next((i for i in waiting if i.state in UNSENT), None)
         if unsent is not None:
@@ -193,53 +226,81 @@ class Sender:
             raise Transient(
                 f"{in_flight} transactions of {self._signer.address} wait to be mined; no more until one is"
             )
+        self._check_failures()
+
+    def _check_failures(self) -> None:
         failures = self._journal.failures_in_a_row()
         if failures >= self._policy.failures_in_a_row:
-            raise Halt(f"{failures} transactions in a row have reverted; find out why, then acknowledge them")
+            raise Halt(
+                f"{failures} transactions in a row have reverted; find out why with 'ballast tx list --state failed', "
+                "then let the keeper go on with 'ballast tx acknowledge'"
+            )
 
     def _resume(self, intent: Intent) -> None:
         """Carry out an intent that an earlier process left unsigned; one that is no longer possible is closed."""
         try:
-            gas, fees = self._quote(intent.to, intent.data, intent.what)
+            self._check_room([i for i in self._journal.open_intents() if i.state is not State.INTENT])
+        except Transient as error:
+            log.info("intent_waits", intent=intent.id, reason=str(error))
+            return
+        try:
+            gas, fees = self._quote(intent.to, intent.data, intent.what, intent.gas_budget_wei)
         except Permanent as error:
             self._journal.close(intent, State.FAILED, self._clock.now(), str(error))
             log.info("intent_dropped", intent=intent.id, reason=str(error))
             return
-        self._carry_out(intent, gas, fees)
+        self._carry_out(intent, self._next_nonce(), gas, fees)
 
-    def _quote(self, to: str, data: bytes, what: str) -> tuple[int, Fees]:
+    def _quote(self, to: str, data: bytes, what: str, budget_wei: int | None) -> tuple[int, Fees]:
         """Simulate at the head, then gas limit and fees within all limits."""
         self._chain.simulate(to, data, self._signer.address, self._chain.block(), what)
         gas = self._chain.gas_of(to, data, self._signer.address, what)
         gas += gas * self._policy.gas_margin_percent // 100
-        fees = first_offer(self._chain.fees(), self._policy.fees)
-        self._check_cost(what, gas * fees.max_fee_wei)
-        return gas, fees
+        return gas, self._purse.first(what, gas, budget_wei)
 
-    def _carry_out(self, intent: Intent, gas: int, fees: Fees) -> Intent:
-        fields = self._fields(intent.to, intent.data, self._next_nonce(), gas, fees)
+    def _carry_out(self, intent: Intent, nonce: int, gas: int, fees: Fees) -> Intent:
+        fields = self._fields(intent.to, intent.data, nonce, gas, fees)
         return self._sign_and_send(intent, fields, fees, cancels=False)
 
     def _next_nonce(self) -> int:
-        """First nonce that neither the chain nor the journal has used; the node's idea of waiting ones is not asked."""
+        """First nonce that neither the chain nor the journal has used; the node's idea of waiting ones is not asked.
+
+        Raises
+        ------
+        Transient
+            The endpoint counts fewer transactions than the journal has seen mined: a nonce of its count is used up.
+        """
+        nonce, mined = self._chain.nonce(self._signer.address), self._journal.last_mined_nonce()
+        if mined is not None and mined >= nonce:
+            raise Transient(
+                f"the endpoint counts {nonce} transactions of {self._signer.address}, nonce {mined} is mined by the "
+                "journal; the endpoint is behind or its chain was rewound, nothing is sent until they agree"
+            )
         used = {i.nonce for i in self._journal.open_intents()}
-        nonce = self._chain.nonce(self._signer.address)
         while nonce in used:
             nonce += 1
         return nonce
 
-    def _check_cost(self, what: str, worst_wei: int) -> None:
-        if worst_wei > self._policy.per_transaction_wei:
-            raise Permanent(
-                f"{what} may cost {worst_wei} wei, the limit is {self._policy.per_transaction_wei} wei; "
-                "raise budget.per_transaction_ether or wait for lower fees"
+    def _fill_gaps(self, waiting: list[Intent]) -> None:
+        """Use up nonces below the first waiting one that belong to nothing: a fork or a refusal has freed them."""
+        first, nonce = waiting[0].nonce or 0, self._chain.nonce(self._signer.address)
+        mined = self._journal.last_mined_nonce()
+        held = {i.nonce for i in self._journal.open_intents()}
+        missing = [n for n in range(nonce, first) if n not in held]
+        if not missing or (mined is not None and mined >= nonce):
+            return
+        if len(missing) > self._policy.max_in_flight:
+            raise Transient(
+                f"{waiting[0]} has nonce {first}, the endpoint counts {nonce} of {self._signer.address}; "
+                "check that the endpoint is of the same chain and up to date"
             )
-        spent = self._journal.spent_since(self._clock.now() - DAY_S)
-        if spent + worst_wei > self._policy.per_day_wei:
-            raise Halt(
-                f"gas of 24 hours would reach {spent + worst_wei} wei, the limit is {self._policy.per_day_wei} wei; "
-                "raise budget.per_day_ether or find out what is spending"
-            )
+        for free in missing:
+            action = FillNonce(self._signer.address, free)
+            fees = self._purse.first(f"filling nonce {free}", SELF_SEND_GAS, None)
+            intent, mine = self._journal.claim(action, self._signer.address, b"", self._clock.now(), len(missing))
+            if mine:
+                log.warning("nonce_gap_filled", nonce=free, before=first)
+                self._listener("filled", self._carry_out(intent, free, SELF_SEND_GAS, fees))
 
     def _fields(self, to: str, data: bytes, nonce: int | None, gas: int, fees: Fees) -> dict[str, Any]:
         return {
@@ -270,47 +331,50 @@ class Sender:
             tx_hash=f"0x{tx_hash.hex()}",
             cancels=cancels,
         )
+        self._listener("sent", intent)
         return intent
 
     def _is_stuck(self, intent: Intent) -> bool:
+        """Signed long ago; or in the future, where the clock has been set back since."""
         newest = self._journal.transactions(intent)[-1]
-        return self._clock.now() - newest.signed_at >= self._policy.bump_after_s
+        return abs(self._clock.now() - newest.signed_at) >= self._policy.bump_after_s
 
-    def _raised(self, intent: Intent) -> Fees | None:
+    def _unstick(self, intent: Intent) -> None:
+        """Raise the fees of a waiting transaction; take it back where it would revert by now."""
         newest = self._journal.transactions(intent)[-1]
-        return raised_offer(newest.fees, self._chain.fees(), self._policy.fees)
+        if not newest.cancels:
+            try:
+                self._chain.simulate(intent.to, intent.data, self._signer.address, self._chain.block(), intent.what)
+            except Reverted as error:
+                self._withdraw(intent, newest, f"it waited and would revert by now ('{error.reason}')")
+                return
+        self._raise_fees(intent)
 
-    def _raise_fees(self, intent: Intent) -> Intent | None:
-        """Replace a waiting transaction, or leave it when the raise does not fit the cap or the budget."""
+    def _withdraw(self, intent: Intent, newest: SignedTransaction, why: str) -> None:
+        fees = self._purse.raised(intent, newest, SELF_SEND_GAS)
+        if isinstance(fees, str):
+            self._journal.note(intent, f"{why}; it cannot be taken back: {fees}", self._clock.now())
+            self._listener("waits", intent)
+            return
+        log.warning("withdrawn", intent=intent.id, reason=why)
+        intent = self._journal.withdraw(intent, f"{why}; its nonce is taken back", self._clock.now())
+        self._listener("withdrawn", self._replace_by_nothing(intent, fees))
+
+    def _replace_by_nothing(self, intent: Intent, fees: Fees) -> Intent:
+        fields = self._fields(self._signer.address, b"", intent.nonce, SELF_SEND_GAS, fees)
+        return self._sign_and_send(intent, fields, fees, cancels=True)
+
+    def _raise_fees(self, intent: Intent) -> Intent | str:
+        """Replace a waiting transaction, or leave it where the raise does not fit; the text says why."""
         newest = self._journal.transactions(intent)[-1]
-        fees = self._raised(intent)
-        if fees is None or fees.max_fee_wei * newest.gas_limit > self._policy.per_transaction_wei:
-            self._journal.note(
-                intent, "waits below the market's fees; the cap or the budget forbids a raise", self._clock.now()
-            )
-            log.warning("fee_cap_reached", intent=intent.id, max_fee_wei=newest.fees.max_fee_wei)
-            return None
+        fees = self._purse.raised(intent, newest, newest.gas_limit)
+        if isinstance(fees, str):
+            self._journal.note(intent, f"waits below the market's fees: {fees}", self._clock.now())
+            log.warning("waits_below_market", intent=intent.id, max_fee_wei=newest.fees.max_fee_wei, reason=fees)
+            self._listener("waits", intent)
+            return fees
         to, data = (self._signer.address, b"") if newest.cancels else (intent.to, intent.data)
         fields = self._fields(to, data, intent.nonce, newest.gas_limit, fees)
-        return self._sign_and_send(intent, fields, fees, cancels=newest.cancels)
-
-
-def policy_from(settings: Settings) -> SendPolicy:
-    """Build the limits that the settings ask for."""
-    fees, budget = settings.fees, settings.budget
-    if fees.max_priority_fee_gwei > fees.max_fee_gwei:
-        raise ConfigError(
-            f"fees.max_priority_fee_gwei ({fees.max_priority_fee_gwei}) is above fees.max_fee_gwei "
-            f"({fees.max_fee_gwei}); lower it"
-        )
-    caps = FeeCaps(fees.max_fee_wei, fees.max_priority_fee_wei, fees.base_fee_multiplier, fees.bump_percent)
-    return SendPolicy(
-        fees=caps,
-        per_transaction_wei=budget.per_transaction_wei,
-        per_day_wei=budget.per_day_wei,
-        confirmations=settings.final_after,
-        failures_in_a_row=budget.failures_in_a_row,
-        max_tries=budget.attempts,
-        bump_after_s=fees.bump_after_s,
-        gas_margin_percent=fees.gas_margin_percent,
-    )
+        raised = self._sign_and_send(intent, fields, fees, cancels=newest.cancels)
+        self._listener("raised", raised)
+        return raised

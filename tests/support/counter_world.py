@@ -146,7 +146,8 @@ class PoolProvider(EmbeddedProvider):
     """The embedded chain with a transaction pool in front: geth's rules for nonces and replacements.
 
     ``paused`` keeps transactions waiting until `mine`; `lose` drops what waits; ``before_send`` and ``after_send`` run
-    before and after a transaction is taken, to fail there. ``asked`` lists the methods asked for.
+    before and after a transaction is taken, to fail there. ``asked`` lists the methods asked for. ``least_fee_wei`` is
+    what the pool wants now; ``blocks_behind`` makes the count of transactions that of an older block.
     """
 
     def __init__(self, backend: BaseChainBackend) -> None:
@@ -157,6 +158,8 @@ class PoolProvider(EmbeddedProvider):
         self.asked: list[str] = []
         self.before_send: Callable[[], None] | None = None
         self.after_send: Callable[[], None] | None = None
+        self.least_fee_wei = 0
+        self.blocks_behind = 0
 
     def make_request(self, method: RPCEndpoint, params: Any) -> RPCResponse:
         self.asked.append(method)
@@ -167,6 +170,8 @@ class PoolProvider(EmbeddedProvider):
             if self.after_send is not None:
                 self.after_send()
             return answer
+        if method == "eth_getTransactionCount" and params[1] == "latest" and self.blocks_behind:
+            params = [params[0], hex(self.backend.get_block_by_number("latest")["number"] - self.blocks_behind)]
         if method == "eth_getTransactionByHash" and self._waiting(bytes(HexBytes(params[0]))):
             return {"jsonrpc": "2.0", "id": 0, "result": {"hash": HexBytes(params[0]).to_0x_hex(), "nonce": 0}}
         return super().make_request(method, params)
@@ -179,6 +184,8 @@ class PoolProvider(EmbeddedProvider):
         if not self.paused:
             return super().make_request(RPCEndpoint("eth_sendRawTransaction"), params)
         sender, nonce, max_fee, tip = _fields(raw)
+        if max_fee < self.least_fee_wei:
+            return _refusal("transaction underpriced")
         mined = int(self.backend.get_nonce(bytes.fromhex(sender[2:])))
         if nonce < mined:
             return _refusal(f"nonce too low: next nonce {mined}, tx nonce {nonce}")
@@ -187,7 +194,7 @@ class PoolProvider(EmbeddedProvider):
             return _refusal("already known")
         if held is not None:
             _, _, old_fee, old_tip = _fields(held)
-            if max_fee * 10 < old_fee * 11 or tip * 10 < old_tip * 11:
+            if max_fee * 10 < old_fee * 11 or tip * 10 < old_tip * 11 or tip <= old_tip:
                 return _refusal("replacement transaction underpriced")
         self.pool[sender, nonce] = raw
         return {"jsonrpc": "2.0", "id": 0, "result": Web3.keccak(raw).to_0x_hex()}

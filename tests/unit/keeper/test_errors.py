@@ -21,7 +21,7 @@ def test_classes_say_what_to_do() -> None:
     assert issubclass(errors.Reverted, errors.Permanent)
     assert issubclass(errors.RangeTooLarge, errors.Transient)
     assert issubclass(errors.Underpriced, errors.Transient)
-    assert issubclass(errors.NoFunds, errors.Halt)
+    assert issubclass(errors.NoFunds, errors.Transient)
     assert not issubclass(errors.Halt, errors.Permanent | errors.Transient)  # a handler of either must not catch it
 
 

@@ -167,3 +167,42 @@ def test_a_mined_cancellation_is_no_success_of_the_action(journal: Journal) -> N
     assert intent.succeeded is False
     journal.close(intent, State.CANCELLED, 10)
     assert journal.claim(Bump(1), TO, b"data", 11, 3)[1] is False
+
+
+def test_self_sends_neither_count_as_failures_nor_end_their_row(journal: Journal) -> None:
+    for nonce, (good, cancels) in enumerate([(False, False), (False, False), (True, True)]):
+        transaction = signed(nonce, nonce, cancels=cancels)
+        intent = journal.sign(claim(journal, nonce), transaction)
+        journal.mined(intent, receipt(transaction, succeeded=good), 50)
+    assert journal.failures_in_a_row() == 2
+
+
+def test_a_fork_on_a_retry_keeps_what_the_first_try_cost(journal: Journal) -> None:
+    first = signed(5, 1)
+    intent = journal.mined(journal.sign(claim(journal), first), receipt(first, succeeded=False), 12)
+    journal.close(intent, State.FAILED, 13)
+    second = signed(6, 2)
+    intent = journal.mined(journal.sign(claim(journal), second), receipt(second), 14)
+    journal.unmined(intent, 15)
+    assert journal.spent_since(0) == 40_000 * 90 + 50_000 * 100
+    assert journal.failures_in_a_row() == 1
+    assert [item.hash for item in journal.history(intent)] == [first.hash, second.hash]
+    assert [item.hash for item in journal.transactions(intent)] == [second.hash]
+
+
+def test_a_fork_that_mines_the_other_attempt_charges_once(journal: Journal) -> None:
+    first, second = signed(5, 1), signed(5, 2, fee=120)
+    intent = journal.sign(journal.sign(claim(journal), first), second)
+    journal.mined(intent, receipt(first), 12)
+    intent = journal.mined(intent, receipt(second, block=8), 13)
+    assert journal.spent_since(0) == 40_000 * 90
+    assert (intent.tx_hash, journal.last_mined_nonce()) == (second.hash, 5)
+
+
+def test_lists_can_be_narrowed(journal: Journal) -> None:
+    journal.close(claim(journal, 1), State.FAILED, 2)
+    claim(journal, 2)
+    assert [i.subject for i in journal.latest(states=(State.FAILED,))] == ["1"]
+    assert [i.subject for i in journal.latest(subject="2")] == ["2"]
+    assert journal.latest(kind="bid") == []
+    assert len(journal.latest(kind="bump")) == 2

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, MetaData, insert, inspect, select, types
 from keeper.errors import ConfigError
 from keeper.store import Store, open_store
 from keeper.store.engine import downgrade, upgrade
-from keeper.store.models import Base, LeaseRow, MarkRow
+from keeper.store.models import Base, IntentRow, LeaseRow, MarkRow, TransactionRow
 
 
 def revisions() -> list[str]:
@@ -145,6 +145,16 @@ def test_the_fencing_token_goes_on_from_the_older_version(store: Store) -> None:
     downgrade(store, "0002")
     with store.session() as session:
         assert session.get_one(MarkRow, (5, "lease:token")).value == 41
+
+
+def test_transactions_of_before_get_the_signer_of_their_intent(store: Store) -> None:
+    upgrade(store, "0003")
+    fill(store)
+    upgrade(store)
+    with store.session() as session:
+        intent = session.scalars(select(IntentRow)).one()
+        assert (intent.withdrawn, intent.gas_budget_wei) == (False, None)
+        assert session.scalars(select(TransactionRow)).one().sender == intent.sender
 
 
 def test_an_unknown_revision_is_refused(store: Store) -> None:

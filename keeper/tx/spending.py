@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the journal says of money and of failures: the base of the sender's limits."""
+
+from __future__ import annotations
+
+from sqlalchemy import Select, func, select
+
+from keeper.store.engine import Store
+from keeper.store.models import IntentRow, MarkRow, TransactionRow
+from keeper.tx.records import IN_FLIGHT
+
+DAY_S = 86_400
+ACKNOWLEDGED = "failures acknowledged up to transaction"
+
+
+class Spending:
+    """Gas and outcomes of the transactions of one signer on one chain."""
+
+    def __init__(self, store: Store, chain_id: int, sender: str) -> None:
+        self._store = store
+        self._chain_id = chain_id
+        self._sender = sender
+
+    def spent_since(self, since: int) -> int:
+        """Wei spent on gas by transactions mined from a time on, plus the most that open ones may still cost."""
+        with self._store.session() as session:
+            mined = session.scalars(self._mine().where(TransactionRow.mined_at >= since)).all()
+        return sum(row.cost_wei or 0 for row in mined) + self.reserved()
+
+    def reserved(self, without: int | None = None) -> int:
+        """Most wei that open transactions may still cost, those of the intent ``without`` not counted."""
+        waiting = self._mine().where(IntentRow.state.in_(IN_FLIGHT), TransactionRow.nonce == IntentRow.nonce)
+        worst: dict[int, int] = {}
+        with self._store.session() as session:
+            for row in session.scalars(waiting):
+                worst[row.intent_id] = max(worst.get(row.intent_id, 0), row.gas_limit * row.max_fee_wei)
+        return sum(wei for intent, wei in worst.items() if intent != without)
+
+    def failures_in_a_row(self) -> int:
+        """Reverted transactions since the last success or the last acknowledgement; self-sends do not count."""
+        with self._store.session() as session:
+            mark = session.get(MarkRow, (self._chain_id, ACKNOWLEDGED))
+            rows = session.scalars(
+                self._mine()
+                .where(
+                    TransactionRow.succeeded.is_not(None),
+                    TransactionRow.cancels.is_(False),
+                    TransactionRow.id > (mark.value if mark else 0),
+                )
+                .order_by(TransactionRow.nonce.desc(), TransactionRow.id.desc())
+            ).all()
+        return next((count for count, row in enumerate(rows) if row.succeeded), len(rows))
+
+    def acknowledge_failures(self) -> None:
+        """Start the count of failures again, on an operator's word."""
+        with self._store.session() as session:
+            newest = session.scalar(select(func.max(TransactionRow.id))) or 0
+            session.merge(MarkRow(chain_id=self._chain_id, name=ACKNOWLEDGED, value=newest))
+
+    def last_mined_nonce(self) -> int | None:
+        """Highest nonce of a transaction of ours that is in a block, None without any."""
+        query = self._mine().where(TransactionRow.mined_at.is_not(None)).order_by(TransactionRow.nonce.desc()).limit(1)
+        with self._store.session() as session:
+            row = session.scalars(query).one_or_none()
+            return None if row is None else row.nonce
+
+    def _mine(self) -> Select[TransactionRow]:
+        """Transactions of this signer on this chain."""
+        return (
+            select(TransactionRow)
+            .join(IntentRow, IntentRow.id == TransactionRow.intent_id)
+            .where(IntentRow.chain_id == self._chain_id, TransactionRow.sender == self._sender)
+        )
