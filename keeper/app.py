@@ -23,10 +23,11 @@ from keeper.lease import Lease
 from keeper.liquidate.actions import NO_REWARD
 from keeper.liquidate.hedge import HedgeHook
 from keeper.liquidate.sizing import BidPolicy
-from keeper.observe.alerts import Alerts
 from keeper.observe.board import OF_LEADER, Instruments, standing_limits
 from keeper.observe.health import HealthBoard
 from keeper.observe.metrics import Metrics
+from keeper.observe.office import Office
+from keeper.observe.upkeep import Upkeep
 from keeper.outbox import SenderOutbox
 from keeper.ports import Chain
 from keeper.publish.calibration import PriceBook, collateral_specs, recalibrate
@@ -202,6 +203,8 @@ class Keeper:
     health: HealthBoard
     indexer: Indexer
     cycle: Cycle
+    office: Office
+    upkeep: Upkeep
     lease: Lease | None = None
     book: PriceBook | None = None
     view: Snapshot | None = None
@@ -236,11 +239,12 @@ class Keeper:
             self.cycle.target = recalibrate(self.book.history, specs, self.cycle.target, now)
 
     def close(self) -> None:
-        """End what runs beside the cycle, give the lease back and close the database."""
+        """End what runs beside the cycle, say what is left to say, give the lease back and close the database."""
         if self.references is not None:
             self.references.stop()
         if self.cycle.hedge is not None:
             self.cycle.hedge.stop()
+        self.office.close()
         if self.lease is not None:
             self.lease.release(self.clock.now())
         self.store.close()
@@ -271,7 +275,8 @@ def build_keeper(connection: Connection, execute: bool) -> Keeper:
     metrics = Metrics(__version__, chain.chain_id)
     health = HealthBoard(standing_limits(settings.cycle_interval_s), clock.now(), OF_LEADER)
     lease = Lease(store, chain.chain_id, settings.lease_s) if execute else None
-    cycle = _cycle(connection, store, Instruments(metrics, health), signer)
+    office = Office(settings, store, chain.chain_id, metrics, health, clock.now)
+    cycle = _cycle(connection, store, Instruments(metrics, health), office, signer)
     if execute and signer is not None:
         journal = Journal(store, chain.chain_id, signer.address)
         sender = Sender(chain, journal, signer, clock, policy_from(settings))
@@ -281,7 +286,10 @@ def build_keeper(connection: Connection, execute: bool) -> Keeper:
     book = None
     if settings.prices_dir is not None:
         book = PriceBook.open(settings.prices_dir, settings.observed_file, _symbols(chain))
-    keeper = Keeper(connection, store, clock, metrics, health, indexer, cycle, lease, book)
+    address = None if signer is None else signer.address
+    least = settings.alerts.min_balance_ether
+    upkeep = Upkeep(chain, store, clock, cycle.instruments, office.alerts, address, least)
+    keeper = Keeper(connection, store, clock, metrics, health, indexer, cycle, office, upkeep, lease, book)
     _look_outside(keeper)
     return keeper
 
@@ -302,7 +310,9 @@ def _look_outside(keeper: Keeper) -> None:
         cycle.hedge = HedgeHook(hedge_url.get_secret_value())
 
 
-def _cycle(connection: Connection, store: Store, instruments: Instruments, signer: LocalSigner | None) -> Cycle:
+def _cycle(
+    connection: Connection, store: Store, instruments: Instruments, office: Office, signer: LocalSigner | None
+) -> Cycle:
     """The loop's body, without the means to send."""
     settings, chain = connection.settings, connection.chain
     publisher = None
@@ -313,12 +323,13 @@ def _cycle(connection: Connection, store: Store, instruments: Instruments, signe
         clock=SystemClock(),
         recorder=Recorder(store, chain.chain_id),
         instruments=instruments,
-        alerts=Alerts(instruments.metrics),
+        alerts=office.alerts,
         quotes=NativePrice(settings.liquidator.native_symbol, settings.liquidator.native_usd),
         policy=policy_of(settings),
         sender=None if signer is None else signer.address,
         publisher=publisher,
         proposals=partial(queued_proposals, store, chain.chain_id),
+        follower=None if office.desk is None else office.desk.offer,
     )
 
 

@@ -10,7 +10,18 @@ from typing import Annotated
 import typer
 
 from keeper import __version__
-from keeper.commands import accounts, chain, daemon, demonstration, params, risk, risk_explain, tables, transactions
+from keeper.commands import (
+    accounts,
+    alerts,
+    chain,
+    daemon,
+    demonstration,
+    params,
+    risk,
+    risk_explain,
+    tables,
+    transactions,
+)
 from keeper.commands.common import Friendly
 from keeper.logging import configure, scrub
 
@@ -40,6 +51,7 @@ app.add_typer(daemon.app, name="keeper")
 app.add_typer(params.app, name="params")
 app.add_typer(tables.app, name="table")
 app.add_typer(transactions.app, name="tx")
+app.add_typer(alerts.app, name="alerts")
 app.add_typer(chain.db_app, name="db")
 app.add_typer(chain.config_app, name="config")
 risk.app.command("explain")(risk_explain.explain)

@@ -32,6 +32,7 @@ from risk.types import ParameterSet
 WAD = 10**18
 NONCE_CHANGED = "auction: nonce"
 BATCHES = (PushParameters, ProposeParameters)
+SOURCE = "cycle"  # of the alerts that last until a turn is silent about them
 PUBLICATIONS = (PublishPage, PublishJoint, *BATCHES)
 
 
@@ -95,6 +96,8 @@ class Cycle:
         Told what the bidder's account holds whenever that has changed.
     publisher
         Signs what goes into the risk table; without one a publication has no signature.
+    follower
+        Gets what each turn saw, to warn owners of accounts; must return at once.
     """
 
     chain: Chain
@@ -115,6 +118,7 @@ class Cycle:
     contested: dict[int, int] = field(default_factory=dict)
     prices: PriceCheck | None = None
     hedge: HedgeHook | None = None
+    follower: Callable[[Situation], None] | None = None
 
     def run(self) -> CycleReport:
         """Do one turn.
@@ -142,6 +146,7 @@ class Cycle:
         return report
 
     def _turn(self, began: float) -> CycleReport:
+        self._halts()
         late = () if self.outbox is None else self.outbox.reconcile()
         self._read_back([o.action for o in late if o.result is Result.DONE])
         snapshot = self.chain.snapshot()
@@ -155,6 +160,9 @@ class Cycle:
         self.instruments.book(situation, self.clock.now())
         if self.hedge is not None and self.policy.bids is not None:
             self.hedge.offer(snapshot, assessments, self.policy.bids.bidder_account)
+        if self.follower is not None:
+            self.follower(situation)
+        self.alerts.settle(SOURCE, self.clock.now())
         known = [(r.mm_health, a) for a, r in assessments.items() if not isinstance(r, Unknown)]
         worst = min(known, default=None)
         return CycleReport(
@@ -170,6 +178,16 @@ class Cycle:
             duration_s=time.monotonic() - began,
         )
 
+    def _halts(self) -> None:
+        """Tell of the parts that are stopped, also after a restart, and of those that were resumed."""
+        self.instruments.halts(self.recorder.halted())
+        for part, why in sorted(self.instruments.health.halts().items()):
+            self._told_of(part, why, self.clock.now())
+
+    def _told_of(self, part: str, why: str, now: int) -> None:
+        text = f"{part} is halted: {why}; see 'ballast keeper resume'"
+        self.alerts.fire(f"halted_{part}", text, now, part, source=SOURCE)
+
     def _policy(self, snapshot: Snapshot) -> Policy:
         """What the operator allows, less what is halted; nothing at all while prices are in dispute."""
         if self._prices_agree(snapshot):
@@ -183,9 +201,9 @@ class Cycle:
         look = self.prices.look(snapshot, now)
         self.instruments.sanity(look)
         for symbol, why in look.disagree.items():
-            self.alerts.fire("price_disagrees", f"nothing is sent: {why}", now, symbol)
+            self.alerts.fire("price_disagrees", f"nothing is sent: {why}", now, symbol, source=SOURCE)
         for symbol, why in look.unknown.items():
-            self.alerts.fire("price_unconfirmed", f"{why}; check sanity.sources", now, symbol)
+            self.alerts.fire("price_unconfirmed", f"{why}; check sanity.sources", now, symbol, source=SOURCE)
         return look.trusted
 
     def _observe(self, snapshot: Snapshot, assessments: Assessments) -> Situation:
@@ -217,12 +235,12 @@ class Cycle:
         now = self.clock.now()
         self.recorder.halt(part, now)
         self.instruments.halt(part, why)
-        self.alerts.fire(f"halted_{part}", f"{part} is halted: {why}; see 'ballast keeper resume'", now)
+        self._told_of(part, why, now)
 
     def _announce(self, decision: Decision) -> None:
         for note in decision.notes:
             if note.alarm:
-                self.alerts.fire(note.name, note.text, self.clock.now(), note.key)
+                self.alerts.fire(note.name, note.text, self.clock.now(), note.key, source=SOURCE)
             else:
                 structlog.get_logger("decision").info(note.text, note=note.name)
 

@@ -14,7 +14,7 @@ import traceback
 from collections.abc import Iterable, MutableMapping
 from pathlib import Path
 from typing import Any, TextIO
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 import structlog
 from pydantic import BaseModel, SecretStr
@@ -24,7 +24,10 @@ SECRET_URLS = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<rest>[^\s'\"<>]+)
 URL_PATHS = re.compile(r"(?P<lead>\burl: )/[^\s'\"<>]+", re.IGNORECASE)  # urllib3 quotes a path without its host
 HIDDEN = "[hidden]"
 WEB = frozenset({"http", "https", "ws", "wss"})
+DATABASES = ("sqlite", "postgresql", "postgres", "mysql", "mariadb", "oracle", "mssql")
+LOCAL = frozenset({"json", "jsons", "xml", "xmls", "form", "forms"})  # apprise's names for a web server of one's own
 SHORTEST_SECRET = 8  # shorter pieces of a URL are words such as 'v3', which would be hidden everywhere
+SHORTEST_PASSWORD = 4
 OWN_NEWS = "apscheduler.executors"  # repeats what keeper.service has said of a failed job
 _known: list[str] = []
 
@@ -56,14 +59,15 @@ def scrub(text: str) -> str:
 
 def hide(secret: str) -> None:
     """Take this text, too, out of everything from now on: a key that was read from a file."""
-    if secret:
+    if len(secret) >= SHORTEST_PASSWORD:
         _known.append(secret)
 
 
 def secret_texts(value: Any) -> tuple[str, ...]:
     """Every text below a setting that must never appear, longest first.
 
-    Of a URL these are the password, and the path and query with their parts: what follows the host is often a key.
+    Of a URL these are the password, and the path and query with their parts: what follows the host is often a key. Of
+    a notification service's URL, such as ``slack://``, the host is one too.
 
     Examples
     --------
@@ -89,15 +93,26 @@ def _url_parts(url: str) -> list[str]:
         parts = urlsplit(url)
     except ValueError:
         return [url]
-    pieces = [parts.password or ""]
-    if parts.scheme.lower() in WEB:
-        pieces += [parts.path, parts.query, *re.split(r"[/?&=]", f"{parts.path}?{parts.query}")]
-    return [piece for piece in pieces if len(piece.strip("/")) >= SHORTEST_SECRET]
+    scheme, query = parts.scheme.lower(), [value for _, value in parse_qsl(parts.query)]
+    passwords = [parts.password or ""]
+    pieces = []
+    if scheme.partition("+")[0] in DATABASES:
+        passwords += query if scheme.startswith("postgres") else []
+    else:
+        pieces = [parts.path, parts.query, *re.split(r"[/?&=]", f"{parts.path}?{parts.query}"), *query]
+        if scheme not in WEB | LOCAL:
+            pieces += [parts.netloc, parts.hostname or "", parts.username or "", *re.split("[:@]", parts.netloc)]
+    pieces = [piece for piece in pieces if len(piece.strip("/")) >= SHORTEST_SECRET]
+    pieces += [word for word in passwords if len(word) >= SHORTEST_PASSWORD]
+    return pieces + [unquote(piece) for piece in pieces if unquote(piece) != piece]
 
 
 def _host_only(match: re.Match[str]) -> str:
-    if match["scheme"].lower().startswith("sqlite"):
+    scheme = match["scheme"].lower()
+    if scheme.startswith("sqlite"):
         return match[0]
+    if scheme.partition("+")[0] not in {*WEB, *LOCAL, *DATABASES}:
+        return f"{match['scheme']}://{HIDDEN}"
     try:
         parts = urlsplit(match[0])
         port = f":{parts.port}" if parts.port else ""

@@ -3,8 +3,8 @@
 
 The environment uses the names operators know (``RPC_URL_<chainId>``, ``ETH_RPC_URL``, ``TX_RPC_URL``,
 ``DATABASE_URL``, ``PRIVATE_KEY``, ``PRIVATE_KEY_FILE``, ``ETH_KEYSTORE``, ``ETH_KEYSTORE_ACCOUNT``, ``ETH_PASSWORD``,
-``LOG_LEVEL``, ``LOG_FORMAT``) and, for all else, ``BALLAST_`` with ``__`` between levels:
-``BALLAST_FEES__MAX_FEE_GWEI``.
+``LOG_LEVEL``, ``LOG_FORMAT``, ``SLACK_WEBHOOK_URL`` ...) and, for all else, ``BALLAST_`` with ``__`` between levels:
+``BALLAST_FEES__MAX_FEE_GWEI``. With ``_FILE`` behind its name a variable names a file that holds the value.
 """
 
 from __future__ import annotations
@@ -26,7 +26,18 @@ from pydantic_settings import (
 )
 
 from keeper.errors import ConfigError
-from keeper.settings_sections import Budget, Fees, Index, Liquidator, Network, Publisher, Sanity, Urls
+from keeper.settings_sections import (
+    Alerting,
+    Budget,
+    Fees,
+    Index,
+    Liquidator,
+    MarginCalls,
+    Network,
+    Publisher,
+    Sanity,
+    Urls,
+)
 
 PREFIX = "BALLAST_"
 NOT_SETTINGS = frozenset({"BALLAST_CONFIG", "BALLAST_DEBUG", "BALLAST_SHARED"})
@@ -43,6 +54,10 @@ CONVENTIONS = {
     "LOG_FORMAT": "log_format",
     "METRICS_HOST": "metrics_host",
     "METRICS_PORT": "metrics_port",
+    "SLACK_WEBHOOK_URL": "alerts.slack_webhook_url",
+    "DISCORD_WEBHOOK_URL": "alerts.discord_webhook_url",
+    "TELEGRAM_BOT_TOKEN": "alerts.telegram_bot_token",
+    "TELEGRAM_CHAT_ID": "alerts.telegram_chat_id",
 }
 
 
@@ -84,6 +99,8 @@ class Settings(BaseSettings):
     publisher: Publisher = Field(default_factory=Publisher)
     index: Index = Field(default_factory=Index)
     sanity: Sanity = Field(default_factory=Sanity)
+    alerts: Alerting = Field(default_factory=Alerting)
+    margin_calls: MarginCalls = Field(default_factory=MarginCalls)
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["plain", "json"] = "plain"
 
@@ -179,14 +196,34 @@ class _Environment(PydanticBaseSettingsSource):
 
     def __call__(self) -> dict[str, Any]:
         found: dict[str, Any] = {}
-        for name, value in os.environ.items():
+        for given, content in os.environ.items():
+            name, value = _from_file(given, content)
             if name in CONVENTIONS and value:
-                found[CONVENTIONS[name]] = value
+                _put(found, CONVENTIONS[name].split("."), value, name)
             elif match := re.fullmatch(r"RPC_URL_(\d+)", name):
                 found.setdefault("rpc_urls", {})[int(match[1])] = value
             elif name.startswith(PREFIX) and name not in NOT_SETTINGS:
                 _put(found, name.removeprefix(PREFIX).lower().split("__"), value, name)
         return found
+
+
+def _from_file(name: str, value: str) -> tuple[str, str]:
+    """Resolve ``X_FILE`` to (``X``, what the file holds) where ``X`` is a setting and ``X_FILE`` is none."""
+    base = name.removesuffix("_FILE")
+    if base == name or not value or _is_setting(name) or not _is_setting(base):
+        return name, value
+    try:
+        return base, Path(value).expanduser().read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"{name} '{value}' cannot be read ({type(error).__name__}); check path and permissions"
+        ) from error
+
+
+def _is_setting(name: str) -> bool:
+    if name in CONVENTIONS or re.fullmatch(r"RPC_URL_\d+", name):
+        return True
+    return name.startswith(PREFIX) and name.removeprefix(PREFIX).lower().replace("__", ".") in _names()
 
 
 def _put(tree: dict[str, Any], path: list[str], value: str, name: str) -> None:

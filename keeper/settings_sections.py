@@ -118,6 +118,60 @@ class Publisher(_Section):
     require_approval: bool = False
 
 
+class Alerting(_Section):
+    """Where alerts to the operator go: apprise URLs, and the webhooks everybody knows by their environment names."""
+
+    urls: Urls = ()
+    slack_webhook_url: SecretStr | None = None
+    discord_webhook_url: SecretStr | None = None
+    telegram_bot_token: SecretStr | None = None
+    telegram_chat_id: str | None = None
+    min_severity: Literal["info", "warning", "critical"] = "warning"
+    repeat_s: int = Field(default=3_600, ge=60)
+    per_minute: int = Field(default=20, ge=1)
+    min_balance_ether: Positive = Decimal("0.05")
+
+    @model_validator(mode="after")
+    def _chat_needed(self) -> Alerting:
+        if (self.telegram_bot_token is None) != (self.telegram_chat_id is None):
+            raise ValueError("TELEGRAM_BOT_TOKEN and TELEGRAM_CHAT_ID are needed together; set both or neither")
+        return self
+
+    @property
+    def destinations(self) -> tuple[str, ...]:
+        """Every URL, as apprise takes them."""
+        found = [url.get_secret_value() for url in self.urls]
+        found += [url.get_secret_value() for url in (self.slack_webhook_url, self.discord_webhook_url) if url]
+        if self.telegram_bot_token is not None:
+            found.append(f"tgram://{self.telegram_bot_token.get_secret_value()}/{self.telegram_chat_id}")
+        return tuple(found)
+
+
+class MarginCalls(_Section):
+    """Whom to warn about a margin account, and when.
+
+    ``accounts`` and ``owners`` give webhooks (``https://``) or apprise URLs; ``file`` is a TOML file with the same two
+    tables. Levels are shares of maintenance margin that the health is below, in percent, greatest first.
+    """
+
+    accounts: dict[int, Urls] = Field(default_factory=dict)
+    owners: dict[str, Urls] = Field(default_factory=dict)
+    file: Path | None = None
+    secret: SecretStr | None = None
+    levels_percent: tuple[Positive, ...] = (Decimal(30), Decimal(15), Decimal(5))
+    hysteresis_percent: Positive = Decimal(5)
+    look_ahead_s: int = Field(default=86_400, ge=0)
+    per_minute: int = Field(default=12, ge=1)
+    timeout_s: Annotated[float, Field(gt=0, le=60)] = 10.0
+    give_up_s: int = Field(default=86_400, ge=60)
+
+    @model_validator(mode="after")
+    def _falling(self) -> MarginCalls:
+        if list(self.levels_percent) != sorted(set(self.levels_percent), reverse=True):
+            raise ValueError("levels_percent must fall, for example [30, 15, 5]")
+        return self
+
+
 class Index(_Section):
     """How events are read."""
 

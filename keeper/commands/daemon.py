@@ -24,8 +24,9 @@ from keeper.commands.common import (
     usd,
 )
 from keeper.cycle import CycleReport
-from keeper.errors import ConfigError
+from keeper.errors import ConfigError, KeeperError
 from keeper.observe.server import ObserveServer, observe_routes
+from keeper.observe.upkeep import EVERY_S
 from keeper.recorder import Recorder
 from keeper.service import Job, Service
 from keeper.store import open_store
@@ -52,6 +53,8 @@ def run(
     try:
         keeper.look()
         if once:
+            if sends:
+                keeper.office.open()
             keeper.calibrate()
             report = keeper.turn()
             if report is None:
@@ -75,16 +78,21 @@ def serve(keeper: Keeper) -> None:
 
     jobs = [
         Job("cycle", cycle, interval, grace),
+        Job("upkeep", keeper.upkeep.run, EVERY_S, 60),
         Job("calibrate", keeper.calibrate, settings.publisher.calibrate_s, 600, slow=True),
     ]
-    service = Service(jobs if keeper.book is not None else jobs[:1], keeper.metrics)
+    service = Service(jobs if keeper.book is not None else jobs[:-1], keeper.metrics)
     server = None
     if settings.metrics_port is not None:
         routes = observe_routes(keeper.metrics, keeper.health, keeper.clock.now)
         server = ObserveServer(settings.metrics_host, settings.metrics_port, routes)
         server.start()
+    keeper.office.open()
     try:
         service.run()
+    except KeeperError as error:
+        keeper.office.alerts.fire("service_stopped", f"the keeper has stopped: {error}", keeper.clock.now())
+        raise
     finally:
         if server is not None:
             server.stop()

@@ -3,13 +3,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from keeper.assess import Parity, liquidatable
 from keeper.decide import Situation
-from keeper.domain import Snapshot, Unknown
+from keeper.domain import AuctionState, Phase, Snapshot, Unknown
 from keeper.observe.health import LEADER, STANDBY, HealthBoard
 from keeper.observe.metrics import Metrics
 from keeper.publish.triggers import drift_steps
 from keeper.sanity import Look
+from risk.market.history import utc
 
 WAD = 10**18
 CYCLE, HEAD, ACCOUNTS, PRICES, DATABASE = "cycle", "head_block", "accounts", "prices", "database"
@@ -61,6 +64,7 @@ class Instruments:
         """Accounts were compared with the engine."""
         self.metrics.parity_checks_total.inc(len(parity.checked))
         self.metrics.parity_mismatches_total.inc(len(parity.mismatches))
+        self.metrics.model_parity_error.set(len(parity.mismatches))
 
     def sanity(self, look: Look) -> None:
         """Oracle prices were compared with sources outside the chain."""
@@ -73,6 +77,16 @@ class Instruments:
         self.metrics.halted.labels(part).set(1)
         self.health.halt(part, why)
 
+    def halts(self, parts: Mapping[str, int]) -> None:
+        """Parts that are stopped according to the database, since when (unix s): after a restart, after a resume."""
+        before = self.health.halts()
+        for part, since in parts.items():
+            if part not in before:
+                self.halt(part, f"since {utc(since)}")
+        for part in before.keys() - parts.keys():
+            self.metrics.halted.labels(part).set(0)
+            self.health.resume(part)
+
     def book(self, situation: Situation, now: float) -> None:
         """The snapshot's numbers."""
         snapshot, found = situation.snapshot, situation.assessments
@@ -83,8 +97,18 @@ class Instruments:
         self.metrics.liquidatable_accounts.set(len(liquidatable(found)))
         if known:
             self.metrics.min_health_usd.set(min(r.mm_health for r in known) / WAD)
+            shares = [100 * r.mm_health / r.mm for r in known if r.mm]
+            self.metrics.min_health_percent.set(min(shares, default=float("nan")))
         unread = [r.since for r in found.values() if isinstance(r, Unknown)]
         self.health.stamp(ACCOUNTS, min(unread, default=now))
+        self.metrics.unknown_oldest_seconds.set(max(0.0, now - min(unread, default=now)))
+        for phase in (Phase.SOLVENT, Phase.INSOLVENT):
+            count = sum(isinstance(a, AuctionState) and a.phase == phase for a in snapshot.auctions.values())
+            self.metrics.auctions.labels(phase.name.lower()).set(count)
+        if not isinstance(situation.shortfall_wad, Unknown):
+            self.metrics.shortfall_usd.set(situation.shortfall_wad / WAD)
+        if not isinstance(situation.limited, Unknown):
+            self.metrics.withdrawals_limited.set(int(situation.limited))
         self._published(snapshot)
 
     def _published(self, snapshot: Snapshot) -> None:
@@ -95,11 +119,16 @@ class Instruments:
                 if kind == 0:
                     self.metrics.price_age_seconds.labels(str(number)).set(now - price.updated_at)
             self.health.stamp(PRICES, now - max(ages, default=0))
+        if not isinstance(snapshot.table, Unknown) and snapshot.table.joint.address is not None:
+            self.metrics.joint_expires_in_seconds.set(snapshot.table.joint.expires_at - now)
         if not isinstance(snapshot.table, Unknown) and not isinstance(snapshot.prices, Unknown):
             for u, page in snapshot.table.pages.items():
                 if page.address is not None:
+                    self.metrics.table_epoch.labels(str(u)).set(page.epoch)
+                    self.metrics.table_age_seconds.labels(str(u)).set(now - page.observed_at)
                     steps = drift_steps(page, snapshot.prices[0, u].price_wad)
                     self.metrics.table_drift_steps.labels(str(u)).set(steps)
                     self.metrics.table_expires_in_seconds.labels(str(u)).set(page.expires_at - now)
         if not isinstance(snapshot.parameters, Unknown):
+            self.metrics.parameters_age_seconds.set(now - snapshot.parameters.pushed_at)
             self.metrics.parameters_valid_for_seconds.set(snapshot.parameters.valid_until - now)

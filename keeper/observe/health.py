@@ -113,6 +113,11 @@ class HealthBoard:
         with self._lock:
             self._halts[part] = why
 
+    def resume(self, part: str) -> None:
+        """Record that a person lets a part run again."""
+        with self._lock:
+            self._halts.pop(part, None)
+
     def halts(self) -> dict[str, str]:
         """Parts that are stopped, and why."""
         with self._lock:

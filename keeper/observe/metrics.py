@@ -53,6 +53,17 @@ class Metrics:
         self.accounts = self._gauge("accounts", "Accounts by state in the last snapshot", ("state",))
         self.liquidatable_accounts = self._gauge("liquidatable_accounts", "Accounts below maintenance margin")
         self.min_health_usd = self._gauge("min_health_usd", "Lowest maintenance health of any account, USD")
+        self.min_health_percent = self._gauge(
+            "min_health_percent", "Lowest maintenance health of any account, percent of its maintenance margin"
+        )
+        self.unknown_oldest_seconds = self._gauge("unknown_oldest_seconds", "Since when the oldest account is unknown")
+        self.auctions = self._gauge("auctions", "Auctions that run, by phase", ("phase",))
+        self.shortfall_usd = self._gauge("shortfall_usd", "What insolvent accounts lack, as the auction knows it, USD")
+        self.withdrawals_limited = self._gauge("withdrawals_limited", "1 while the shortfall exceeds the fund")
+        self.insurance_fund_cash = self._gauge("insurance_fund_cash", "Assets of the insurance fund, cash tokens")
+        self.model_parity_error = self._gauge(
+            "model_parity_error", "Accounts whose integers differed from the engine's in the last comparison"
+        )
         self.parity_checks_total = self._counter("parity_checks_total", "Accounts compared with MarginEngine.assess")
         self.parity_mismatches_total = self._counter("parity_mismatches_total", "Comparisons that were not equal")
 
@@ -68,6 +79,14 @@ class Metrics:
         self.table_expires_in_seconds = self._gauge(
             "table_expires_in_seconds", "Time the living page has left", ("underlying",)
         )
+        self.table_epoch = self._gauge("table_epoch", "Epoch of the living page", ("underlying",))
+        self.table_age_seconds = self._gauge(
+            "table_age_seconds", "Age of what the living page was made from", ("underlying",)
+        )
+        self.joint_expires_in_seconds = self._gauge(
+            "joint_expires_in_seconds", "Time the living joint scenarios have left"
+        )
+        self.parameters_age_seconds = self._gauge("parameters_age_seconds", "Time since the last parameter push")
         self.parameters_valid_for_seconds = self._gauge(
             "parameters_valid_for_seconds", "Time the pushed parameters have left"
         )
@@ -76,6 +95,25 @@ class Metrics:
         self.jobs_total = self._counter("jobs_total", "Scheduler events by job", ("job", "event"))
         self.unhandled_exceptions_total = self._counter("unhandled_exceptions_total", "Errors nobody expected")
         self.alerts_total = self._counter("alerts_total", "Alerts raised by name", ("name",))
+        self.alerts_active = self._gauge("alerts_active", "Troubles that last, by severity", ("severity",))
+        self.messages_total = self._counter(
+            "messages_total",
+            "Messages to people: alert or margin_call; sent, retried, failed or dropped",
+            ("purpose", "result"),
+        )
+        self.margin_calls_total = self._counter("margin_calls_total", "Margin calls made, by kind", ("kind",))
+        self.margin_calls_pending = self._gauge("margin_calls_pending", "Margin calls not delivered yet")
+        self.margin_call_oldest_seconds = self._gauge(
+            "margin_call_oldest_seconds", "Age of the oldest margin call that is not delivered yet"
+        )
+        self.account_balance = self._gauge("account_balance", "Native token of the key", ("address",))
+        self.current_nonce = self._gauge("current_nonce", "Transactions of the key that are mined", ("address",))
+        self.oldest_intent_seconds = self._gauge(
+            "oldest_intent_seconds", "Age of the oldest action that is decided and not mined"
+        )
+        self.block_checkpoint_lag = self._gauge(
+            "block_checkpoint_lag", "Blocks between the head and what events have been read of"
+        )
         self.lease_held = self._gauge("lease_held", "1 while this instance is the one that may send")
 
     def render(self) -> bytes:

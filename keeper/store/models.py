@@ -227,3 +227,61 @@ class LeaseRow(Base):
     holder: Mapped[str | None] = mapped_column(String(32))
     token: Mapped[int] = mapped_column(BigInteger)
     until_ms: Mapped[int] = mapped_column(BigInteger)
+
+
+class AlertRow(Base):
+    """A trouble the operator was or is to be told of; ``key`` is a hash of what makes it the same trouble.
+
+    Times in unix seconds; ``told_at`` the last time it went out, ``recovered_at`` set while it is over.
+    """
+
+    __tablename__ = "alerts"
+
+    chain_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    key: Mapped[str] = mapped_column(String(32), primary_key=True)
+    source: Mapped[str] = mapped_column(String(16))
+    severity: Mapped[str] = mapped_column(String(8))
+    text: Mapped[str] = mapped_column(Text)
+    first_at: Mapped[int] = mapped_column(BigInteger)
+    last_at: Mapped[int] = mapped_column(BigInteger, index=True)
+    told_at: Mapped[int | None] = mapped_column(BigInteger)
+    recovered_at: Mapped[int | None] = mapped_column(BigInteger)
+
+
+class MarginStateRow(Base):
+    """What the owner of an account has been told: the deepest level, an auction that runs, margin to come."""
+
+    __tablename__ = "margin_states"
+
+    chain_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    account: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    level: Mapped[int] = mapped_column(Integer)
+    in_auction: Mapped[bool] = mapped_column()
+    to_come: Mapped[bool] = mapped_column()
+    changed_at: Mapped[int] = mapped_column(BigInteger)
+
+
+class MarginCallRow(Base):
+    """One message to one address, kept until it is delivered.
+
+    ``address`` is a hash: addresses are secrets. ``state`` is pending, sent, failed (given up) or dropped (no such
+    address any more). ``claimed_until`` keeps a second process from sending it too.
+    """
+
+    __tablename__ = "margin_calls"
+    __table_args__ = (Index("ix_margin_calls_due", "chain_id", "state", "next_at"),)
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    chain_id: Mapped[int] = mapped_column(BigInteger)
+    account: Mapped[int] = mapped_column(BigInteger)
+    kind: Mapped[str] = mapped_column(String(24))
+    address: Mapped[str] = mapped_column(String(16))
+    content: Mapped[dict[str, Any]] = mapped_column(JSON)
+    state: Mapped[str] = mapped_column(String(8))
+    tries: Mapped[int] = mapped_column(Integer, default=0)
+    created_at: Mapped[int] = mapped_column(BigInteger)
+    next_at: Mapped[int] = mapped_column(BigInteger)
+    claimed_until: Mapped[int] = mapped_column(BigInteger, default=0)
+    sent_at: Mapped[int | None] = mapped_column(BigInteger)
+    error: Mapped[str | None] = mapped_column(Text)

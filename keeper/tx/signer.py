@@ -90,6 +90,7 @@ def _from_keystore(path: Path, password_file: Path | None) -> LocalSigner:
     if password_file is None:
         raise ConfigError(f"keystore '{path}' needs its password; set ETH_PASSWORD to a file that holds it")
     password = _read(password_file, "ETH_PASSWORD").rstrip("\r\n")
+    hide(password)
     text = _read(path, "ETH_KEYSTORE")
     try:
         key = bytes(Account.decrypt(json.loads(text), password))
