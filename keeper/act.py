@@ -24,6 +24,7 @@ class Result(StrEnum):
     OVERTAKEN = "overtaken"
     KNOWN = "done before"
     FAILED = "failed"
+    SHADOW = "shadow"
 
 
 # The state moved between the snapshot and the send, mostly because somebody else was first: not an error.

@@ -126,6 +126,7 @@ class ParameterBatch:
     model_hash: bytes
     data_hash: bytes
     changes: tuple[Change, ...]
+    kind: ClassVar[str]
     noun: ClassVar[str]
 
     @property

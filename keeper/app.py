@@ -30,7 +30,9 @@ from keeper.observe.office import Office
 from keeper.observe.upkeep import Upkeep
 from keeper.outbox import SenderOutbox
 from keeper.ports import Chain
+from keeper.publish.approvals import living
 from keeper.publish.calibration import PriceBook, collateral_specs, recalibrate
+from keeper.publish.check import PageGuard
 from keeper.publish.parameters import PushPolicy
 from keeper.publish.signing import Publisher
 from keeper.publish.triggers import PagePolicy
@@ -140,6 +142,8 @@ def policy_of(settings: Settings) -> Policy:
         reward_account=liquidator.bidder_account or NO_REWARD,
         pages=pages if publisher.enabled else None,
         push=push_policy(settings) if publisher.push_parameters else None,
+        page_guard=PageGuard(publisher.max_page_newly_liquidatable_bps, publisher.max_page_newly_liquidatable),
+        shadow=publisher.shadow,
     )
 
 
@@ -168,11 +172,12 @@ def check_roles(chain: Chain, settings: Settings, address: str) -> None:
         It lacks a role, or may not act for the bidder's account.
     """
     publisher, liquidator = settings.publisher, settings.liquidator
-    if publisher.enabled and not chain.call(ContractCall("RiskTable", "is_publisher", (address,))):
+    sends = not publisher.shadow
+    if sends and publisher.enabled and not chain.call(ContractCall("RiskTable", "is_publisher", (address,))):
         raise ConfigError(
             f"key {address} is no publisher of RiskTable; have governance call set_publisher, or use a publisher's key"
         )
-    if publisher.push_parameters and not chain.call(ContractCall("RiskParameters", "is_keeper", (address,))):
+    if sends and publisher.push_parameters and not chain.call(ContractCall("RiskParameters", "is_keeper", (address,))):
         raise ConfigError(
             f"key {address} has no keeper role on RiskParameters; have governance call set_keeper, or use its key"
         )
@@ -330,6 +335,7 @@ def _cycle(
         publisher=publisher,
         proposals=partial(queued_proposals, store, chain.chain_id),
         follower=None if office.desk is None else office.desk.offer,
+        approvals=partial(living, store, chain.chain_id),
     )
 
 

@@ -10,7 +10,15 @@ from dataclasses import dataclass, field, replace
 import structlog
 
 from keeper.act import Outbox, Outcome, Result, execute, rehearse
-from keeper.actions import Action, ProposeParameters, PublishJoint, PublishPage, PushParameters, RecordPrice
+from keeper.actions import (
+    Action,
+    ExecuteProposal,
+    ProposeParameters,
+    PublishJoint,
+    PublishPage,
+    PushParameters,
+    RecordPrice,
+)
 from keeper.assess import Assessments, Parity, ParityPolicy, assess_all, check_parity, choose_for_parity, liquidatable
 from keeper.decide import LIQUIDATION, PARAMETERS, PUBLICATION, Decision, Policy, Situation, decide
 from keeper.domain import Block, Snapshot, Unknown
@@ -22,9 +30,12 @@ from keeper.logging import scrub
 from keeper.observe.alerts import Alerts
 from keeper.observe.board import Instruments
 from keeper.ports import Chain, Clock
+from keeper.publish.approvals import Approval, no_approvals
 from keeper.publish.readback import verify
+from keeper.publish.records import log, log_refused
+from keeper.publish.shadow import Shadow
 from keeper.publish.signing import Publisher
-from keeper.recorder import Recorder
+from keeper.recorder import SENT, SHADOW, Recorder
 from keeper.sanity import PriceCheck
 from keeper.situation import Quotes, observe
 from risk.types import ParameterSet
@@ -98,6 +109,10 @@ class Cycle:
         Signs what goes into the risk table; without one a publication has no signature.
     follower
         Gets what each turn saw, to warn owners of accounts; must return at once.
+    approvals
+        Gives what a person has approved and is good at a time (unix s).
+    shadow
+        What was decided in shadow mode, where nothing of it is sent.
     """
 
     chain: Chain
@@ -119,6 +134,8 @@ class Cycle:
     prices: PriceCheck | None = None
     hedge: HedgeHook | None = None
     follower: Callable[[Situation], None] | None = None
+    approvals: Callable[[int], Mapping[bytes, Approval]] = no_approvals
+    shadow: Shadow = field(default_factory=Shadow)
 
     def run(self) -> CycleReport:
         """Do one turn.
@@ -156,6 +173,7 @@ class Cycle:
         situation = self._observe(snapshot, assessments)
         decision = decide(situation, self._policy(snapshot))
         self._announce(decision)
+        log_refused(self.recorder, decision, self.clock.now())
         outcomes = (*late, *self._act(snapshot, decision))
         self.instruments.book(situation, self.clock.now())
         if self.hedge is not None and self.policy.bids is not None:
@@ -207,7 +225,7 @@ class Cycle:
         return look.trusted
 
     def _observe(self, snapshot: Snapshot, assessments: Assessments) -> Situation:
-        return observe(
+        situation = observe(
             self.chain,
             snapshot,
             assessments,
@@ -219,6 +237,10 @@ class Cycle:
             self.proposals(),
             self.contested,
         )
+        if self.policy.pages is None and self.policy.push is None:
+            return situation
+        planning = self.shadow.planning(snapshot) if self.policy.shadow else None
+        return replace(situation, approvals=self.approvals(snapshot.block.timestamp), planning=planning)
 
     def _parity(self, snapshot: Snapshot, assessments: Assessments) -> Parity:
         """Compare twin and engine; a mismatch stops liquidation until a person resumes it."""
@@ -247,6 +269,9 @@ class Cycle:
     def _act(self, snapshot: Snapshot, decision: Decision) -> tuple[Outcome, ...]:
         outcomes = []
         for wanted in decision.actions:
+            if self.policy.shadow and isinstance(wanted, (*PUBLICATIONS, ExecuteProposal)):
+                outcomes += self._pretend(snapshot, wanted, decision)
+                continue
             action = wanted if self.publisher is None else self.publisher.endorse(wanted)
             if self.outbox is None:
                 outcome = rehearse(self.chain, action, snapshot.block, self.sender)
@@ -262,21 +287,24 @@ class Cycle:
         self._read_back([o.action for o in outcomes if o.result is Result.DONE])
         return tuple(outcomes)
 
+    def _pretend(self, snapshot: Snapshot, action: Action, decision: Decision) -> list[Outcome]:
+        """Shadow mode: judge and record what would be sent, and send nothing."""
+        if not self.shadow.take(action):
+            return []
+        said = rehearse(self.chain, action, snapshot.block, None)
+        impact = next((item.impact for item in decision.considered if item.action is action), None)
+        log(self.recorder, action, self.clock.now(), SHADOW, impact, said.detail)
+        self.instruments.action(action.kind, Result.SHADOW)
+        return [Outcome(action, Result.SHADOW, said.detail or "not sent")]
+
     def _follow(self, action: Action, outcome: Outcome) -> None:
         """Keep what was sent, do not record the same price again, and count bids that were lost to dust."""
         if isinstance(action, Bid | BidLegs):
             lost = outcome.detail == NONCE_CHANGED
             self.contested[action.account] = self.contested.get(action.account, 0) + 1 if lost else 0
-        if outcome.result not in {Result.DONE, Result.PENDING, Result.KNOWN}:
-            return
-        now = self.clock.now()
-        if isinstance(action, PublishPage):
-            self.recorder.page(action, now)
-        elif isinstance(action, PublishJoint):
-            self.recorder.joint(action, now)
-        elif isinstance(action, PushParameters):
-            self.recorder.push(action, now)
-        elif isinstance(action, RecordPrice):
+        if outcome.result in {Result.DONE, Result.PENDING}:
+            log(self.recorder, action, self.clock.now(), SENT)
+        if isinstance(action, RecordPrice) and outcome.result in {Result.DONE, Result.PENDING, Result.KNOWN}:
             self.recorded[action.oracle_kind, action.id] = action.updated_at
 
     def _read_back(self, done: list[Action]) -> None:

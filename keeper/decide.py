@@ -9,9 +9,19 @@ right for everybody (pages, joint scenarios, parameters), then bookkeeping (sett
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from keeper.actions import Action, ExecuteProposal, PushParameters, RecordPrice, SettleExpiry, SyncPeg
+from keeper.actions import (
+    Action,
+    ExecuteProposal,
+    ProposeParameters,
+    PublishJoint,
+    PublishPage,
+    PushParameters,
+    RecordPrice,
+    SettleExpiry,
+    SyncPeg,
+)
 from keeper.assess import Assessments, in_doubt
 from keeper.domain import AuctionSettings, Price, Snapshot, Unknown
 from keeper.liquidate.actions import NO_REWARD, Bid, BidLegs
@@ -19,6 +29,9 @@ from keeper.liquidate.bidding import Auctions, bids
 from keeper.liquidate.candidates import starts
 from keeper.liquidate.clock import ends, ticks
 from keeper.liquidate.sizing import BidPolicy, Preview
+from keeper.publish.approvals import Approval, covers, digest_of, page_digest
+from keeper.publish.check import PageCheck, PageGuard, check_joint, check_page
+from keeper.publish.impact import Impact
 from keeper.publish.parameters import IDLE, PushPlan, PushPolicy, plan_push
 from keeper.publish.queue import ParameterQueue
 from keeper.publish.tables import plan_joint, plan_pages
@@ -36,14 +49,16 @@ class Policy:
 
     ``reward_account`` gets the reward for starting auctions; ``starts_per_cycle`` bounds the auctions one cycle starts,
     ``retires_per_cycle`` the slots it frees; ``record_interval_s`` is how far apart fall-back prices are recorded,
-    ``settle_alarm_s`` how long after an expiry it alarms that no round settles it.
+    ``settle_alarm_s`` how long after an expiry it alarms that no round settles it. ``page_guard`` limits the harm a
+    page may do; ``shadow`` judges and records what would be published and pushed, and sends none of it.
     """
 
     liquidate: bool = False
     bids: BidPolicy | None = None
     pages: PagePolicy | None = None
     push: PushPolicy | None = None
-    push_approved: bool = False
+    page_guard: PageGuard = field(default_factory=PageGuard)
+    shadow: bool = False
     settle: bool = True
     reward_account: int = NO_REWARD
     starts_per_cycle: int = 16
@@ -64,7 +79,9 @@ class Situation:
     ``mega_gas_wad`` the cost of a million units of gas in USD wad; ``vol_steps_bps`` the largest steps of a page's
     volatility up and down; ``rounds`` the two oracle rounds that settle each open (underlying, expiry);
     ``proposals`` the announced batches that may be executed now and ``queue`` all that are open, with the limits in
-    time; ``recorded`` the time of each price last recorded.
+    time; ``recorded`` the time of each price last recorded; ``approvals`` what a person approved, by digest;
+    ``planning`` is what pages are planned on where that is not what was seen (in shadow mode: as if they had been
+    published).
     """
 
     snapshot: Snapshot
@@ -81,6 +98,8 @@ class Situation:
     queue: ParameterQueue | Unknown = NOT_READ
     recorded: Mapping[tuple[int, int], int] = field(default_factory=dict)
     contested: Mapping[int, int] = field(default_factory=dict)
+    approvals: Mapping[bytes, Approval] = field(default_factory=dict)
+    planning: Snapshot | None = None
     target: ParameterSet | None = None
     collateral_names: Mapping[int, str] = field(default_factory=dict)
 
@@ -99,30 +118,42 @@ class Note:
 
 
 @dataclass(frozen=True, slots=True)
+class Considered:
+    """A publication or a batch with its impact: to be sent (``refused`` None), or why a person must look first."""
+
+    action: PublishPage | PublishJoint | PushParameters | ProposeParameters
+    impact: Impact | None
+    refused: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
-    """Actions in the order to send them, and notes."""
+    """Actions in the order to send them, notes, and what was considered for publication, refused or not."""
 
     actions: tuple[Action, ...]
     notes: tuple[Note, ...] = ()
+    considered: tuple[Considered, ...] = ()
 
 
 def decide(situation: Situation, policy: Policy) -> Decision:
     """Decide on one situation."""
     actions: list[Action] = []
     notes: list[Note] = []
+    considered: list[Considered] = []
     if policy.liquidate and LIQUIDATION not in policy.halted:
         actions += _liquidations(situation, policy, notes)
     if policy.pages is not None and situation.target is not None and PUBLICATION not in policy.halted:
-        actions += _publications(situation, situation.target, policy.pages, notes)
+        considered += _publications(situation, situation.target, policy.pages, policy.page_guard, notes)
+        actions += [item.action for item in considered if item.refused is None]
     if policy.push is not None and PARAMETERS not in policy.halted:
-        actions += _parameters(situation, policy.push, policy.push_approved, notes)
+        actions += _parameters(situation, policy.push, notes, considered)
     if policy.settle:
         actions += _expiries(situation, policy.settle_alarm_s, notes)
         actions += settlements(situation.snapshot)
         actions += _peg(situation.snapshot)
         actions += _records(situation, policy.record_interval_s)
         actions += retirements(situation.snapshot, policy.retires_per_cycle)
-    return Decision(tuple(actions), tuple(notes))
+    return Decision(tuple(actions), tuple(notes), tuple(considered))
 
 
 def _liquidations(situation: Situation, policy: Policy, notes: list[Note]) -> list[Action]:
@@ -171,33 +202,66 @@ def _bids(situation: Situation, policy: Policy, notes: list[Note]) -> list[Bid |
     return list(found.made)
 
 
-def _publications(situation: Situation, target: ParameterSet, policy: PagePolicy, notes: list[Note]) -> list[Action]:
-    actions: list[Action] = []
-    steps = situation.vol_steps_bps
+def _publications(
+    situation: Situation, target: ParameterSet, policy: PagePolicy, guard: PageGuard, notes: list[Note]
+) -> list[Considered]:
+    """Pages and scenarios that are due, each checked; one that fails its check is named and not sent."""
+    found: list[Considered] = []
+    seen, planning, steps = situation.snapshot, situation.planning or situation.snapshot, situation.vol_steps_bps
     if isinstance(steps, Unknown):
         notes.append(Note("limits_unread", f"no page: the table's limits could not be read ({steps.reason})"))
         return []
-    for plan in plan_pages(situation.snapshot, target, policy, steps):
+    for plan in plan_pages(planning, target, policy, steps):
+        name = seen.symbol(plan.underlying)
         if plan.refused is not None:
             notes.append(Note("page_refused", plan.refused, True))
         elif plan.action is not None:
-            actions.append(plan.action)
-            notes.append(Note("page_due", f"{situation.snapshot.symbol(plan.underlying)}: {plan.trigger}"))
-    joint = plan_joint(situation.snapshot, target, policy)
+            check = check_page(seen, situation.assessments, plan.action, guard)
+            digest = page_digest(plan.underlying, plan.action.epoch)
+            found.append(_considered(situation, plan.action, check, digest, f"page of {name}", notes))
+            notes.append(Note("page_due", f"{name}: {plan.trigger}"))
+    joint = plan_joint(planning, target, policy)
     if joint is not None:
-        actions.append(joint[0])
+        check = check_joint(seen, situation.assessments, joint[0], guard)
+        digest = page_digest(-1, joint[0].epoch)
+        found.append(_considered(situation, joint[0], check, digest, "joint scenarios", notes))
         notes.append(Note("joint_due", joint[1]))
-    return actions
+    return found
 
 
-def _parameters(situation: Situation, policy: PushPolicy, approved: bool, notes: list[Note]) -> list[Action]:
+def _considered(
+    situation: Situation,
+    action: PublishPage | PublishJoint,
+    check: PageCheck,
+    digest: bytes,
+    name: str,
+    notes: list[Note],
+) -> Considered:
+    """Publication with the outcome of its check; no approval covers a page that is wrong in itself."""
+    if check.problems:
+        text = f"{name}, epoch {action.epoch} is not published: {'; '.join(check.problems)}"
+        notes.append(Note("page_wrong", text, True, name))
+        return Considered(action, check.impact, text)
+    approved = covers(situation.approvals, digest, check.impact, situation.snapshot.block.timestamp)
+    if check.refused is None or approved:
+        return Considered(action, check.impact)
+    notes.append(Note("page_refused", f"{name}, epoch {action.epoch}: {check.refused}", True, name))
+    return Considered(action, check.impact, check.refused)
+
+
+def _parameters(
+    situation: Situation, policy: PushPolicy, notes: list[Note], considered: list[Considered]
+) -> list[Action]:
     """The push or proposal that is due, and announced batches whose time has come, unless a word changed since."""
     queue = situation.queue
     void = frozenset[int]() if isinstance(queue, Unknown) else {item.id for item in queue.proposals if item.stale}
     if situation.target is None:
         return [item for item in situation.proposals if item.id not in void]
-    plan = push_plan(situation, situation.target, policy, approved)
+    plan = _with_approval(situation, push_plan(situation, situation.target, policy))
     notes += _push_notes(plan)
+    batch = plan.action or plan.candidate
+    if batch is not None:
+        considered.append(Considered(batch, plan.impact, plan.refused))
     for number in plan.unwanted:
         text = f"proposal {number} would leave parameters looser than the calibration wants; the guardian can veto it"
         notes.append(Note("proposal_unwanted", text, True, str(number)))
@@ -205,7 +269,15 @@ def _parameters(situation: Situation, policy: PushPolicy, approved: bool, notes:
     return [*([plan.action] if plan.action is not None else []), *executable]
 
 
-def push_plan(situation: Situation, target: ParameterSet, policy: PushPolicy, approved: bool) -> PushPlan:
+def _with_approval(situation: Situation, plan: PushPlan) -> PushPlan:
+    """Plan that may go because a person approved exactly this batch, and no more harm than it does now."""
+    batch, now = plan.candidate, situation.snapshot.block.timestamp
+    if batch is None or not covers(situation.approvals, digest_of(batch), plan.impact, now):
+        return plan
+    return replace(plan, action=batch, candidate=None, refused=None, refusal=None)
+
+
+def push_plan(situation: Situation, target: ParameterSet, policy: PushPolicy) -> PushPlan:
     """Plan of a parameter push in this situation."""
     return plan_push(
         situation.snapshot,
@@ -214,7 +286,6 @@ def push_plan(situation: Situation, target: ParameterSet, policy: PushPolicy, ap
         situation.collateral_names,
         policy,
         situation.queue,
-        approved=approved,
     )
 
 

@@ -63,13 +63,16 @@ class SenderOutbox:
         if before is not None and outcome_of(action, before).result is Result.DONE:
             return Outcome(action, Result.KNOWN, "an earlier cycle or process sent it")
         intent = self._sender.submit(action)
+        if intent.state in OPEN and not self._sender.carries(intent, action):
+            # built anew while the first is on its way: what is read back must be what was sent
+            return Outcome(action, Result.KNOWN, "an earlier content of this epoch is under way")
         if intent.state in OPEN:
             # A chain that mines at once already has the receipt.
             self._sender.advance()
             intent = self._journal.get(intent.id) or intent
         outcome = outcome_of(action, intent)
         if outcome.result is Result.PENDING:
-            self._waiting[intent.id] = action
+            self._waiting.setdefault(intent.id, action)
         return outcome
 
     def reconcile(self) -> tuple[Outcome, ...]:

@@ -7,17 +7,20 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from eth_utils.crypto import keccak
 from sqlalchemy import delete, select
 
-from keeper.actions import PublishJoint, PublishPage, PushParameters
+from keeper.actions import ParameterBatch, PublishJoint, PublishPage
 from keeper.assess import Assessments
 from keeper.domain import Unknown
+from keeper.publish.approvals import digest_of
+from keeper.publish.rebuild import content_hash
+from keeper.publish.signing import joint_content_hash
 from keeper.store import Store
 from keeper.store.models import AssessmentRow, EpochRow, MarkRow, PushRow, RunRow
 
 HALT = "halt:"
 JOINT = -1
+SENT, SHADOW, WAITING, REFUSED = "sent", "shadow", "waiting", "refused"
 
 
 class Recorder:
@@ -66,51 +69,86 @@ class Recorder:
                     row.im, row.mm, row.doubt, row.flags = result.im, result.mm, result.doubt, result.flags
                 session.add(row)
 
-    def page(self, action: PublishPage, at: int) -> None:
-        """Keep a page that was sent, with all it was built from."""
+    def page(self, action: PublishPage, at: int, verdict: str = SENT, **judged: Any) -> None:
+        """Keep a page that was sent, or built only, with all it was built from; ``judged`` is what its checks said."""
         content = {
             "header": {name: _json_value(name, value) for name, value in asdict(action.header).items()},
             "surfaces": [[str(value) for value in surface] for surface in action.surfaces],
             "rows": action.rows.hex(),
+            **judged,
         }
-        self._epoch(action.underlying, action.epoch, keccak(action.rows), content, at)
+        hashed = content_hash(action.header.as_tuple(), action.surfaces, action.rows)
+        self._epoch(action.underlying, action.epoch, hashed, content, at, verdict)
 
-    def joint(self, action: PublishJoint, at: int) -> None:
-        """Keep joint scenarios that were sent."""
+    def joint(self, action: PublishJoint, at: int, verdict: str = SENT, **judged: Any) -> None:
+        """Keep joint scenarios that were sent, or built only."""
         content = {
             "observed_at": action.observed_at,
             "expires_at": action.expires_at,
             "model_hash": action.model_hash.hex(),
             "data_hash": action.data_hash.hex(),
             "scenarios": action.scenarios.hex(),
+            **judged,
         }
-        self._epoch(JOINT, action.joint_epoch, keccak(action.scenarios), content, at)
+        self._epoch(JOINT, action.joint_epoch, joint_content_hash(action), content, at, verdict)
 
-    def _epoch(self, underlying: int, epoch: int, data_hash: bytes, content: dict[str, Any], at: int) -> None:
+    def _epoch(
+        self, underlying: int, epoch: int, hashed: bytes, content: dict[str, Any], at: int, verdict: str
+    ) -> None:
         with self._store.session() as session:
+            if verdict == REFUSED:  # built anew every cycle: the last one says all
+                session.execute(
+                    delete(EpochRow).where(
+                        EpochRow.chain_id == self._chain_id,
+                        EpochRow.underlying == underlying,
+                        EpochRow.verdict == REFUSED,
+                    )
+                )
             session.merge(
                 EpochRow(
                     chain_id=self._chain_id,
                     underlying=underlying,
                     epoch=epoch,
+                    content_hash=hashed,
+                    verdict=verdict,
                     built_at=at,
-                    content_hash=data_hash,
                     content=content,
                 )
             )
 
-    def push(self, action: PushParameters, at: int) -> None:
-        """Keep a push that was sent."""
+    def push(self, action: ParameterBatch, at: int, verdict: str = SENT, **judged: Any) -> None:
+        """Keep a batch that was sent, or built only."""
         content = {
+            "kind": action.kind,
             "observed_at": action.observed_at,
             "model_hash": action.model_hash.hex(),
             "data_hash": action.data_hash.hex(),
             "changes": [[kind, number, hex(word)] for kind, number, word in action.changes],
+            **judged,
         }
         with self._store.session() as session:
             session.merge(
-                PushRow(chain_id=self._chain_id, nonce=action.nonce, built_at=at, verdict="sent", content=content)
+                PushRow(
+                    chain_id=self._chain_id,
+                    nonce=action.nonce,
+                    digest=digest_of(action),
+                    built_at=at,
+                    verdict=verdict,
+                    content=content,
+                )
             )
+
+    def epochs(self, verdict: str, limit: int = 50) -> list[EpochRow]:
+        """Tables of one verdict, newest first."""
+        with self._store.session() as session:
+            query = select(EpochRow).where(EpochRow.chain_id == self._chain_id, EpochRow.verdict == verdict)
+            return list(session.scalars(query.order_by(EpochRow.built_at.desc(), EpochRow.underlying).limit(limit)))
+
+    def pushes(self, *verdicts: str, limit: int = 50) -> list[PushRow]:
+        """Batches of these verdicts, newest first."""
+        with self._store.session() as session:
+            query = select(PushRow).where(PushRow.chain_id == self._chain_id, PushRow.verdict.in_(verdicts))
+            return list(session.scalars(query.order_by(PushRow.built_at.desc()).limit(limit)))
 
     def halt(self, part: str, at: int) -> None:
         """Remember that a part is stopped: a restart must not start it again by itself."""

@@ -116,6 +116,10 @@ class Publisher(_Section):
     max_newly_liquidatable: int = Field(default=0, ge=0)
     max_newly_liquidatable_usd: Decimal = Field(default=Decimal(0), ge=0)
     require_approval: bool = False
+    approval_s: int = Field(default=3_600, gt=0)
+    max_page_newly_liquidatable: int = Field(default=4, ge=0)
+    max_page_newly_liquidatable_bps: int = Field(default=500, gt=0, le=10_000)
+    shadow: bool = False
 
 
 class Alerting(_Section):

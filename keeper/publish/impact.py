@@ -10,7 +10,7 @@ from keeper.assess import Assessments
 from keeper.domain import Snapshot, Unknown
 from keeper.publish.words import COLLATERAL, GLOBAL, UNDERLYING
 from risk.onchain import ChainMarket, assess_words
-from risk.onchain_words import Page
+from risk.onchain_words import JointSet, Page
 from risk.types import LANE_MAX
 
 WAD = 10**18
@@ -37,12 +37,12 @@ class Impact:
             first = ", ".join(map(str, (*self.newly_liquidatable, *self.unknown)[:5]))
             return (
                 f"{len(self.newly_liquidatable)} accounts would become liquidatable and {len(self.unknown)} cannot be "
-                f"judged (limit {max_accounts}; first: {first}); inspect with 'ballast params diff', then approve"
+                f"judged (limit {max_accounts}; first: {first}); look at 'ballast params waiting', then approve"
             )
         if self.equity_wad > max_equity_wad:
             return (
                 f"accounts worth {self.equity_wad / WAD:,.2f} USD would become liquidatable "
-                f"(limit {max_equity_wad / WAD:,.2f}); inspect with 'ballast params diff', then approve"
+                f"(limit {max_equity_wad / WAD:,.2f}); look at 'ballast params waiting', then approve"
             )
         return None
 
@@ -65,6 +65,11 @@ def with_changes(market: ChainMarket, changes: Changes) -> ChainMarket:
 def with_page(market: ChainMarket, underlying: int, page: Page) -> ChainMarket:
     """Market under a new page of one underlying."""
     return replace(market, pages={**market.pages, underlying: page})
+
+
+def with_joint(market: ChainMarket, joint: JointSet) -> ChainMarket:
+    """Market under other joint scenarios."""
+    return replace(market, joint=joint)
 
 
 def measure(snapshot: Snapshot, before: Assessments, market: ChainMarket) -> Impact:

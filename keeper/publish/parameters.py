@@ -63,7 +63,8 @@ class PushPlan:
 
     ``refused`` needs a person, ``refusal`` names its kind; ``waiting`` does not. ``changes`` are what the batch
     changes, or would; ``halvings`` how often the step was halved until its impact was within the limits; ``unwanted``
-    proposals that anybody may execute and the model no longer wants, for the guardian to veto.
+    proposals that anybody may execute and the model no longer wants, for the guardian to veto. ``candidate`` is what a
+    refused plan would send if a person approved it.
     """
 
     action: PushParameters | ProposeParameters | None
@@ -74,6 +75,7 @@ class PushPlan:
     refusal: str | None = None
     halvings: int = 0
     unwanted: tuple[int, ...] = ()
+    candidate: PushParameters | ProposeParameters | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,9 +181,7 @@ def _push(
     if waiting is not None:
         return PushPlan(None, changes, waiting=waiting)
     found = _choose(snapshot, assessments, changes, place, approved)
-    if found.waiting is not None or found.refused is not None:
-        return found
-    return replace(found, action=PushParameters(*_content(target, status, place, found.changes)))
+    return _with_action(found, PushParameters(*_content(target, status, place, found.changes)))
 
 
 def _tightening(place: _Place, living: Sequence[Proposal]) -> tuple[Change, ...] | Stuck:
@@ -248,12 +248,17 @@ def _propose(
     if waiting is not None:
         return PushPlan(None, batch, waiting=waiting)
     found = _choose(snapshot, assessments, batch, place, approved, pushing=False)
-    if found.waiting is not None or found.refused is not None:
-        return found
-    return replace(found, action=ProposeParameters(*_content(target, status, place, found.changes)))
+    return _with_action(found, ProposeParameters(*_content(target, status, place, found.changes)))
 
 
 # ------------------------------------------------------------------ common to both
+
+
+def _with_action(found: PushPlan, action: PushParameters | ProposeParameters) -> PushPlan:
+    """Plan with its action, or where a person must look first with its candidate."""
+    if found.waiting is not None:
+        return found
+    return replace(found, candidate=action) if found.refused is not None else replace(found, action=action)
 
 
 def _unusable(status: ParameterStatus, target: ParameterSet, now: int, not_before: int) -> str | None:
@@ -309,7 +314,7 @@ def _approval(plan: PushPlan, policy: PushPolicy) -> PushPlan:
     """Plan that waits for a person where the operator wants to see every change."""
     if not policy.require_approval:
         return plan
-    text = f"{len(plan.changes)} words wait for approval; run 'ballast params push --approve --execute'"
+    text = f"{len(plan.changes)} words wait for approval; see 'ballast params waiting'"
     return replace(plan, refused=text, refusal="approval")
 
 

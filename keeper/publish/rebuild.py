@@ -14,7 +14,7 @@ from keeper.actions import PageHeader
 from keeper.domain import Event, PageStatus, Snapshot, Unknown
 from keeper.publish.tables import option_specs, surface_slice
 from risk.onchain_words import Page
-from risk.page import ROW_BYTES, build_page
+from risk.page import ROW_BYTES, PackedPage, build_page
 from risk.types import OptionSpec, SurfaceSlice, UnderlyingParameters
 
 HEADER = f"({','.join(['uint256'] * 11)},bytes32,bytes32)"
@@ -81,7 +81,7 @@ def verify_page(snapshot: Snapshot, status: PageStatus, page: Page, event: Event
     listed = {number: item for number, item in options.items() if item.listed_at < page.observed_at}
     specs = [o for o in option_specs(listed, underlying) if o.slot < status.rows]
     found: list[list[str]] = [
-        _problems(page, specs, surfaces, header, status.rows, known) for known in _knowledge(specs, page)
+        row_problems(page, specs, surfaces, header, status.rows, known) for known in _knowledge(specs, page)
     ]
     found.sort(key=len)
     problems += found[0]
@@ -94,24 +94,43 @@ def _knowledge(specs: Sequence[OptionSpec], page: Page) -> list[frozenset[int]]:
     return [settled, frozenset()] if settled else [settled]
 
 
-def _problems(
+def rebuild(
     page: Page,
     specs: Sequence[OptionSpec],
     surfaces: Sequence[Sequence[Any]],
     header: PageHeader,
     rows: int,
-    known: frozenset[int],
-) -> list[str]:
-    """Build the page again, knowing the settlements of some slots, and compare."""
-    rebuilt = build_page(
-        [o if o.slot in known else replace(o, settled_price=None) for o in specs],
+    known: frozenset[int] | None = None,
+) -> PackedPage:
+    """Build a page again from what its event says; ``known`` are the slots whose settlement counts, None: all.
+
+    Raises
+    ------
+    risk.errors.BadInput
+        An option cannot be priced, for example for lack of its surface.
+    """
+    return build_page(
+        [o if known is None or o.slot in known else replace(o, settled_price=None) for o in specs],
         page.reference_price,
         [surface_slice(tuple(item)) for item in surfaces],
         page.observed_at,
         header_parameters(header),
         rows,
     )
-    problems = _row_problems(page.rows, rebuilt.rows, [o.slot for o in specs])
+
+
+def row_problems(
+    page: Page,
+    specs: Sequence[OptionSpec],
+    surfaces: Sequence[Sequence[Any]],
+    header: PageHeader,
+    rows: int,
+    known: frozenset[int] | None = None,
+) -> list[str]:
+    """Compare a page with its rebuild; raises as `rebuild`."""
+    rebuilt = rebuild(page, specs, surfaces, header, rows, known)
+    wrong = differing_rows(page.rows, rebuilt.rows, [o.slot for o in specs])
+    problems = [f"{len(wrong)} rows differ from a rebuild (slots {wrong[:8]})"] if wrong else []
     if rebuilt.lane_unit_wad != page.lane_unit:
         problems.append(f"the lane unit is {page.lane_unit}, rebuilt {rebuilt.lane_unit_wad}")
     return problems
@@ -124,10 +143,11 @@ def header_parameters(header: PageHeader) -> UnderlyingParameters:
     return UnderlyingParameters(scan_bps, *shocks, 0, 0, 0, 0, 1, header.short_min_bps, 0, 1)
 
 
-def _row_problems(found: bytes, rebuilt: bytes, slots: Sequence[int]) -> list[str]:
-    wrong = [slot for slot in slots if _row(found, slot) != _row(rebuilt, slot)]
-    return [f"{len(wrong)} rows differ from a rebuild (slots {wrong[:8]})"] if wrong else []
+def differing_rows(found: bytes, rebuilt: bytes, slots: Sequence[int]) -> list[int]:
+    """Slots whose 96 bytes differ."""
+    return [slot for slot in slots if row_bytes(found, slot) != row_bytes(rebuilt, slot)]
 
 
-def _row(data: bytes, slot: int) -> bytes:
+def row_bytes(data: bytes, slot: int) -> bytes:
+    """The 96 bytes of a slot."""
     return data[ROW_BYTES * slot : ROW_BYTES * (slot + 1)]

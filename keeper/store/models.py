@@ -165,28 +165,71 @@ class RunRow(Base):
 
 
 class EpochRow(Base):
-    """A risk table the keeper has built; ``underlying`` -1 holds the joint scenarios."""
+    """A risk table the keeper has built; ``underlying`` -1 holds the joint scenarios.
+
+    ``verdict`` is ``sent``, ``shadow`` (built and judged, never to be sent) or ``refused``; ``content_hash`` is what
+    publishers sign, so one epoch number has a row for each content.
+    """
 
     __tablename__ = "epochs"
 
     chain_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     underlying: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
     epoch: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    content_hash: Mapped[bytes] = mapped_column(LargeBinary(32), primary_key=True)
+    verdict: Mapped[str] = mapped_column(String(16), default="sent")
     built_at: Mapped[int] = mapped_column(BigInteger)
-    content_hash: Mapped[bytes] = mapped_column(LargeBinary(32))
     content: Mapped[dict[str, Any]] = mapped_column(JSON)
 
 
 class PushRow(Base):
-    """A parameter push the keeper has built, with what its impact check said."""
+    """A parameter batch the keeper has built, with what its impact check said.
+
+    ``verdict`` is ``sent``, ``shadow``, ``waiting`` (for a person) or ``approved``; ``digest`` is of its kind, nonce
+    and words.
+    """
 
     __tablename__ = "pushes"
 
     chain_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     nonce: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    digest: Mapped[bytes] = mapped_column(LargeBinary(32), primary_key=True)
     built_at: Mapped[int] = mapped_column(BigInteger)
     verdict: Mapped[str] = mapped_column(String(16))
     content: Mapped[dict[str, Any]] = mapped_column(JSON)
+
+
+class ApprovalRow(Base):
+    """A person's word for one batch or page, good until ``expires_at`` and for no more harm than ``accounts``."""
+
+    __tablename__ = "approvals"
+
+    chain_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    digest: Mapped[bytes] = mapped_column(LargeBinary(32), primary_key=True)
+    what: Mapped[str] = mapped_column(String(128))
+    accounts: Mapped[list[int]] = mapped_column(JSON)
+    approved_at: Mapped[int] = mapped_column(BigInteger)
+    expires_at: Mapped[int] = mapped_column(BigInteger)
+
+
+class CommitmentRow(Base):
+    """The one content that a publisher's key has signed of an epoch of one table; ``underlying`` -1: joint scenarios.
+
+    Another content may be signed only when this one can be published no more, at ``dead_at`` (unix s, of the chain).
+    """
+
+    __tablename__ = "commitments"
+
+    chain_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    contract: Mapped[str] = mapped_column(String(42), primary_key=True)
+    signer: Mapped[str] = mapped_column(String(42), primary_key=True)
+    underlying: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    epoch: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    digest: Mapped[bytes] = mapped_column(LargeBinary(32))
+    observed_at: Mapped[int] = mapped_column(BigInteger)
+    dead_at: Mapped[int] = mapped_column(BigInteger)
+    requester: Mapped[str] = mapped_column(String(42))
+    signed_at: Mapped[int] = mapped_column(BigInteger)
 
 
 class AssessmentRow(Base):

@@ -113,6 +113,10 @@ class Sender:
         """Intent of the action that stands, None where it would be sent now."""
         return self._journal.find(action, self._policy.max_tries)
 
+    def carries(self, intent: Intent, action: Action) -> bool:
+        """Whether an intent is of exactly this content, and not of an earlier one of the same key."""
+        return intent.data == self._chain.encode(action.call)[1]
+
     def advance(self) -> list[Intent]:
         """Bring every open intent as far as it goes now: receipts, lost transactions, raises, forgotten intents."""
         with self._lock:

@@ -26,7 +26,7 @@ from keeper.publish.triggers import PagePolicy
 from keeper.recorder import Recorder
 from keeper.situation import NativePrice
 from keeper.store import open_store
-from keeper.store.models import AssessmentRow, EpochRow
+from keeper.store.models import AssessmentRow
 from risk.onchain import assess_words
 from risk.onchain_words import Page, PriceWord
 from tests.support.keeper_world import BLOCK, ETH, ETH_LANES, NOW, PRICE, account, market, page_status, snapshot, target
@@ -245,8 +245,9 @@ def test_a_page_is_guarded_sent_kept_and_read_back(tmp_path: Path, spoil: bool) 
     assert [o.result for o in report.outcomes] == [Result.DONE]
     assert list(report.halted) == (["publication"] if spoil else [])
     ((action, _),) = [(o.action, o.result) for o in report.outcomes]
-    with cycle.recorder._store.session() as session:
-        kept = session.get_one(EpochRow, (31337, ETH, action.epoch)).content
+    (row,) = cycle.recorder.epochs("sent")
+    kept = row.content
+    assert (row.underlying, row.epoch) == (ETH, action.epoch)
     assert isinstance(action, PublishPage)
     header = asdict(action.header)
     assert kept["header"] == header | {
