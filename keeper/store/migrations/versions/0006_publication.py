@@ -42,11 +42,11 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Keep what was sent, the newest content of a number."""
+    """Keep one content of each number, the one that was sent where there is; what was never to be sent is left out."""
     op.drop_table("commitments")
     op.drop_table("approvals")
-    _rebuild("epochs", _epochs(more=False), {}, keep="sent")
-    _rebuild("pushes", _pushes(more=False), {}, keep="sent")
+    _rebuild("epochs", _epochs(more=False), {}, left_out=("shadow", "refused", "waiting"))
+    _rebuild("pushes", _pushes(more=False), {}, left_out=("shadow", "refused", "waiting"))
 
 
 def _key(name: str, kind: sa.types.TypeEngine[Any]) -> sa.Column[Any]:
@@ -81,8 +81,10 @@ def _pushes(*, more: bool) -> list[sa.Column[Any]]:
     ]
 
 
-def _rebuild(name: str, columns: Sequence[sa.Column[Any]], added: dict[str, object], keep: str | None = None) -> None:
-    """Make the table anew with another key and carry its rows over, the later of two of one key last."""
+def _rebuild(
+    name: str, columns: Sequence[sa.Column[Any]], added: dict[str, object], left_out: tuple[str, ...] = ()
+) -> None:
+    """Make the table anew with another key and carry its rows over; of two of one key that which was sent, or later."""
     connection = op.get_bind()
     old = sa.Table(name, sa.MetaData(), autoload_with=connection)
     query = sa.select(old).order_by(old.c.built_at)
@@ -92,8 +94,8 @@ def _rebuild(name: str, columns: Sequence[sa.Column[Any]], added: dict[str, obje
     keys = [column.name for column in new.primary_key.columns]
     names = [column.name for column in new.columns]
     kept: dict[tuple[object, ...], dict[str, object]] = {}
-    for row in rows:
-        if keep is None or row["verdict"] == keep:
+    for row in sorted(rows, key=lambda row: row.get("verdict") == "sent"):
+        if row.get("verdict") not in left_out:
             kept[tuple(row[key] for key in keys)] = {column: row[column] for column in names}
     if kept:
         connection.execute(sa.insert(new), list(kept.values()))
