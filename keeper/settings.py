@@ -26,9 +26,11 @@ from pydantic_settings import (
 )
 
 from keeper.errors import ConfigError
-from keeper.settings_sections import Budget, Fees, Index, Liquidator, Network, Publisher, Sanity, Urls
+from keeper.settings_sections import Budget, Fees, Index, Liquidator, Network, Publisher, RpcPool, Sanity, Urls
 
 PREFIX = "BALLAST_"
+DEVELOPMENT_CHAINS = frozenset({1337, 31337})
+DEFAULT_STALE_S = 180.0
 NOT_SETTINGS = frozenset({"BALLAST_CONFIG", "BALLAST_DEBUG", "BALLAST_SHARED"})
 CONVENTIONS = {
     "ETH_RPC_URL": "eth_rpc_url",
@@ -58,7 +60,7 @@ class Settings(BaseSettings):
     rpc_url: Urls = ()
     rpc_urls: dict[int, Urls] = Field(default_factory=dict)
     eth_rpc_url: Urls = ()
-    tx_rpc_url: SecretStr | None = None
+    tx_rpc_url: Urls = ()
     rpc_timeout_s: Annotated[float, Field(gt=0, le=600)] = 10.0
     multicall_batch: int = Field(default=64, ge=1)
     multicall: str | None = None
@@ -84,6 +86,7 @@ class Settings(BaseSettings):
     publisher: Publisher = Field(default_factory=Publisher)
     index: Index = Field(default_factory=Index)
     sanity: Sanity = Field(default_factory=Sanity)
+    rpc: RpcPool = Field(default_factory=RpcPool)
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["plain", "json"] = "plain"
 
@@ -138,11 +141,20 @@ class Settings(BaseSettings):
         raise ConfigError(f"network '{self.network}' (chain {chain_id}) has no RPC endpoint; set RPC_URL_{chain_id}")
 
     @property
-    def send_endpoint(self) -> str | None:
-        """Endpoint for transactions only (a private relay), None to use the first of ``endpoints``."""
+    def send_endpoints(self) -> tuple[str, ...]:
+        """Endpoints for transactions only (private relays), each gets all; none: those of ``endpoints`` take them."""
         network = self.networks.get(self.network)
-        url = self.tx_rpc_url or (network.tx_rpc_url if network else None)
-        return url.get_secret_value() if url else None
+        urls = self.tx_rpc_url or (network.tx_rpc_url if network else ())
+        return tuple(url.get_secret_value() for url in urls)
+
+    @property
+    def stale_after_s(self) -> float | None:
+        """Greatest age of a head, seconds; None where it is not judged, as on the chains of development nodes."""
+        network = self.networks.get(self.network)
+        for said in (self.rpc.stale_s, network.stale_s if network else None):
+            if said is not None:
+                return said
+        return None if self.expected_chain_id in DEVELOPMENT_CHAINS else DEFAULT_STALE_S
 
     @property
     def manifest_path(self) -> Path:
