@@ -135,6 +135,8 @@ class EndpointState:
         Why its head is not to be acted on; empty where it is.
     agreed
         Hash of each recent block that it has shown to have.
+    faults
+        JSON-RPC errors where another endpoint had an answer; ``fault_at`` the moment of the last.
     by_hash
         Whether it takes a block's hash for ``eth_call`` (EIP-1898); None until tried.
     """
@@ -154,6 +156,8 @@ class EndpointState:
     agreed: dict[int, bytes] = field(default_factory=dict)
     by_hash: bool | None = None
     credit: int = 0
+    faults: int = 0
+    fault_at: float = 0.0
 
     @property
     def name(self) -> str:

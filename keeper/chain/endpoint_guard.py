@@ -33,7 +33,8 @@ from keeper.errors import (
 )
 
 T = TypeVar("T")
-OWN_FAULTS_ALLOWED = 3  # JSON-RPC errors in a row, each answered by another endpoint, before one rests
+OWN_FAULTS_ALLOWED = 3  # JSON-RPC errors where another endpoint had an answer, before one rests
+FAULTS_FORGOTTEN_S = 600.0
 LONGEST_RETRY_AFTER_S = 3_600.0
 KINDS: Mapping[type[KeeperError], str] = {
     Behind: "behind",
@@ -178,12 +179,21 @@ class EndpointGuard:
             self._recovered(state)
             for other in failed:
                 if other.rest_until <= self.times.now() and not other.stale:
-                    other.failures += 1
-                    if other.failures >= OWN_FAULTS_ALLOWED:
-                        self._rest(other, self._pause(other), f"{other.failures} errors in a row that others had not")
+                    self._blame(other)
             if state is not self._current:
                 self._current = state
                 self.watcher.rotated()
+
+    def _blame(self, state: EndpointState) -> None:
+        """Count an error that another endpoint did not have; from some number on it rests after each, and longer."""
+        now = self.times.now()
+        state.faults = 1 if now - state.fault_at > FAULTS_FORGOTTEN_S else state.faults + 1
+        state.fault_at = now
+        if state.faults >= OWN_FAULTS_ALLOWED:
+            pause = min(
+                self.policy.pause_s * 2.0 ** min(state.faults - OWN_FAULTS_ALLOWED, 32), self.policy.max_pause_s
+            )
+            self._rest(state, pause, f"{state.faults} errors that other endpoints did not have")
 
     def _recovered(self, state: EndpointState) -> None:
         if state.failures:

@@ -155,10 +155,14 @@ class Pool(EndpointGuard):
     # whom to ask
 
     def turns(self, *, head: bool = False) -> list[EndpointState]:
-        """Endpoints that may be asked now, best first; waits a moment where there is none."""
+        """Endpoints that may be asked now, best first; waits a moment where there is none.
+
+        A head is not waited for while all are out of order: nothing has begun yet that waiting could save.
+        """
         turns = self._open(head=head)
         if not turns:
-            wait = min((self._wait_of(state) for state in self.states if self._trusted(state)), default=None)
+            worth = [state for state in self.states if self._trusted(state) and not (head and state.doubted)]
+            wait = min(map(self._wait_of, worth), default=None)
             if wait is not None and 0 < wait <= self.policy.max_wait_s:
                 self.times.sleep(wait)
                 turns = self._open(head=head)
