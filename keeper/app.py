@@ -10,8 +10,8 @@ from functools import partial
 
 from keeper import __version__
 from keeper.chain.client import ChainClient
+from keeper.chain.connect import rpc_of
 from keeper.chain.contracts import Contracts
-from keeper.chain.rpc import Rpc
 from keeper.cycle import Cycle, CycleReport
 from keeper.decide import Policy
 from keeper.deploy.manifest import Manifest, load_manifest
@@ -27,6 +27,7 @@ from keeper.observe.board import OF_LEADER, Instruments, standing_limits
 from keeper.observe.health import HealthBoard
 from keeper.observe.metrics import Metrics
 from keeper.observe.office import Office
+from keeper.observe.rpc_watch import RpcInstruments
 from keeper.observe.upkeep import Upkeep
 from keeper.outbox import SenderOutbox
 from keeper.ports import Chain
@@ -98,7 +99,7 @@ def connect(settings: Settings) -> Connection:
             f"manifest {settings.manifest_path} is of chain {manifest.chain_id}, settings expect "
             f"{settings.expected_chain_id}; give the manifest of this chain"
         )
-    rpc = Rpc.connect(settings.endpoints, send_url=settings.send_endpoint, timeout_s=settings.rpc_timeout_s)
+    rpc = rpc_of(settings)
     rpc.check_chain(settings.expected_chain_id)
     multicall = settings.multicall or manifest.addresses.get("Multicall")
     chain = ChainClient(
@@ -279,6 +280,7 @@ def build_keeper(connection: Connection, execute: bool) -> Keeper:
     clock = SystemClock()
     metrics = Metrics(__version__, chain.chain_id)
     health = HealthBoard(standing_limits(settings.cycle_interval_s), clock.now(), OF_LEADER)
+    chain.rpc.watch(RpcInstruments(metrics))
     lease = Lease(store, chain.chain_id, settings.lease_s) if execute else None
     office = Office(settings, store, chain.chain_id, metrics, health, clock.now)
     cycle = _cycle(connection, store, Instruments(metrics, health), office, signer)

@@ -33,6 +33,18 @@ class Transient(KeeperError):
         self.retry_after_s = retry_after_s
 
 
+class Unreachable(Transient):
+    """The endpoint gave no usable answer: nobody listens, the line was cut, HTTP 5xx, HTML in place of JSON."""
+
+
+class RateLimited(Transient):
+    """The endpoint wants fewer requests."""
+
+
+class Behind(Transient):
+    """The endpoint lacks the block that was asked for, or has another one in its place."""
+
+
 class RangeTooLarge(Transient):
     """The endpoint refuses this span of blocks; ask for a smaller one."""
 
@@ -41,6 +53,14 @@ class Permanent(KeeperError):
     """Trying again cannot help; this one action or command has failed."""
 
     exit_code: ClassVar[int] = 1
+
+
+class Refused(Permanent):
+    """The endpoint does not serve us (a wrong key or path); another one may."""
+
+
+class NotOffered(Refused):
+    """The endpoint lacks the method; another one may have it."""
 
 
 class Reverted(Permanent):

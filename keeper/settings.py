@@ -35,11 +35,14 @@ from keeper.settings_sections import (
     MarginCalls,
     Network,
     Publisher,
+    RpcPool,
     Sanity,
     Urls,
 )
 
 PREFIX = "BALLAST_"
+DEVELOPMENT_CHAINS = frozenset({1337, 31337})
+DEFAULT_STALE_S = 180.0
 NOT_SETTINGS = frozenset({"BALLAST_CONFIG", "BALLAST_DEBUG", "BALLAST_SHARED"})
 CONVENTIONS = {
     "ETH_RPC_URL": "eth_rpc_url",
@@ -73,7 +76,7 @@ class Settings(BaseSettings):
     rpc_url: Urls = ()
     rpc_urls: dict[int, Urls] = Field(default_factory=dict)
     eth_rpc_url: Urls = ()
-    tx_rpc_url: SecretStr | None = None
+    tx_rpc_url: Urls = ()
     rpc_timeout_s: Annotated[float, Field(gt=0, le=600)] = 10.0
     multicall_batch: int = Field(default=64, ge=1)
     multicall: str | None = None
@@ -101,6 +104,7 @@ class Settings(BaseSettings):
     sanity: Sanity = Field(default_factory=Sanity)
     alerts: Alerting = Field(default_factory=Alerting)
     margin_calls: MarginCalls = Field(default_factory=MarginCalls)
+    rpc: RpcPool = Field(default_factory=RpcPool)
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["plain", "json"] = "plain"
 
@@ -155,11 +159,20 @@ class Settings(BaseSettings):
         raise ConfigError(f"network '{self.network}' (chain {chain_id}) has no RPC endpoint; set RPC_URL_{chain_id}")
 
     @property
-    def send_endpoint(self) -> str | None:
-        """Endpoint for transactions only (a private relay), None to use the first of ``endpoints``."""
+    def send_endpoints(self) -> tuple[str, ...]:
+        """Endpoints for transactions only (private relays), each gets all; none: those of ``endpoints`` take them."""
         network = self.networks.get(self.network)
-        url = self.tx_rpc_url or (network.tx_rpc_url if network else None)
-        return url.get_secret_value() if url else None
+        urls = self.tx_rpc_url or (network.tx_rpc_url if network else ())
+        return tuple(url.get_secret_value() for url in urls)
+
+    @property
+    def stale_after_s(self) -> float | None:
+        """Greatest age of a head, seconds; None where it is not judged, as on the chains of development nodes."""
+        network = self.networks.get(self.network)
+        for said in (self.rpc.stale_s, network.stale_s if network else None):
+            if said is not None:
+                return said
+        return None if self.expected_chain_id in DEVELOPMENT_CHAINS else DEFAULT_STALE_S
 
     @property
     def manifest_path(self) -> Path:

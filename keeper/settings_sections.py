@@ -30,9 +30,40 @@ class Network(_Section):
 
     chain_id: int = Field(gt=0)
     rpc_urls: Urls = ()
-    tx_rpc_url: SecretStr | None = None
+    tx_rpc_url: Urls = ()
     manifest: Path | None = None
     confirmations: int | None = Field(default=None, ge=0)
+    stale_s: Annotated[float, Field(gt=0)] | None = None
+
+
+class RpcEndpoint(_Section):
+    """One ``[rpc.endpoints."host:port"]`` of the TOML file: limits of that endpoint alone."""
+
+    weight: int = Field(default=1, ge=1)
+    requests_per_s: Annotated[float, Field(gt=0)] | None = None
+    burst: int = Field(default=10, ge=1)
+    max_log_range: int | None = Field(default=None, ge=1)
+
+
+class RpcPool(_Section):
+    """When an endpoint is believed, and how hard it is asked.
+
+    ``stale_s`` is the greatest age of a head; unset, the network's, else three minutes, and no limit on the chains of
+    development nodes. ``spread`` shares the cycles out by weight in place of always reading from the first.
+    """
+
+    stale_s: Annotated[float, Field(gt=0)] | None = None
+    max_lag_blocks: int = Field(default=8, ge=0)
+    probe_s: Annotated[float, Field(gt=0)] = 30.0
+    chain_check_s: Annotated[float, Field(gt=0)] = 300.0
+    pause_s: Annotated[float, Field(gt=0)] = 1.0
+    max_pause_s: Annotated[float, Field(gt=0)] = 30.0
+    max_wait_s: Annotated[float, Field(ge=0, le=60)] = 2.0
+    spread: bool = False
+    requests_per_s: Annotated[float, Field(gt=0)] | None = None
+    burst: int = Field(default=10, ge=1)
+    max_log_range: int | None = Field(default=None, ge=1)
+    endpoints: dict[str, RpcEndpoint] = Field(default_factory=dict)
 
 
 class Fees(_Section):

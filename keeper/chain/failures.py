@@ -11,6 +11,8 @@ import json
 import re
 from collections.abc import Mapping
 from contextlib import suppress
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import requests
@@ -18,30 +20,50 @@ from eth_abi.abi import decode
 from eth_abi.exceptions import DecodingError
 from web3.exceptions import ContractLogicError, TimeExhausted, Web3Exception, Web3RPCError
 
-from keeper.errors import KeeperError, NoFunds, NonceTooLow, Permanent, RangeTooLarge, Reverted, Transient, Underpriced
+from keeper.errors import (
+    Behind,
+    KeeperError,
+    NoFunds,
+    NonceTooLow,
+    NotOffered,
+    Permanent,
+    RangeTooLarge,
+    RateLimited,
+    Refused,
+    Reverted,
+    Transient,
+    Underpriced,
+    Unreachable,
+)
 
 ERROR_STRING = bytes.fromhex("08c379a0")
 PANIC = bytes.fromhex("4e487b71")
 METHOD_NOT_FOUND = -32601
+NO_SUCH_RESOURCE = -32001  # EIP-1474; EIP-1898 asks for it where the block of a hash is unknown
+LIMIT_EXCEEDED = (-32005, -32097, 429)  # EIP-1474; Linea and others; the HTTP status in the body
 INVALID_PARAMS = (-32600, -32602)
 
 RANGE_WORDS = re.compile(
     r"block range|range (is )?too (large|wide)|exceed(s|ed)? (the )?(max(imum)? )?(block )?range|range limit"
     r"|more than \d+ (results|logs)|too many (results|logs)|query returned more|response size|limited to (a )?\d+"
-    r"|max(imum)? results|logs matched",
+    r"|max(imum)? results|logs matched|too many blocks|block range limit",
     re.IGNORECASE,
 )
 RATE_WORDS = re.compile(
-    r"rate.?limit|too many requests|request count exceeded|compute units|throughput|quota|throttl|capacity",
+    r"rate.?limit|too many requests|request count exceeded|request limit reached|requests per second|compute units"
+    r"|throughput|quota|throttl|capacity",
     re.IGNORECASE,
 )
 LAG_WORDS = re.compile(
-    r"header not found|unknown block|block not found|missing trie node|not yet available|pruned|no block with",
+    r"header not found|unknown block|block not found|missing trie node|not yet available|pruned|no block with"
+    r"|BlockOutOfRange|not (currently )?canonical|beyond (the )?current head|resource not found"
+    r"|state (is )?not available|header for hash not found|unknown (header|ancestor)",
     re.IGNORECASE,
 )
 NONCE_WORDS = re.compile(r"nonce (is )?too low|nonce too small|old nonce|invalid nonce|NonceTooLow", re.IGNORECASE)
 PRICE_WORDS = re.compile(r"underpriced|fee too low|max fee per gas less than|GasPriceLessThanBasefee", re.IGNORECASE)
 FUNDS_WORDS = re.compile(r"insufficient (funds|balance)|sender doesn't have enough|LackOfFundForMaxFee", re.IGNORECASE)
+PAUSE_WORDS = re.compile(r"(?:retry|try again|wait)\D{0,12}(\d+(?:\.\d+)?) ?(ms|s\b|sec)", re.IGNORECASE)
 KNOWN_WORDS = re.compile(r"already known|known transaction|already imported|ALREADY_EXISTS", re.IGNORECASE)
 REVERT_WORDS = re.compile(r"revert", re.IGNORECASE)
 
@@ -87,55 +109,72 @@ def classify(error: Exception, what: str) -> KeeperError:
     if isinstance(error, Web3RPCError):
         return _rpc(error, what)
     if isinstance(error, json.JSONDecodeError):
-        return Transient(f"{what} got an answer that is not JSON; it will be tried again, check the endpoint")
+        return Unreachable(f"{what} got an answer that is not JSON; it will be tried again, check the endpoint")
     if isinstance(error, TimeExhausted | TimeoutError | ConnectionError):
-        return Transient(f"{what} timed out ({error}); it will be tried again")
+        return Unreachable(f"{what} timed out ({error}); it will be tried again")
     if type(error).__name__ == "TransactionFailed":  # of eth-tester, an optional package
         return reverted(what, _after_prefix(str(error)))
     by_words = _by_words(str(error), what)
     if by_words is not None:
         return by_words
+    if isinstance(error, UnicodeDecodeError):
+        return Unreachable(f"{what} got an answer that is no text; it will be tried again, check the endpoint")
     if isinstance(error, Web3Exception):
-        return Transient(f"{what} got an answer web3 cannot read ({_short(error)}); check the endpoint")
+        return Unreachable(f"{what} got an answer web3 cannot read ({_short(error)}); check the endpoint")
     return Permanent(f"{what} failed with {type(error).__name__}: {_short(error)}; check the request")
 
 
 def _transport(error: requests.RequestException, what: str) -> KeeperError:
     response = error.response
     if response is None:
-        return Transient(f"{what} did not get through ({type(error).__name__}); check the network and the endpoint")
+        return Unreachable(f"{what} did not get through ({type(error).__name__}); check the network and the endpoint")
     status = response.status_code
     if status == requests.codes.too_many_requests:
-        return Transient(
+        return RateLimited(
             f"{what} was rate-limited (HTTP 429); it will be tried again", retry_after_s=_seconds(response)
         )
     if status == requests.codes.request_entity_too_large:
         return RangeTooLarge(f"{what} asked for too much at once (HTTP 413); a smaller range will be tried")
     if status in (requests.codes.unauthorized, requests.codes.forbidden):
-        return Permanent(f"{what} was refused (HTTP {status}); check the key in the endpoint's URL")
+        return Refused(f"{what} was refused (HTTP {status}); check the key in the endpoint's URL")
     if status >= 500:
-        return Transient(f"{what} failed at the node (HTTP {status}); it will be tried again")
+        return Unreachable(
+            f"{what} failed at the node (HTTP {status}); it will be tried again", retry_after_s=_seconds(response)
+        )
     by_words = _by_words(response.text[:500], what)
-    return by_words or Permanent(f"{what} was refused (HTTP {status}); check the endpoint's URL")
+    return by_words or Refused(f"{what} was refused (HTTP {status}); check the endpoint's URL")
 
 
 def _seconds(response: requests.Response) -> float | None:
-    try:
-        return float(response.headers.get("Retry-After", ""))
-    except ValueError:
-        return None
+    """Seconds of a Retry-After header, which may be a number or a date."""
+    said = response.headers.get("Retry-After", "").strip()
+    with suppress(ValueError):
+        return max(0.0, float(said))
+    with suppress(ValueError, TypeError):
+        at = parsedate_to_datetime(said)
+        return max(0.0, (at.replace(tzinfo=at.tzinfo or UTC) - datetime.now(UTC)).total_seconds())
+    return None
 
 
 def _rpc(error: Web3RPCError, what: str) -> KeeperError:
     body: Mapping[str, Any] = (error.rpc_response or {}).get("error") or {}
     code, message = body.get("code"), str(body.get("message") or error)
+    if code == 3 or message.lower().startswith("execution reverted"):  # its reason may hold any of the words below
+        return reverted(what, _reason(body.get("data"), message))
     by_words = _by_words(message, what)
+    if isinstance(by_words, RateLimited):
+        by_words.retry_after_s = _pause_in_body(body, message)
     if by_words is not None:
         return by_words
-    if code == 3 or REVERT_WORDS.search(message):
+    if REVERT_WORDS.search(message):
         return reverted(what, _reason(body.get("data"), message))
     if code == METHOD_NOT_FOUND:
-        return Permanent(f"{what} is not offered by the node ('{message}'); use another endpoint")
+        return NotOffered(f"{what} is not offered by the node ('{message}'); use another endpoint")
+    if code == NO_SUCH_RESOURCE:
+        return Behind(f"{what} needs a block the node does not have ('{message}'); it will be tried again")
+    if code in LIMIT_EXCEEDED:
+        pause = _pause_in_body(body, message)
+        return RateLimited(f"{what} was rate-limited ('{message}'); it will be tried again", retry_after_s=pause)
     if code in INVALID_PARAMS:
         return Permanent(f"{what} was refused ('{message}'); check the request")
     return Transient(f"{what} failed at the node with code {code} ('{message}'); it will be tried again")
@@ -151,12 +190,25 @@ def _by_words(message: str, what: str) -> KeeperError | None:
     if FUNDS_WORDS.search(message):
         return NoFunds(f"{what}: the signer cannot pay ('{message}'); send it ether")
     if RATE_WORDS.search(message):
-        return Transient(f"{what} was rate-limited ('{message}'); it will be tried again")
+        return RateLimited(f"{what} was rate-limited ('{message}'); it will be tried again")
     if RANGE_WORDS.search(message):
         return RangeTooLarge(f"{what} asked for too much at once ('{message}'); a smaller range will be tried")
     if LAG_WORDS.search(message):
-        return Transient(f"{what} needs a block the node does not have ('{message}'); it will be tried again")
+        return Behind(f"{what} needs a block the node does not have ('{message}'); it will be tried again")
     return None
+
+
+def _pause_in_body(body: Mapping[str, Any], message: str) -> float | None:
+    """Seconds a provider asks for inside the JSON-RPC error: Infura in its data, others in words."""
+    data = body.get("data")
+    rate = data.get("rate") if isinstance(data, Mapping) else None
+    if isinstance(rate, Mapping):
+        with suppress(TypeError, ValueError):
+            return max(0.0, float(rate["backoff_seconds"])) if "backoff_seconds" in rate else None
+    found = PAUSE_WORDS.search(message)
+    if found is None:
+        return None
+    return float(found[1]) / (1_000 if found[2].lower() == "ms" else 1)
 
 
 def _reason(data: Any, message: str) -> str:

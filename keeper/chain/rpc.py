@@ -6,51 +6,35 @@ No method returns a default where the node failed: it raises.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import suppress
-from typing import TypeVar
-from urllib.parse import urlsplit
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 from hexbytes import HexBytes
-from web3 import HTTPProvider, Web3
-from web3.exceptions import BlockNotFound, TransactionNotFound
+from web3 import Web3
+from web3.exceptions import TransactionNotFound
 from web3.providers import BaseProvider
-from web3.types import BlockIdentifier, FilterParams, LogReceipt, TxParams
+from web3.types import BlockIdentifier, LogReceipt, TxParams
 
-from keeper.chain.failures import AlreadyKnown, classify
+from keeper.chain.broadcast import broadcast
+from keeper.chain.endpoint import Endpoint, EndpointState, Limits, read_block
+from keeper.chain.log_reader import LogReader
+from keeper.chain.pool_policy import PoolPolicy, Times, Watcher
+from keeper.chain.rpc_pool import Pool
 from keeper.domain import Block, FeeQuote, Receipt
-from keeper.errors import ConfigError, Halt, Permanent, RangeTooLarge, Transient, Underpriced
+from keeper.errors import Behind, ConfigError, KeeperError, Permanent, RateLimited, Reverted, Unreachable
 
 T = TypeVar("T")
-# They ask for the chain id before each call, refuse blocks of proof-of-authority chains, and look names up.
-UNWANTED = ("validation", "gas_price_strategy", "ens_name_to_address")
 
 
-class Endpoint:
-    """One node; ``name`` is its host and port, because the rest of a URL is often a key."""
+@dataclass(frozen=True, slots=True)
+class RpcOptions:
+    """Rules of the pool, limits of every endpoint, and of those named by host and port."""
 
-    def __init__(self, provider: BaseProvider, name: str) -> None:
-        self.web3 = Web3(provider)
-        for unwanted in UNWANTED:
-            self.web3.middleware_onion.remove(unwanted)
-        self.name = name
-
-    @classmethod
-    def http(cls, url: str, timeout_s: float) -> Endpoint:
-        """Connect to an HTTP endpoint.
-
-        Raises
-        ------
-        ConfigError
-            The URL is not http or https.
-        """
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ConfigError(
-                f"RPC endpoint with scheme '{parts.scheme}' is not usable; give an http(s) URL with a host"
-            )
-        provider = HTTPProvider(url, request_kwargs={"timeout": timeout_s}, exception_retry_configuration=None)
-        return cls(provider, f"{parts.hostname}:{parts.port}" if parts.port else parts.hostname)
+    policy: PoolPolicy = field(default_factory=PoolPolicy)
+    limits: Limits = field(default_factory=Limits)
+    named: Mapping[str, Limits] = field(default_factory=dict)
+    times: Times = field(default_factory=Times)
 
 
 class Rpc:
@@ -59,22 +43,34 @@ class Rpc:
     Parameters
     ----------
     endpoints
-        Where to read, best first; the next one is asked when one fails for a passing reason.
-    sender
-        Where transactions go; None for the first of ``endpoints``.
+        Where to read, best first; the next one is asked when one fails, rests, lags or is on another chain.
+    senders
+        Where transactions go, each of them; none: to the first of ``endpoints`` that takes them.
     """
 
-    def __init__(self, endpoints: Sequence[Endpoint], sender: Endpoint | None = None) -> None:
+    def __init__(
+        self, endpoints: Sequence[Endpoint], senders: Sequence[Endpoint] = (), options: RpcOptions | None = None
+    ) -> None:
         if not endpoints:
             raise ConfigError("there is no RPC endpoint to read from; set ETH_RPC_URL")
-        self._endpoints = list(endpoints)
-        self._sender = sender or self._endpoints[0]
+        chosen = options or RpcOptions()
+        self._pool = Pool(endpoints, chosen.policy, chosen.limits, chosen.named, chosen.times)
+        self._senders = Pool(senders, chosen.policy, chosen.limits, chosen.named, chosen.times) if senders else None
+        self._logs = LogReader(self._pool)
 
     @classmethod
-    def connect(cls, urls: Sequence[str], *, send_url: str | None = None, timeout_s: float = 10.0) -> Rpc:
+    def connect(
+        cls,
+        urls: Sequence[str],
+        *,
+        send_url: str | Sequence[str] | None = None,
+        timeout_s: float = 10.0,
+        options: RpcOptions | None = None,
+    ) -> Rpc:
         """Build a client of HTTP endpoints; nothing is asked yet."""
-        sender = Endpoint.http(send_url, timeout_s) if send_url else None
-        return cls([Endpoint.http(url, timeout_s) for url in urls], sender)
+        send_urls = [send_url] if isinstance(send_url, str) else send_url or ()
+        senders = [Endpoint.http(url, timeout_s) for url in send_urls]
+        return cls([Endpoint.http(url, timeout_s) for url in urls], senders, options)
 
     @classmethod
     def in_process(cls, provider: BaseProvider, name: str = "embedded") -> Rpc:
@@ -84,43 +80,55 @@ class Rpc:
     @property
     def web3(self) -> Web3:
         """The first endpoint's web3, for what this class has no method for."""
-        return self._endpoints[0].web3
+        return self._pool.states[0].endpoint.web3
+
+    @property
+    def pools(self) -> tuple[Pool, ...]:
+        """The endpoints to read from, then those to send to where they are others."""
+        return (self._pool,) if self._senders is None else (self._pool, self._senders)
+
+    def watch(self, watcher: Watcher) -> None:
+        """Tell ``watcher`` what becomes of every request from here on."""
+        for pool in self.pools:
+            pool.watcher = watcher
+            for state in pool.states:
+                watcher.usable(state.name, not state.stale and state.wrong_chain is None and not state.failures)
 
     def check_chain(self, expected: int) -> None:
-        """Ask every endpoint, the sending one too, for its chain id.
+        """Ask every endpoint, those to send to as well, for its chain id; what is on another chain is left out.
 
         Raises
         ------
         ConfigError
-            One is on another chain.
+            No endpoint to read from, or none to send to, is on the right chain.
         Transient
             None answers.
         """
-        for endpoint in [*self._endpoints, self._sender]:
-            found = _at(endpoint, "eth_chainId", lambda web3: web3.eth.chain_id)
-            if found != expected:
-                raise ConfigError(
-                    f"endpoint {endpoint.name} is on chain {found}, settings expect {expected}; "
-                    "correct the URL or the chain id"
-                )
+        for pool in self.pools:
+            pool.check_chain(expected)
 
     def chain_id(self) -> int:
         """Chain id of the node."""
         return self._read("eth_chainId", lambda web3: web3.eth.chain_id)
 
     def block(self, number: int | None = None) -> Block:
-        """Header of a block, the head where ``number`` is None."""
-        asked: BlockIdentifier = "latest" if number is None else number
-        name = "latest" if number is None else str(number)
+        """Header of a block, the head where ``number`` is None; later reads at its number are of this very block.
 
-        def read(web3: Web3) -> Block:
-            try:
-                got = web3.eth.get_block(asked)
-            except BlockNotFound as error:
-                raise Transient(f"block {name} is not at the node yet; it will be tried again") from error
-            return Block(got["number"], bytes(got["hash"]), bytes(got["parentHash"]), got["timestamp"])
+        Raises
+        ------
+        Transient
+            No endpoint has the block, or none has a fresh head.
+        """
+        if number is None:
+            return self._pool.head("eth_getBlockByNumber of latest", read_block)
 
-        return self._read(f"eth_getBlockByNumber of {name}", read)
+        def read(state: EndpointState) -> Block:
+            what = f"eth_getBlockByNumber of {number}"
+            block = self._pool.request(state, what, lambda web3: read_block(web3, number))
+            self._pool.pin(state, block)
+            return block
+
+        return self._pool.read(f"eth_getBlockByNumber of {number}", read)
 
     def call(self, to: str, data: bytes, block: int, *, sender: str | None = None, what: str = "eth_call") -> bytes:
         """Return data of a call at a block.
@@ -133,13 +141,19 @@ class Rpc:
         fields: TxParams = {"to": Web3.to_checksum_address(to), "data": HexBytes(data)}
         if sender is not None:
             fields["from"] = Web3.to_checksum_address(sender)
-        return self._read(what, lambda web3: bytes(web3.eth.call(fields, block, ccip_read_enabled=False)))
+
+        def ask(web3: Web3, at: Any) -> bytes:
+            return bytes(web3.eth.call(fields, at, ccip_read_enabled=False))
+
+        return self._at_block(what, block, ask)
 
     def code(self, address: str, block: int | None = None) -> bytes:
         """Code at an address; empty where there is no contract."""
-        at: BlockIdentifier = "latest" if block is None else block
         checked = Web3.to_checksum_address(address)
-        return self._read(f"eth_getCode of {address}", lambda web3: bytes(web3.eth.get_code(checked, at)))
+        what = f"eth_getCode of {address}"
+        if block is None:
+            return self._read(what, lambda web3: bytes(web3.eth.get_code(checked, "latest")))
+        return self._at_block(what, block, lambda web3, at: bytes(web3.eth.get_code(checked, at)))
 
     def estimate_gas(self, to: str, data: bytes, sender: str, what: str = "eth_estimateGas") -> int:
         """Gas that a transaction needs at the head."""
@@ -180,9 +194,8 @@ class Rpc:
         return self._read("fees of the head block", read)
 
     def send_raw(self, raw: bytes) -> bytes:
-        """Broadcast a signed transaction; success also where the node has it already. Returns the hash."""
-        with suppress(AlreadyKnown):
-            _at(self._sender, "eth_sendRawTransaction", lambda web3: web3.eth.send_raw_transaction(HexBytes(raw)))
+        """Broadcast a signed transaction; success also where a node has it already. Returns the hash."""
+        broadcast(self._senders or self._pool, raw, everywhere=self._senders is not None)
         return bytes(Web3.keccak(raw))
 
     def knows(self, tx_hash: bytes) -> bool:
@@ -218,37 +231,38 @@ class Rpc:
         return self._read(f"eth_getTransactionReceipt of 0x{tx_hash.hex()}", read)
 
     def logs(self, first: int, last: int, addresses: Sequence[str]) -> list[LogReceipt]:
-        """Logs of the addresses in blocks ``first..last``, both included.
+        """Logs of the addresses in blocks ``first..last``, both included, in as many requests as the endpoint wants.
 
         Raises
         ------
         RangeTooLarge
-            The node wants a smaller span.
+            The node refuses a single block.
         """
-        filters: FilterParams = {
-            "fromBlock": first,
-            "toBlock": last,
-            "address": [Web3.to_checksum_address(address) for address in addresses],
-        }
-        return self._read(f"eth_getLogs of blocks {first}..{last}", lambda web3: list(web3.eth.get_logs(filters)))
+        return self._logs.read(first, last, addresses)
 
     def _read(self, what: str, ask: Callable[[Web3], T]) -> T:
-        """Ask the endpoints in turn; only a passing failure moves on to the next."""
-        last: Transient | None = None
-        for endpoint in self._endpoints:
+        return self._pool.read(what, lambda state: self._pool.request(state, what, ask))
+
+    def _at_block(self, what: str, number: int, ask: Callable[[Web3, Any], T]) -> T:
+        """Read at a block: by the hash of the block that was read before, so that no other fork can answer."""
+
+        def read(state: EndpointState) -> T:
+            pinned = self._pool.pinned(number)
+            if pinned is None or not state.endpoint.remote or state.by_hash is False:
+                return self._pool.request(state, what, lambda web3: ask(web3, number))
+            at = {"blockHash": f"0x{pinned.hex()}", "requireCanonical": True}
             try:
-                return _at(endpoint, what, ask)
-            except (RangeTooLarge, Underpriced):
+                answer = self._pool.request(state, what, lambda web3: ask(web3, at))
+            except (Reverted, Behind, RateLimited, Unreachable):
                 raise
-            except Transient as error:
-                last = error
-        if last is None:
-            raise Halt(f"{what} was never asked; there are no endpoints, restart with a valid configuration")
-        raise last
+            except KeeperError:
+                if state.by_hash:
+                    raise
+                # Perhaps a node without EIP-1898; it has shown the block's hash, so its number will do.
+                answer = self._pool.request(state, what, lambda web3: ask(web3, number))
+                state.by_hash = False
+                return answer
+            state.by_hash = True
+            return answer
 
-
-def _at(endpoint: Endpoint, what: str, ask: Callable[[Web3], T]) -> T:
-    try:
-        return ask(endpoint.web3)
-    except Exception as error:  # whatever a node or a transport raises is classified, none is swallowed
-        raise classify(error, f"{what} at {endpoint.name}") from error
+        return self._pool.read(what, read, pin=number)

@@ -12,6 +12,7 @@ import typer
 from pydantic import SecretStr
 from rich.markup import escape
 
+from keeper.chain.connect import rpc_of
 from keeper.chain.rpc import Rpc
 from keeper.commands.common import (
     ConfigOption,
@@ -61,7 +62,7 @@ def deploy(
     if network is not None and network != wanted.network.name:
         raise ConfigError(f"{config} is of network {wanted.network.name}, not {network}; give the file of that network")
     settings = read_settings(network=wanted.network.name, chain_id=wanted.network.chain_id, rpc_url=rpc_url)
-    rpc = Rpc.connect(settings.endpoints, send_url=settings.send_endpoint, timeout_s=settings.rpc_timeout_s)
+    rpc = rpc_of(settings)
     rpc.check_chain(wanted.network.chain_id)
     signer = load_signer(settings)
     path = manifest or manifest_path(Path("deployments"), wanted.network.chain_id, wanted.network.name)

@@ -27,6 +27,7 @@ class Metrics:
         self._book_metrics()
         self._publishing_metrics()
         self._service_metrics()
+        self._rpc_metrics()
 
     def _gauge(self, name: str, text: str, labels: tuple[str, ...] = ()) -> Gauge:
         return Gauge(f"{PREFIX}_{name}", text, labels, registry=self.registry)
@@ -115,6 +116,36 @@ class Metrics:
             "block_checkpoint_lag", "Blocks between the head and what events have been read of"
         )
         self.lease_held = self._gauge("lease_held", "1 while this instance is the one that may send")
+
+    def _rpc_metrics(self) -> None:
+        """Of each endpoint, named by host and port: the rest of a URL is often a key."""
+        by_endpoint = ("endpoint",)
+        self.rpc_requests_total = self._counter("rpc_requests_total", "Requests to an endpoint", by_endpoint)
+        self.rpc_request_errors_total = self._counter(
+            "rpc_request_errors_total", "Failed requests and answers that were not believed", ("endpoint", "kind")
+        )
+        self.rpc_request_seconds = Histogram(
+            f"{PREFIX}_rpc_request_duration_seconds",
+            "Time of one request",
+            by_endpoint,
+            registry=self.registry,
+            buckets=(0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+        )
+        self.rpc_rotations_total = self._counter("rpc_endpoint_rotations_total", "Changes of the endpoint in use")
+        self.rpc_rate_limits_total = self._counter("rpc_rate_limits_total", "Requests refused as too many", by_endpoint)
+        self.rpc_truncated_logs_total = self._counter(
+            "rpc_truncated_logs_total", "Answers from which logs were missing", by_endpoint
+        )
+        self.rpc_endpoint_usable = self._gauge(
+            "rpc_endpoint_usable", "1 while an endpoint is read from or could be, 0 while not", by_endpoint
+        )
+        self.rpc_endpoint_head = self._gauge("rpc_endpoint_head", "Newest block an endpoint told of", by_endpoint)
+        self.rpc_endpoint_head_at = self._gauge(
+            "rpc_endpoint_head_timestamp_seconds", "Unix time of that block", by_endpoint
+        )
+        self.rpc_endpoint_lag = self._gauge(
+            "rpc_endpoint_lag_blocks", "Blocks an endpoint was behind the best other one", by_endpoint
+        )
 
     def render(self) -> bytes:
         """Text exposition format of every metric."""

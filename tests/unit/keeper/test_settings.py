@@ -82,7 +82,7 @@ def test_conventional_names(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOG_LEVEL", "DEBUG")
     monkeypatch.setenv("LOG_FORMAT", "json")
     settings = load_settings()
-    assert settings.send_endpoint == "https://relay.example"
+    assert settings.send_endpoints == ("https://relay.example",)
     assert settings.database_url.get_secret_value() == "sqlite:///other.sqlite"
     assert (settings.log_level, settings.log_format) == ("DEBUG", "json")
 
