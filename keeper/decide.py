@@ -76,8 +76,9 @@ class Situation:
     lost to a changed nonce; ``auction`` the settings of auctions and ``live``
     whether their clocks may run (the sequencer is up); ``shortfall_wad`` what insolvent accounts lack as the
     auction knows it, ``limited`` whether that exceeds the insurance fund and withdrawals are limited;
-    ``mega_gas_wad`` the cost of a million units of gas in USD wad; ``vol_steps_bps`` the largest steps of a page's
-    volatility up and down; ``rounds`` the two oracle rounds that settle each open (underlying, expiry);
+    ``mega_gas_wad`` the cost of a million units of gas and ``native_usd_wad`` of the native token, USD wad;
+    ``vol_steps_bps`` the largest steps of a page's volatility up and down; ``rounds`` the two oracle rounds that settle
+    each open (underlying, expiry);
     ``proposals`` the announced batches that may be executed now and ``queue`` all that are open, with the limits in
     time; ``recorded`` the time of each price last recorded; ``approvals`` what a person approved, by digest;
     ``planning`` is what pages are planned on where that is not what was seen (in shadow mode: as if they had been
@@ -92,6 +93,7 @@ class Situation:
     limited: bool | Unknown = NOT_READ
     shortfall_wad: int | Unknown = NOT_READ
     mega_gas_wad: int | Unknown = NOT_READ
+    native_usd_wad: int | Unknown = NOT_READ
     vol_steps_bps: tuple[int, int] | Unknown = NOT_READ
     rounds: Mapping[tuple[int, int], Rounds | Unknown] = field(default_factory=dict)
     proposals: Sequence[ExecuteProposal] = ()
@@ -189,6 +191,7 @@ def _bids(situation: Situation, policy: Policy, notes: list[Note]) -> list[Bid |
             situation.previews,
             situation.auction,
             situation.mega_gas_wad,
+            situation.native_usd_wad,
             situation.contested,
         ),
         policy.bids,

@@ -111,10 +111,12 @@ def _with_auctions(chain: Chain, base: Situation, policy: Policy, quotes: Quotes
     known = _with_terms(chain, base)
     if policy.bids is None:
         return known
+    native_usd_wad = quotes.native_usd_wad(snapshot)
     return replace(
         known,
+        native_usd_wad=native_usd_wad,
         previews=read_previews(chain, snapshot.block, accounts, policy.bids),
-        mega_gas_wad=_mega_gas(chain, quotes.native_usd_wad(snapshot), snapshot.block.timestamp),
+        mega_gas_wad=_mega_gas(chain, native_usd_wad, snapshot.block.timestamp),
     )
 
 

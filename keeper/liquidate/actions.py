@@ -47,7 +47,7 @@ class _Taking:
     """What bids have in common.
 
     ``expected_nonce`` is that of the account as it was previewed; ``any_nonce`` bids on whatever it has become since,
-    protected by the limits of price and health. ``profit_wad`` (USD) is what the bid was expected to earn after gas.
+    protected by the limits of price and health. ``gas_budget_wei`` is the most its gas may cost, None: no limit.
     """
 
     account: int
@@ -55,7 +55,7 @@ class _Taking:
     min_health_wad: int
     expected_nonce: int
     any_nonce: bool = False
-    profit_wad: int = 0
+    gas_budget_wei: int | None = None
 
     @property
     def subject(self) -> str:

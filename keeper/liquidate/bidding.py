@@ -31,6 +31,7 @@ class Auctions:
     previews: Mapping[int, Preview | Unknown]
     settings: AuctionSettings | Unknown
     mega_gas_wad: int | Unknown
+    native_usd_wad: int | Unknown
     contested: Mapping[int, int]
 
 
@@ -118,16 +119,22 @@ def _chosen(
         if offer is None:
             none.append(NoBid(account, f"after the bids before it, {why}"))
             continue
-        any_nonce = auctions.contested.get(account, 0) >= policy.any_nonce_after
-        made.append(_action(account, offer, policy, any_nonce))
+        made.append(_action(account, offer, policy, auctions, gas_wad))
         bidder = Bidder.of(_owned(bidder.state, lot, offer, market), market)
     return made, none
 
 
-def _action(account: int, offer: Offer | LegsOffer, policy: BidPolicy, any_nonce: bool) -> Bid | BidLegs:
+def _action(
+    account: int, offer: Offer | LegsOffer, policy: BidPolicy, auctions: Auctions, gas_wad: int
+) -> Bid | BidLegs:
+    """The bid, with what its gas may come to cost before less than the least profit is left."""
+    any_nonce = auctions.contested.get(account, 0) >= policy.any_nonce_after
+    native_wad, budget_wei = auctions.native_usd_wad, None
+    if not isinstance(native_wad, Unknown) and native_wad > 0:
+        budget_wei = (offer.profit_wad + gas_wad - policy.min_profit_wad) * WAD // native_wad
     if isinstance(offer, Offer):
-        return bid(account, offer, policy, any_nonce=any_nonce)
-    return bid_legs(account, offer, policy, any_nonce=any_nonce)
+        return bid(account, offer, policy, any_nonce=any_nonce, gas_budget_wei=budget_wei)
+    return bid_legs(account, offer, policy, any_nonce=any_nonce, gas_budget_wei=budget_wei)
 
 
 def _worth(

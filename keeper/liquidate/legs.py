@@ -162,7 +162,9 @@ def value(sale: Sale, bidder: Bidder, policy: BidPolicy, gas_wad: int, legs: Leg
     return LegsOffer(dict(legs), reward, profit, sale.preview.nonce)
 
 
-def bid_legs(account: int, offer: LegsOffer, policy: BidPolicy, *, any_nonce: bool = False) -> BidLegs:
+def bid_legs(
+    account: int, offer: LegsOffer, policy: BidPolicy, *, any_nonce: bool = False, gas_budget_wei: int | None = None
+) -> BidLegs:
     """The bid for an offer; the least reward gives away at most the profit above the minimum."""
     slack = min(offer.reward_wad * policy.price_slack_bps // BPS, max(0, offer.profit_wad - policy.min_profit_wad))
     return BidLegs(
@@ -173,5 +175,5 @@ def bid_legs(account: int, offer: LegsOffer, policy: BidPolicy, *, any_nonce: bo
         min_health_wad=policy.min_im_health_wad,
         expected_nonce=offer.nonce,
         any_nonce=any_nonce,
-        profit_wad=offer.profit_wad,
+        gas_budget_wei=gas_budget_wei,
     )

@@ -196,7 +196,9 @@ def shortcoming(found: Sequence[Offer], policy: BidPolicy) -> str:
     )
 
 
-def bid(account: int, offer: Offer, policy: BidPolicy, *, any_nonce: bool = False) -> Bid:
+def bid(
+    account: int, offer: Offer, policy: BidPolicy, *, any_nonce: bool = False, gas_budget_wei: int | None = None
+) -> Bid:
     """The bid for an offer.
 
     ``max_price_wad`` never gives away more than the profit above the minimum: a price that rises further makes the
@@ -214,5 +216,5 @@ def bid(account: int, offer: Offer, policy: BidPolicy, *, any_nonce: bool = Fals
         min_health_wad=policy.min_im_health_wad,
         expected_nonce=preview.nonce,
         any_nonce=any_nonce,
-        profit_wad=offer.profit_wad,
+        gas_budget_wei=gas_budget_wei,
     )

@@ -53,9 +53,7 @@ def test_nothing_is_sent_while_one_of_two_sources_lies(tmp_path: Path) -> None:
 
 def test_a_bid_that_somebody_pushed_aside_is_counted_until_one_succeeds(tmp_path: Path) -> None:
     cycle = make(FakeChain(snapshot(SICK)), tmp_path)
-    bid = Bid(
-        account=2, bidder_account=1, fraction_wad=WAD, max_price_wad=0, min_health_wad=0, expected_nonce=1, profit_wad=0
-    )
+    bid = Bid(account=2, bidder_account=1, fraction_wad=WAD, max_price_wad=0, min_health_wad=0, expected_nonce=1)
     for answer, counted in (
         (Reverted("bid refused", reason="auction: nonce"), 1),
         (Reverted("bid refused", reason="auction: nonce"), 2),

@@ -225,6 +225,14 @@ def test_a_second_bid_counts_what_the_first_has_taken() -> None:
     assert second.account == SOLD and second.fraction_wad == pytest.approx(150 / 370 * WAD, rel=2e-3)
 
 
+def test_gas_may_cost_what_leaves_the_least_profit_and_no_more() -> None:
+    """270 for 300: 30, less 4 of warehouse; gas of 1.50 USD was counted, 5 USD are the least: 21 USD of gas at most."""
+    view = snapshot({BIDDER: account(10_000), SOLD: account(300, 1)}, {SOLD: SOLVENT})
+    seen = replace(situation(view, {SOLD: preview(1.0, 270)}), native_usd_wad=2_000 * WAD)
+    (made,) = decide(seen, Policy(liquidate=True, bids=POLICY, settle=False)).actions
+    assert isinstance(made, Bid) and made.gas_budget_wei == 21 * WAD // 2_000
+
+
 def test_bids_of_a_cycle_are_limited() -> None:
     view = snapshot({BIDDER: account(10_000), SOLD: account(300, 1), 3: account(290, 1)}, {SOLD: SOLVENT, 3: SOLVENT})
     one = Policy(liquidate=True, bids=replace(POLICY, bids_per_cycle=1), settle=False)
