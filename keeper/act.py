@@ -49,6 +49,7 @@ OVERTAKEN = frozenset(
         "registry: not tradable",
         "registry: settled before",
         "table: epoch",
+        "table: not in force",
         "table: too soon",
         "table: observed not newer",
     }

@@ -9,7 +9,7 @@ journal: the same action is never sent twice, and a later one differs in its epo
 from __future__ import annotations
 
 from dataclasses import astuple, dataclass
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from eth_utils.crypto import keccak
 
@@ -114,6 +114,36 @@ class PublishJoint:
     def call(self) -> ContractCall:
         head = (self.joint_epoch, self.observed_at, self.expires_at, self.model_hash, self.data_hash)
         return ContractCall("RiskTable", "publish_joint", (*head, self.scenarios, self.signatures))
+
+
+@dataclass(frozen=True, slots=True)
+class ChallengeRow:
+    """Have the chain recompute a row of an epoch in force that is wrong: the epoch is revoked, its signers lose bond.
+
+    ``header`` and ``surfaces`` as published; ``reward_raw`` is what the challenger may expect of the bonds, in raw
+    units of the bond token.
+    """
+
+    underlying: int
+    slot: int
+    header: tuple[Any, ...]
+    surfaces: tuple[tuple[int, ...], ...]
+    rows_hash: bytes
+    reward_raw: int
+    kind: ClassVar[str] = "challenge_row"
+
+    @property
+    def subject(self) -> str:
+        return str(self.underlying)
+
+    @property
+    def epoch(self) -> int:
+        return int(self.header[0])
+
+    @property
+    def call(self) -> ContractCall:
+        args = (self.underlying, self.slot, self.header, self.surfaces, self.rows_hash)
+        return ContractCall("RiskTable", "challenge", args)
 
 
 @dataclass(frozen=True, slots=True)

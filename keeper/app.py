@@ -37,6 +37,7 @@ from keeper.publish.check import PageGuard
 from keeper.publish.parameters import PushPolicy
 from keeper.publish.signing import Publisher
 from keeper.publish.triggers import PagePolicy
+from keeper.publish.wire import watch_of
 from keeper.recorder import Recorder
 from keeper.reference import References, Source
 from keeper.sanity import PriceCheck, SanityPolicy
@@ -338,6 +339,7 @@ def _cycle(
         proposals=partial(queued_proposals, store, chain.chain_id),
         follower=None if office.desk is None else office.desk.offer,
         approvals=partial(living, store, chain.chain_id),
+        watch=watch_of(settings, chain, store, None if signer is None else signer.address),
     )
 
 

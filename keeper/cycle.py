@@ -12,6 +12,7 @@ import structlog
 from keeper.act import Outbox, Outcome, Result, execute, rehearse
 from keeper.actions import (
     Action,
+    ChallengeRow,
     ExecuteProposal,
     ProposeParameters,
     PublishJoint,
@@ -35,7 +36,9 @@ from keeper.publish.readback import verify
 from keeper.publish.records import log, log_refused
 from keeper.publish.shadow import Shadow
 from keeper.publish.signing import Publisher
-from keeper.recorder import SENT, SHADOW, Recorder
+from keeper.publish.verifier import wrong_rows_before
+from keeper.publish.watch import Watch
+from keeper.recorder import REFUSED, SENT, SHADOW, Recorder
 from keeper.sanity import PriceCheck
 from keeper.situation import Quotes, observe
 from risk.types import ParameterSet
@@ -45,6 +48,7 @@ NONCE_CHANGED = "auction: nonce"
 BATCHES = (PushParameters, ProposeParameters)
 SOURCE = "cycle"  # of the alerts that last until a turn is silent about them
 PUBLICATIONS = (PublishPage, PublishJoint, *BATCHES)
+SHADOWED = (*PUBLICATIONS, ExecuteProposal, ChallengeRow)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +117,8 @@ class Cycle:
         Gives what a person has approved and is good at a time (unix s).
     shadow
         What was decided in shadow mode, where nothing of it is sent.
+    watch
+        Judges what others publish, by the contracts' verifier, which is then also asked about one's own pages.
     """
 
     chain: Chain
@@ -136,6 +142,7 @@ class Cycle:
     follower: Callable[[Situation], None] | None = None
     approvals: Callable[[int], Mapping[bytes, Approval]] = no_approvals
     shadow: Shadow = field(default_factory=Shadow)
+    watch: Watch | None = None
 
     def run(self) -> CycleReport:
         """Do one turn.
@@ -172,6 +179,7 @@ class Cycle:
         parity = self._parity(snapshot, assessments)
         situation = self._observe(snapshot, assessments)
         decision = decide(situation, self._policy(snapshot))
+        decision = self._with_watch(snapshot, decision)
         self._announce(decision)
         log_refused(self.recorder, decision, self.clock.now())
         outcomes = (*late, *self._act(snapshot, decision))
@@ -242,6 +250,26 @@ class Cycle:
         planning = self.shadow.planning(snapshot) if self.policy.shadow else None
         return replace(situation, approvals=self.approvals(snapshot.block.timestamp), planning=planning)
 
+    def _with_watch(self, snapshot: Snapshot, decision: Decision) -> Decision:
+        """Decision with challenges in front: a wrong page harms everybody, and the contract itself finds it wrong."""
+        if self.watch is None:
+            return decision
+        found = self.watch.look(snapshot, self.target)
+        return replace(decision, actions=(*found.actions, *decision.actions), notes=(*found.notes, *decision.notes))
+
+    def _sound(self, snapshot: Snapshot, action: Action) -> bool:
+        """Whether the contracts' own verifier finds nothing wrong with a page that is about to be published."""
+        if self.watch is None or not isinstance(action, PublishPage) or isinstance(snapshot.options, Unknown):
+            return True
+        wrong = wrong_rows_before(self.chain, snapshot.block, action, snapshot.options)
+        if not wrong:
+            return True
+        said = wrong.reason if isinstance(wrong, Unknown) else "; ".join(map(str, wrong[:8]))
+        text = f"page of {snapshot.symbol(action.underlying)}, epoch {action.epoch} is not published: {said}"
+        self.alerts.fire("page_wrong", text, self.clock.now(), action.subject)
+        log(self.recorder, action, self.clock.now(), REFUSED, None, text)
+        return False
+
     def _parity(self, snapshot: Snapshot, assessments: Assessments) -> Parity:
         """Compare twin and engine; a mismatch stops liquidation until a person resumes it."""
         chosen = choose_for_parity(assessments, self.parity_policy, snapshot.block.hash)
@@ -269,7 +297,9 @@ class Cycle:
     def _act(self, snapshot: Snapshot, decision: Decision) -> tuple[Outcome, ...]:
         outcomes = []
         for wanted in decision.actions:
-            if self.policy.shadow and isinstance(wanted, (*PUBLICATIONS, ExecuteProposal)):
+            if not self._sound(snapshot, wanted):
+                continue
+            if self.policy.shadow and isinstance(wanted, SHADOWED):
                 outcomes += self._pretend(snapshot, wanted, decision)
                 continue
             action = wanted if self.publisher is None else self.publisher.endorse(wanted)

@@ -27,6 +27,7 @@ CONTESTED = frozenset(
         "settle_expiry",
         "retire",
         "execute_proposal",
+        "challenge_row",
     }
 )
 

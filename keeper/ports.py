@@ -56,6 +56,9 @@ class Chain(Protocol):
     def read(self, to: str, data: bytes, block: Block, what: str) -> bytes:
         """Return data of a call at a block, also of contracts that the manifest does not name."""
 
+    def code(self, address: str, block: Block) -> bytes:
+        """Code of a contract at a block; empty where there is none."""
+
     def encode(self, call: ContractCall) -> tuple[str, bytes]:
         """Return (address, call data)."""
 

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -16,7 +16,7 @@ from keeper.publish.approvals import digest_of
 from keeper.publish.rebuild import content_hash
 from keeper.publish.signing import joint_content_hash
 from keeper.store import Store
-from keeper.store.models import AssessmentRow, EpochRow, MarkRow, PushRow, RunRow
+from keeper.store.models import AssessmentRow, CommitmentRow, EpochRow, MarkRow, PushRow, RunRow
 
 HALT = "halt:"
 JOINT = -1
@@ -137,6 +137,24 @@ class Recorder:
                     content=content,
                 )
             )
+
+    def built(self, underlying: int, epoch: int, hashes: Sequence[bytes]) -> bool:
+        """Whether this keeper has sent, or signed for another, a content that goes by one of these hashes."""
+        with self._store.session() as session:
+            sent = select(EpochRow.epoch).where(
+                EpochRow.chain_id == self._chain_id,
+                EpochRow.underlying == underlying,
+                EpochRow.epoch == epoch,
+                EpochRow.verdict == SENT,
+                EpochRow.content_hash.in_(hashes),
+            )
+            signed = select(CommitmentRow.epoch).where(
+                CommitmentRow.chain_id == self._chain_id,
+                CommitmentRow.underlying == underlying,
+                CommitmentRow.epoch == epoch,
+                CommitmentRow.content_hash.in_(hashes),
+            )
+            return any(session.scalars(query).first() is not None for query in (sent, signed))
 
     def epochs(self, verdict: str, limit: int = 50) -> list[EpochRow]:
         """Tables of one verdict, newest first."""

@@ -29,6 +29,7 @@ from keeper.errors import ConfigError
 from keeper.settings_sections import (
     Alerting,
     Budget,
+    Cosign,
     Fees,
     Index,
     Liquidator,
@@ -100,6 +101,7 @@ class Settings(BaseSettings):
     budget: Budget = Field(default_factory=Budget)
     liquidator: Liquidator = Field(default_factory=Liquidator)
     publisher: Publisher = Field(default_factory=Publisher)
+    cosign: Cosign = Field(default_factory=Cosign)
     index: Index = Field(default_factory=Index)
     sanity: Sanity = Field(default_factory=Sanity)
     alerts: Alerting = Field(default_factory=Alerting)

@@ -151,6 +151,37 @@ class Publisher(_Section):
     max_page_newly_liquidatable: int = Field(default=4, ge=0)
     max_page_newly_liquidatable_bps: int = Field(default=500, gt=0, le=10_000)
     shadow: bool = False
+    watch: bool = True
+    challenge: bool = True
+
+
+class CosignPeer(_Section):
+    """Another publisher's service: where it is and which address must have signed what it answers."""
+
+    url: SecretStr
+    signer: Annotated[str, Field(pattern=r"^0x[0-9a-fA-F]{40}$")]
+
+
+class Cosign(_Section):
+    """Signatures of other publishers for one's own tables, and one's own for theirs.
+
+    ``peers`` are asked, and are the only ones whose requests are answered; ``enabled`` answers them. The tolerances say
+    how far two honest calibrations may lie apart; the watch over published pages uses them too.
+    """
+
+    enabled: bool = False
+    host: str = "127.0.0.1"
+    port: int = Field(default=9465, ge=0, le=65_535)
+    peers: tuple[CosignPeer, ...] = ()
+    timeout_s: float = Field(default=10.0, gt=0, le=120)
+    turn_s: int = Field(default=30, ge=0)
+    requests_per_minute: int = Field(default=60, ge=1)
+    max_body_bytes: int = Field(default=512_000, ge=10_000)
+    vol_tolerance_bps: int = Field(default=500, ge=0)
+    ratio_tolerance_bps: int = Field(default=50, ge=0)
+    value_tolerance_bps: int = Field(default=200, ge=0)
+    price_tolerance_bps: int = Field(default=100, ge=0)
+    joint_tolerance_steps: int = Field(default=8, ge=0, le=127)
 
 
 class Alerting(_Section):

@@ -82,6 +82,10 @@ class ChainClient:
         """Return data of a call at a block, also of contracts that the manifest does not name."""
         return self.rpc.call(to, data, block.number, what=what)
 
+    def code(self, address: str, block: Block) -> bytes:
+        """Code of a contract at a block; empty where there is none."""
+        return self.rpc.code(address, block.number)
+
     def encode(self, call: ContractCall) -> tuple[str, bytes]:
         """Return (address, call data)."""
         return self.contracts.encode(call)

@@ -16,7 +16,7 @@ import numpy as np
 from eth_utils.crypto import keccak
 from numpy.typing import NDArray
 
-from keeper.actions import PublishJoint, PublishPage
+from keeper.actions import PageHeader, PublishJoint, PublishPage
 from keeper.assess import Assessments
 from keeper.domain import OptionInfo, Snapshot, Unknown
 from keeper.publish.impact import Impact, measure, with_joint, with_page
@@ -71,17 +71,22 @@ class PageCheck:
 
 def page_of(action: PublishPage) -> Page:
     """The page that readers would be served."""
-    header = action.header
-    hashed = content_hash(header.as_tuple(), action.surfaces, action.rows)
+    # the address is of no contract yet; it tells two pages apart
+    hashed = content_hash(action.header.as_tuple(), action.surfaces, action.rows)
+    return page_from(action.header, f"0x{hashed[:20].hex()}", action.rows)
+
+
+def page_from(header: PageHeader, address: str, rows: bytes) -> Page:
+    """A page as the margin rule reads it."""
     return Page(
-        address=f"0x{hashed[:20].hex()}",  # of no contract yet; tells two pages apart
+        address=address,
         epoch=header.epoch,
         observed_at=header.observed_at,
         expires_at=header.expires_at,
         reference_price=header.reference_price_wad,
         lane_unit=header.lane_unit_wad,
         step_e9=header.step_e9,
-        rows=action.rows,
+        rows=rows,
     )
 
 

@@ -81,14 +81,14 @@ def verify_page(snapshot: Snapshot, status: PageStatus, page: Page, event: Event
     listed = {number: item for number, item in options.items() if item.listed_at < page.observed_at}
     specs = [o for o in option_specs(listed, underlying) if o.slot < status.rows]
     found: list[list[str]] = [
-        row_problems(page, specs, surfaces, header, status.rows, known) for known in _knowledge(specs, page)
+        row_problems(page, specs, surfaces, header, status.rows, known) for known in knowledge(specs, page)
     ]
     found.sort(key=len)
     problems += found[0]
     return Verdict(underlying, page.epoch, status.rows, tuple(problems))
 
 
-def _knowledge(specs: Sequence[OptionSpec], page: Page) -> list[frozenset[int]]:
+def knowledge(specs: Sequence[OptionSpec], page: Page) -> list[frozenset[int]]:
     """Slots whose settlement the publisher may have known: an option that had expired may have been settled since."""
     settled = frozenset(o.slot for o in specs if o.settled_price is not None and o.expiry <= page.observed_at)
     return [settled, frozenset()] if settled else [settled]

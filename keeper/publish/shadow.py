@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from keeper.actions import Action, ParameterBatch, PublishJoint, PublishPage
+from keeper.actions import Action, ChallengeRow, ParameterBatch, PublishJoint, PublishPage
 from keeper.domain import JointStatus, PageStatus, Snapshot, TableStatus, Unknown
 from keeper.publish.approvals import digest_of
 from keeper.publish.check import joint_of, page_of
@@ -25,6 +25,7 @@ class Shadow:
     pages: dict[int, PublishPage] = field(default_factory=dict)
     joint: PublishJoint | None = None
     batches: set[bytes] = field(default_factory=set)
+    challenged: set[bytes] = field(default_factory=set)
 
     def take(self, action: Action) -> bool:
         """Remember an action as done; False where the same batch was done before."""
@@ -37,6 +38,10 @@ class Shadow:
             if digest in self.batches:
                 return False
             self.batches.add(digest)
+        elif isinstance(action, ChallengeRow):
+            if action.rows_hash in self.challenged:
+                return False
+            self.challenged.add(action.rows_hash)
         return True
 
     def planning(self, snapshot: Snapshot) -> Snapshot:

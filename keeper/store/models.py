@@ -225,7 +225,7 @@ class CommitmentRow(Base):
     signer: Mapped[str] = mapped_column(String(42), primary_key=True)
     underlying: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
     epoch: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
-    digest: Mapped[bytes] = mapped_column(LargeBinary(32))
+    content_hash: Mapped[bytes] = mapped_column(LargeBinary(32))
     observed_at: Mapped[int] = mapped_column(BigInteger)
     dead_at: Mapped[int] = mapped_column(BigInteger)
     requester: Mapped[str] = mapped_column(String(42))

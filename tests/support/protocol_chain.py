@@ -29,6 +29,7 @@ NAMES = {
     "InstrumentRegistry": "registry",
     "RiskParameters": "parameters",
     "RiskTable": "table",
+    "RowVerifier": "verifier",
 }
 
 

@@ -33,7 +33,7 @@ def upgrade() -> None:
         _key("signer", sa.String(42)),
         _key("underlying", sa.Integer()),
         _key("epoch", sa.BigInteger()),
-        sa.Column("digest", sa.LargeBinary(32), nullable=False),
+        sa.Column("content_hash", sa.LargeBinary(32), nullable=False),
         sa.Column("observed_at", sa.BigInteger(), nullable=False),
         sa.Column("dead_at", sa.BigInteger(), nullable=False),
         sa.Column("requester", sa.String(42), nullable=False),
