@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import structlog
 
-from keeper.domain import Receipt
+from keeper.domain import Block, Receipt
 from keeper.errors import NoFunds, NonceTooLow, Permanent, Reverted, Transient
 from keeper.ports import Chain, Clock
 from keeper.tx.journal import Intent, Journal, SignedTransaction, State
@@ -47,7 +47,18 @@ class Reconciler:
         self._confirmations = confirmations
         self._listener = listener
         self._head: int | None = None
+        self._seen: dict[int | None, Block] = {}
         self._too_low: Counter[int] = Counter()
+
+    def refresh(self) -> None:
+        """Look at the chain anew: between two calls each block is asked for once."""
+        self._seen.clear()
+
+    def _block(self, number: int | None = None) -> Block:
+        """A block of the present look, None for the head."""
+        if number not in self._seen:
+            self._seen[number] = self._chain.block(number)
+        return self._seen[number]
 
     def reopen(self) -> list[Intent]:
         """Open every ended intent again whose block has left the chain, up to ``RECHECK_BLOCKS`` below the head.
@@ -58,7 +69,7 @@ class Reconciler:
         newest = next(iter(self._journal.ended_from(None)), None)
         if newest is None or self._deep(newest, self._head):
             return []
-        self._head = self._chain.block().number
+        self._head = self._block().number
         if self._deep(newest, self._head):
             return []
         reopened = []
@@ -66,7 +77,7 @@ class Reconciler:
             number = intent.block_number
             if number is None or number > self._head:
                 continue  # a node that is behind proves nothing
-            if self._chain.block(number).hash == intent.block_hash:
+            if self._block(number).hash == intent.block_hash:
                 break
             said = f"block {number} left the chain after the transaction was {intent.state}; it is sent again"
             log.error("deep_reorg", intent=intent.id, block=number, depth=self._head - number, was=str(intent.state))
@@ -94,7 +105,7 @@ class Reconciler:
                 intent = self._journal.mined(intent, receipt, self._clock.now())
             return self._close_if_deep(intent, receipt)
         if intent.state is State.MINED:
-            if (intent.block_number or 0) > self._chain.block().number:
+            if (intent.block_number or 0) > self._block().number:
                 return intent  # a node that is behind has not seen the block yet
             intent = self._journal.unmined(intent, self._clock.now())
         return self._send_again(intent)
@@ -103,12 +114,12 @@ class Reconciler:
         """Receipt of whichever of the intent's transactions is in the chain's present blocks."""
         for transaction in reversed(self._journal.transactions(intent)):
             receipt = self._chain.receipt(transaction.hash)
-            if receipt is not None and self._chain.block(receipt.block_number).hash == receipt.block_hash:
+            if receipt is not None and self._block(receipt.block_number).hash == receipt.block_hash:
                 return receipt
         return None
 
     def _close_if_deep(self, intent: Intent, receipt: Receipt) -> Intent:
-        if self._chain.block().number - receipt.block_number < self._confirmations:
+        if self._block().number - receipt.block_number < self._confirmations:
             return intent
         now = self._clock.now()
         cancelled = any(t.cancels and t.hash == receipt.tx_hash for t in self._journal.transactions(intent))
@@ -137,7 +148,7 @@ class Reconciler:
 
     def _close_if_replaced(self, intent: Intent, nonce: int) -> Intent:
         """Somebody else's transaction has the nonce; believed only N blocks deep, a node may lag with receipts."""
-        deep = self._chain.block().number - self._confirmations
+        deep = self._block().number - self._confirmations
         if deep >= 0 and self._chain.nonce(intent.sender, deep) > nonce and self._receipt(intent) is None:
             said = f"nonce {nonce} was used by a transaction that is not the keeper's; keep its key for it alone"
             log.error("nonce_used_elsewhere", intent=intent.id, nonce=nonce, sender=intent.sender)

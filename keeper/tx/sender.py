@@ -120,6 +120,7 @@ class Sender:
     def advance(self) -> list[Intent]:
         """Bring every open intent as far as it goes now: receipts, lost transactions, raises, forgotten intents."""
         with self._lock:
+            self._reconciler.refresh()
             self._reconciler.reopen()
             settled = self._settle_all()
             waiting = [i for i in settled if i.state in IN_FLIGHT]
@@ -141,6 +142,7 @@ class Sender:
             It does not wait in the pool, the raise goes over the fee cap or the budget, or the key is another one.
         """
         with self._lock:
+            self._reconciler.refresh()
             current = self._reconciler.settle(self._own(intent))
             if current.state not in IN_FLIGHT:
                 raise Permanent(f"{current} is {current.state} and has nothing to replace")
@@ -160,6 +162,7 @@ class Sender:
         with self._lock:
             if self._own(intent).nonce is None and intent.open:
                 return self._journal.close(intent, State.CANCELLED, self._clock.now(), "cancelled before it was signed")
+            self._reconciler.refresh()
             current = self._reconciler.settle(intent)
             if current.state not in IN_FLIGHT:
                 raise Permanent(f"{current} is {current.state} and cannot be cancelled")
