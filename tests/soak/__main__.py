@@ -13,10 +13,12 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import logging
 import pkgutil
 import sys
 from types import ModuleType
 
+import structlog
 from rich.console import Console
 from rich.table import Table
 
@@ -60,6 +62,7 @@ def main() -> int:
     """Run and report."""
     found = runs()
     wanted = arguments(found)
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     outcome = found[wanted.name].run(wanted.count, wanted.seed)
     report(wanted.name, outcome, as_json=wanted.json)
     return 1 if outcome.violations else 0

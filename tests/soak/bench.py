@@ -6,7 +6,7 @@ from __future__ import annotations
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -115,7 +115,7 @@ class Bench:
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
         """Rows of the keeper's database, as another program reads them."""
-        with sqlite3.connect(self.database, timeout=30) as db:
+        with closing(sqlite3.connect(self.database, timeout=30)) as db:
             try:
                 return db.execute(query).fetchall()
             except sqlite3.OperationalError:  # the first process has not made the tables yet

@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -47,7 +48,10 @@ def life(desk: Bench, due: list[int], migrate: bool) -> None:
         time.sleep(0.002)
 
 
-def fork(desk: Bench, due: list[int], log: Path, *, migrate: bool = False) -> int:
+Life = Callable[[Bench, list[int], bool], None]
+
+
+def fork(desk: Bench, due: list[int], log: Path, *, migrate: bool = False, live: Life = life) -> int:
     """Start a life; what it prints goes to a file."""
     child = os.fork()
     if child:
@@ -56,7 +60,7 @@ def fork(desk: Bench, due: list[int], log: Path, *, migrate: bool = False) -> in
         output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(output, 1)
         os.dup2(output, 2)
-        life(desk, due, migrate)
+        live(desk, due, migrate)
     except BaseException as error:
         print(f"life ended: {error!r}", file=sys.stderr, flush=True)
     finally:
@@ -75,6 +79,7 @@ class Campaign:
     states: Counter[str] = field(default_factory=Counter)
     troubles: Counter[str] = field(default_factory=Counter)
     violations: list[str] = field(default_factory=list)
+    life: Life = life
 
     def ask(self) -> list[int]:
         """New actions, and what a process owes now: all that is not final, and a few that are."""
@@ -106,7 +111,7 @@ class Campaign:
     def kill_once(self, longest_s: float) -> None:
         """One life and its end; blocks may come while it lives, and between two."""
         self.trouble()
-        child = fork(self.desk, self.ask(), self.log)
+        child = fork(self.desk, self.ask(), self.log, live=self.life)
         left = self.dice.random() * longest_s
         if self.dice.random() < 0.6:
             part = self.dice.random() * left
