@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``ballast tx``: list, bump, cancel."""
+"""``ballast tx``: list, show, bump, cancel, acknowledge."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -25,11 +27,16 @@ from keeper.commands.common import (
 from keeper.errors import ConfigError, Permanent
 from keeper.store import Store, open_store
 from keeper.tx.fees import Fees, caps_within, raised_offer
-from keeper.tx.journal import IN_FLIGHT, Intent, Journal
+from keeper.tx.journal import IN_FLIGHT, OPEN, Intent, Journal, SignedTransaction, State
 from keeper.tx.sender import SELF_SEND_GAS, Sender, policy_from
 from keeper.tx.signer import load_signer
+from risk.market.history import utc
 
 app = typer.Typer(no_args_is_help=True, help="The journal of transactions.")
+COLUMNS = ("id", "kind", "subject", "epoch", "state", "nonce", "tx", "error")
+ATTEMPT_COLUMNS = (
+    "tx", "nonce", "what", "max_fee_wei", "priority_fee_wei", "signed_at", "sent_at", "outcome", "cost_wei"
+)  # fmt: skip
 IntentArgument = Annotated[int, typer.Argument(metavar="ID", help="Number in 'ballast tx list'.")]
 
 
@@ -44,33 +51,136 @@ def list_intents(
     network: NetworkOption = None,
     manifest: ManifestOption = None,
     limit: Annotated[int, typer.Option(min=1, help="Rows to show.")] = 50,
+    state: Annotated[list[State] | None, typer.Option(help="Only these states; may be given again.")] = None,
+    unfinished: Annotated[bool, typer.Option("--open", help="Only what has not ended.")] = False,
+    kind: Annotated[str | None, typer.Option(help="Only this kind of action, for example bid.")] = None,
+    subject: Annotated[str | None, typer.Option(help="Only this subject, for example an account.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Intents with their state, nonce and transaction, those that changed last first."""
+    """Intents with their state, nonce and transaction, those that changed last first; 'tx show' has the rest."""
+    states = tuple(state or ()) + (OPEN if unfinished else ())
+    with journal_of(config, network, manifest) as journal:
+        intents = journal.latest(limit, states=states, kind=kind, subject=subject)
+    if as_json:
+        print_json([summary(intent) for intent in intents])
+        return
+    made = table("journal", *COLUMNS)
+    for intent in intents:
+        row = summary(intent)
+        made.add_row(*("" if row[name] is None else str(row[name]) for name in COLUMNS))
+    console().print(made)
+
+
+@app.command()
+def show(
+    intent_id: IntentArgument,
+    config: ConfigOption = None,
+    network: NetworkOption = None,
+    manifest: ManifestOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """One intent with every transaction that was ever signed for it. Needs no node."""
+    with journal_of(config, network, manifest) as journal:
+        intent = journal.get(intent_id)
+        if intent is None:
+            raise ConfigError(f"there is no intent {intent_id} of {journal.name}; see 'ballast tx list'")
+        attempts = [attempt(item, intent) for item in journal.history(intent)]
+    if as_json:
+        print_json({**details(intent), "attempts": attempts})
+        return
+    out = console()
+    for name, value in details(intent).items():
+        out.print(f"{name.replace('_', ' '):16}{shown(name, value)}", markup=False, highlight=False)
+    made = table("transactions, oldest first", *ATTEMPT_COLUMNS, right=("max_fee_wei", "priority_fee_wei", "cost_wei"))
+    for row in attempts:
+        made.add_row(*(shown(name, row[name]) for name in ATTEMPT_COLUMNS))
+    out.print(made)
+
+
+@app.command()
+def acknowledge(
+    config: ConfigOption = None,
+    network: NetworkOption = None,
+    manifest: ManifestOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Let the keeper send again after too many reverted transactions in a row. Find their cause first."""
+    with journal_of(config, network, manifest) as journal:
+        senders = journal.senders()
+        counts = {sender: journal.of(sender).failures_in_a_row() for sender in senders}
+        journal.acknowledge_failures()
+    failures = max(counts.values(), default=0)
+    if as_json:
+        print_json({"acknowledged": failures})
+    else:
+        typer.echo(f"{failures} failures in a row acknowledged; the count starts again")
+
+
+def shown(name: str, value: Any) -> str:
+    """A value for a person: times as such, nothing for none."""
+    if value is None:
+        return ""
+    return utc(value) if name.endswith("_at") else str(value)
+
+
+@contextmanager
+def journal_of(config: Path | None, network: str | None, manifest: Path | None) -> Iterator[Journal]:
+    """The journal of the options' chain, to look at; no node is asked."""
     settings = settings_from(config, network, None, manifest)
     store = open_store(settings.database_url.get_secret_value())
-    intents = Journal(store, settings.expected_chain_id, "").latest(limit)
-    store.close()
-    rows: list[dict[str, Any]] = [
-        {
-            "id": i.id,
-            "kind": i.kind,
-            "subject": i.subject,
-            "epoch": i.epoch,
-            "state": str(i.state),
-            "nonce": i.nonce,
-            "tx": "" if i.tx_hash is None else "0x" + i.tx_hash.hex(),
-            "error": i.error or "",
-        }
-        for i in intents
-    ]
-    if as_json:
-        print_json(rows)
-        return
-    made = table("journal", "id", "kind", "subject", "epoch", "state", "nonce", "tx", "error")
-    for row in rows:
-        made.add_row(*("" if value is None else str(value) for value in row.values()))
-    console().print(made)
+    try:
+        yield Journal(store, settings.expected_chain_id, "")
+    finally:
+        store.close()
+
+
+def summary(intent: Intent) -> dict[str, Any]:
+    """What the list shows of an intent."""
+    return {
+        "id": intent.id,
+        "kind": intent.kind,
+        "subject": intent.subject,
+        "epoch": intent.epoch,
+        "state": str(intent.state),
+        "nonce": intent.nonce,
+        "tx": "" if intent.tx_hash is None else "0x" + intent.tx_hash.hex(),
+        "error": intent.error or "",
+        "updated_at": intent.updated_at,
+    }
+
+
+def details(intent: Intent) -> dict[str, Any]:
+    """Everything the journal says of an intent."""
+    return {
+        **summary(intent),
+        "call": intent.what,
+        "to": intent.to,
+        "sender": intent.sender,
+        "gas_limit": intent.gas_limit,
+        "gas_budget_wei": intent.gas_budget_wei,
+        "tries": intent.tries,
+        "withdrawn": intent.withdrawn,
+        "block": intent.block_number,
+        "created_at": intent.created_at,
+    }
+
+
+def attempt(item: SignedTransaction, intent: Intent) -> dict[str, Any]:
+    """One signed transaction; ``outcome`` is of its receipt."""
+    outcome = "waits" if intent.open and item.nonce == intent.nonce else "not mined"
+    if item.succeeded is not None:
+        outcome = "mined" if item.succeeded else "reverted"
+    return {
+        "tx": "0x" + item.hash.hex(),
+        "nonce": item.nonce,
+        "what": "cancels" if item.cancels else "acts",
+        "max_fee_wei": item.fees.max_fee_wei,
+        "priority_fee_wei": item.fees.priority_fee_wei,
+        "signed_at": item.signed_at,
+        "sent_at": item.sent_at,
+        "outcome": outcome,
+        "cost_wei": item.cost_wei,
+    }
 
 
 @app.command()

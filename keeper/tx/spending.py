@@ -21,6 +21,11 @@ class Spending:
         self._chain_id = chain_id
         self._sender = sender
 
+    @property
+    def name(self) -> str:
+        """Chain and database, for messages."""
+        return f"chain {self._chain_id} in {self._store.name}"
+
     def spent_since(self, since: int) -> int:
         """Wei spent on gas by transactions mined from a time on, plus the most that open ones may still cost."""
         with self._store.session() as session:
@@ -56,6 +61,16 @@ class Spending:
         with self._store.session() as session:
             newest = session.scalar(select(func.max(TransactionRow.id))) or 0
             session.merge(MarkRow(chain_id=self._chain_id, name=ACKNOWLEDGED, value=newest))
+
+    def senders(self) -> list[str]:
+        """Every key that has signed something on this chain."""
+        query = select(IntentRow.sender).where(IntentRow.chain_id == self._chain_id).distinct()
+        with self._store.session() as session:
+            return sorted(session.scalars(query))
+
+    def of(self, sender: str) -> Spending:
+        """The same for another key."""
+        return Spending(self._store, self._chain_id, sender)
 
     def last_mined_nonce(self) -> int | None:
         """Highest nonce of a transaction of ours that is in a block, None without any."""

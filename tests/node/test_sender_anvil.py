@@ -202,7 +202,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     if subprocess.run(command, capture_output=True, check=False).returncode:
         pytest.skip("this container may not mount")
     yield where
-    subprocess.run(["umount", str(where)], check=True)
+    subprocess.run(["umount", "--lazy", str(where)], check=True)  # never leave it behind
 
 
 def test_a_full_disk_sends_nothing_that_is_not_written(desk: Bench, small_disk: Path) -> None:

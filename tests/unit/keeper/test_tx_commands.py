@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 from eth_account import Account
@@ -18,8 +19,10 @@ from keeper.chain.contracts import Contracts
 from keeper.chain.embedded import make_backend
 from keeper.chain.rpc import Rpc
 from keeper.cli import app
+from keeper.domain import Receipt
 from keeper.store import Store, open_store
-from keeper.tx.journal import Intent, Journal, State
+from keeper.tx.fees import Fees
+from keeper.tx.journal import Intent, Journal, SignedTransaction, State
 from keeper.tx.sender import Sender
 from keeper.tx.signer import LocalSigner
 from tests.support.counter_world import POLICY, FakeClock, PoolProvider
@@ -55,6 +58,14 @@ class Desk:
         found = Journal(self.store, CHAIN_ID, "").get(intent.id)
         assert found is not None
         return found
+
+    def look(self, *args: str) -> Any:
+        """JSON of a command that asks no node."""
+        result = CliRunner().invoke(
+            app, ["tx", *args, "--json", "--manifest", str(self.node.manifest_path)], env=self.env
+        )  # fmt: skip
+        assert result.exit_code == 0, result.stderr
+        return json.loads(result.stdout)
 
     def run(self, *args: str, key: bytes | None = DEPLOYER_KEY, **env: str) -> Result:
         secret = {} if key is None else {"PRIVATE_KEY": "0x" + key.hex()}
@@ -182,3 +193,71 @@ def test_an_unsigned_intent_is_cancelled_without_a_transaction(desk: Desk) -> No
     assert result.exit_code == 0, result.stderr
     assert json.loads(result.stdout)["state"] == "cancelled"
     assert desk.get(intent).state is State.CANCELLED
+
+
+def test_the_list_can_be_narrowed(desk: Desk) -> None:
+    waiting = desk.waiting()
+    owner = Account.from_key(DEPLOYER_KEY).address
+    journal = Journal(desk.store, CHAIN_ID, owner)
+    other, _ = journal.claim(RecordPrice(1, 7, 9), "0x" + "11" * 20, b"", GENESIS, 3)
+    journal.close(other, State.FAILED, GENESIS, "refused")
+
+    def ids(*args: str) -> list[int]:
+        return [row["id"] for row in desk.look("list", *args)]
+
+    assert sorted(ids()) == sorted([waiting.id, other.id])
+    assert ids("--state", "failed") == [other.id]
+    assert ids("--open") == [waiting.id]
+    assert sorted(ids("--open", "--state", "failed")) == sorted([waiting.id, other.id])
+    assert ids("--subject", "1:7") == [other.id]
+    assert ids("--kind", "bid") == []
+    assert len(ids("--kind", "record_price", "--limit", "1")) == 1
+
+
+def test_an_unknown_state_is_refused_with_those_there_are(desk: Desk) -> None:
+    result = CliRunner().invoke(app, ["tx", "list", "--state", "lost"], env={**desk.env, "NO_COLOR": "1"})
+    assert result.exit_code == 2
+    assert "lost" in result.stderr and "replaced" in result.stderr
+
+
+def test_show_has_every_attempt(desk: Desk) -> None:
+    intent = desk.waiting()
+    assert desk.run("bump", str(intent.id), "--execute").exit_code == 0
+    assert desk.run("cancel", str(intent.id), "--execute").exit_code == 0
+    found = desk.look("show", str(intent.id))
+    assert [(row["what"], row["outcome"], row["nonce"]) for row in found["attempts"]] == [
+        ("acts", "waits", intent.nonce), ("acts", "waits", intent.nonce), ("cancels", "waits", intent.nonce)
+    ]  # fmt: skip
+    for _ in range(3):
+        desk.pool.mine()
+    desk.sender.advance()
+    found = desk.look("show", str(intent.id))
+    assert (found["state"], found["call"], found["sender"]) == ("cancelled", "PriceOracle.record", intent.sender)
+    assert [row["outcome"] for row in found["attempts"]] == ["not mined", "not mined", "mined"]
+    assert int(found["attempts"][2]["cost_wei"]) > 0 and found["tx"] == found["attempts"][2]["tx"]
+
+
+def test_show_for_people(desk: Desk) -> None:
+    intent = desk.waiting()
+    where = ["--manifest", str(desk.node.manifest_path)]
+    said = CliRunner().invoke(app, ["tx", "show", str(intent.id), *where], env=desk.env)
+    assert said.exit_code == 0 and "PriceOracle.record" in said.stdout and "waits" in said.stdout
+    missing = CliRunner().invoke(app, ["tx", "show", "77", *where], env=desk.env)
+    assert (missing.exit_code, missing.stdout) == (2, "")
+    assert (
+        missing.stderr
+        == f"error: there is no intent 77 of chain {CHAIN_ID} in {desk.store.name}; see 'ballast tx list'\n"
+    )
+
+
+def test_acknowledging_lets_the_keeper_go_on(desk: Desk) -> None:
+    owner = Account.from_key(DEPLOYER_KEY).address
+    journal = Journal(desk.store, CHAIN_ID, owner)
+    for nonce in range(2):
+        intent, _ = journal.claim(RecordPrice(0, nonce, 9), "0x" + "11" * 20, b"", GENESIS, 3)
+        sent = SignedTransaction(bytes([nonce]) * 32, b"", nonce, 1, Fees(1, 1), cancels=False, signed_at=GENESIS)
+        journal.mined(journal.sign(intent, sent), Receipt(sent.hash, 1, b"", False, 1, 1), GENESIS)
+    assert journal.failures_in_a_row() == 2
+    assert desk.look("acknowledge") == {"acknowledged": 2}
+    assert journal.failures_in_a_row() == 0
+    assert desk.look("acknowledge") == {"acknowledged": 0}
