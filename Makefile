@@ -10,9 +10,10 @@ REPORT ?= out/demo.html
 STEPS ?= 1000000
 SEED ?= 1
 SAMPLE ?= 120
+COUNT ?= 1000
 
 .DEFAULT_GOAL := help
-.PHONY: help setup node demo test check format abi bench-gas bench-risk fuzz mutate coverage snapshots clean
+.PHONY: help setup node demo test check format abi bench-gas bench-risk fuzz soak mutate coverage snapshots clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -60,6 +61,11 @@ bench-risk: $(READY) ## speed of the risk library beside py_vollib_vectorized, Q
 
 fuzz: $(READY) ## the whole protocol at random, STEPS=1000000 SEED=1; prints steps, seeds, violations
 	@$(BIN)/python -m tests.fuzz --steps $(STEPS) --seed $(SEED) --jobs $(JOBS)
+
+soak: $(READY) node ## the keeper on anvil for long: kill -9, SIGTERM, forks; COUNT=1000 SEED=1, half an hour
+	@$(BIN)/python -m tests.soak kills --count $(COUNT) --seed $(SEED)
+	@$(BIN)/python -m tests.soak terms --seed $(SEED)
+	@$(BIN)/python -m tests.soak reorgs --seed $(SEED)
 
 mutate: $(READY) ## slips of the hand in the contracts: how many the tests notice; SAMPLE=120 SEED=1
 	@$(BIN)/python -m tests.mutation --sample $(SAMPLE) --seed $(SEED) --jobs $(JOBS)

@@ -28,6 +28,7 @@ from keeper.observe.health import HealthBoard
 from keeper.observe.metrics import Metrics
 from keeper.observe.office import Office
 from keeper.observe.rpc_watch import RpcInstruments
+from keeper.observe.transactions import TransactionNews
 from keeper.observe.upkeep import Upkeep
 from keeper.outbox import SenderOutbox
 from keeper.ports import Chain
@@ -287,7 +288,8 @@ def build_keeper(connection: Connection, execute: bool) -> Keeper:
     cycle = _cycle(connection, store, Instruments(metrics, health), office, signer)
     if execute and signer is not None:
         journal = Journal(store, chain.chain_id, signer.address)
-        sender = Sender(chain, journal, signer, clock, policy_from(settings))
+        news = TransactionNews(metrics, office.alerts, clock.now)
+        sender = Sender(chain, journal, signer, clock, policy_from(settings), news)
         cycle.outbox = SenderOutbox(sender, journal, clock, lease)
     start = settings.index.start_block if settings.index.start_block is not None else connection.manifest.start_block
     indexer = Indexer(chain, store, start_block=start, block_range=settings.index.block_range)

@@ -107,6 +107,11 @@ class Metrics:
         self.margin_call_oldest_seconds = self._gauge(
             "margin_call_oldest_seconds", "Age of the oldest margin call that is not delivered yet"
         )
+        self.transactions_total = self._counter(
+            "transactions_total",
+            "Events of transactions: sent, raised, withdrawn, waits, filled, replaced, deep_reorg",
+            ("kind", "event"),
+        )
         self.account_balance = self._gauge("account_balance", "Native token of the key", ("address",))
         self.current_nonce = self._gauge("current_nonce", "Transactions of the key that are mined", ("address",))
         self.oldest_intent_seconds = self._gauge(

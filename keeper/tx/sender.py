@@ -360,8 +360,8 @@ class Sender:
     def _withdraw(self, intent: Intent, newest: SignedTransaction, why: str) -> None:
         fees = self._purse.raised(intent, newest, SELF_SEND_GAS)
         if isinstance(fees, str):
-            self._journal.note(intent, f"{why}; it cannot be taken back: {fees}", self._clock.now())
-            self._listener("waits", intent)
+            said = f"{why}; it cannot be taken back: {fees}"
+            self._listener("waits", self._journal.note(intent, said, self._clock.now()))
             return
         log.warning("withdrawn", intent=intent.id, reason=why)
         intent = self._journal.withdraw(intent, f"{why}; its nonce is taken back", self._clock.now())
@@ -376,9 +376,9 @@ class Sender:
         newest = self._journal.transactions(intent)[-1]
         fees = self._purse.raised(intent, newest, newest.gas_limit)
         if isinstance(fees, str):
-            self._journal.note(intent, f"waits below the market's fees: {fees}", self._clock.now())
+            said = f"waits below the market's fees: {fees}"
             log.warning("waits_below_market", intent=intent.id, max_fee_wei=newest.fees.max_fee_wei, reason=fees)
-            self._listener("waits", intent)
+            self._listener("waits", self._journal.note(intent, said, self._clock.now()))
             return fees
         to, data = (self._signer.address, b"") if newest.cancels else (intent.to, intent.data)
         fields = self._fields(to, data, intent.nonce, newest.gas_limit, fees)

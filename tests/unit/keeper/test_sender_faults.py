@@ -14,6 +14,9 @@ from web3.types import RPCEndpoint
 
 from keeper.domain import ContractCall
 from keeper.errors import NoFunds, Permanent, Transient
+from keeper.observe.alerts import Alerts
+from keeper.observe.metrics import Metrics
+from keeper.observe.transactions import TransactionNews
 from keeper.tx.fees import FeeCaps
 from keeper.tx.journal import Intent, Journal, State
 from keeper.tx.sender import SELF_SEND_GAS, Sender
@@ -397,3 +400,21 @@ def test_an_unsigned_intent_is_not_resumed_while_the_breaker_is_open(world: Worl
     tight.advance()
     world.mine(1)
     assert (world.total(1), world.total(2)) == (1, 1)
+
+
+def test_events_are_counted_and_the_grave_ones_alert(world: World) -> None:
+    metrics = Metrics("test", CHAIN_ID)
+    alerts = Alerts(metrics)
+    news = TransactionNews(metrics, alerts, world.clock.now)
+    sender = Sender(world.chain, world.journal, world.signer, world.clock, world.policy, news)
+    point = snapshot(world)
+    sender.submit(Bump(1))
+    world.mine(3)
+    sender.advance()
+    assert metrics.registry.get_sample_value("ballast_keeper_alerts_total", {"name": "deep_reorg"}) is None
+    fork_back_to(world, point, 8)
+    sender.advance()
+    counted = metrics.registry.get_sample_value
+    assert counted("ballast_keeper_transactions_total", {"kind": "bump", "event": "sent"}) == 1
+    assert counted("ballast_keeper_transactions_total", {"kind": "bump", "event": "deep_reorg"}) == 1
+    assert counted("ballast_keeper_alerts_total", {"name": "deep_reorg"}) == 1
