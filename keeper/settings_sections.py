@@ -55,6 +55,7 @@ class RpcPool(_Section):
     stale_s: Annotated[float, Field(gt=0)] | None = None
     max_lag_blocks: int = Field(default=8, ge=0)
     probe_s: Annotated[float, Field(gt=0)] = 30.0
+    still_s: Annotated[float, Field(ge=0)] = 20.0
     chain_check_s: Annotated[float, Field(gt=0)] = 300.0
     pause_s: Annotated[float, Field(gt=0)] = 1.0
     max_pause_s: Annotated[float, Field(gt=0)] = 30.0

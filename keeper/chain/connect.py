@@ -41,6 +41,7 @@ def rpc_options(settings: Settings) -> RpcOptions:
     policy = PoolPolicy(
         fresh=fresh,
         probe_s=said.probe_s,
+        still_s=said.still_s,
         chain_check_s=said.chain_check_s,
         pause_s=said.pause_s,
         max_pause_s=said.max_pause_s,

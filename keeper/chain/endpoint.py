@@ -110,11 +110,12 @@ class TokenBucket:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """Newest block an endpoint told of; ``seen_at`` in seconds of the pool's monotonic clock."""
+    """Newest block an endpoint told of; ``seen_at`` and ``since``, when it was first told, of the monotonic clock."""
 
     number: int
     timestamp: int
     seen_at: float
+    since: float = 0.0
 
 
 @dataclass(slots=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import TypeVar
 
 import structlog
@@ -158,8 +159,10 @@ class EndpointGuard:
     def _observe(self, state: EndpointState, block: Block) -> None:
         """Judge a head against the clock and the other endpoints' heads."""
         now = self.times.now()
-        head = Head(block.number, block.timestamp, now)
         with self._lock:
+            old = state.head
+            same = old is not None and old.number == block.number
+            head = Head(block.number, block.timestamp, now, old.since if old is not None and same else now)
             others = [other.head for other in self.states if other is not state and other.head is not None]
             verdict = judge(self.policy.fresh, head, others, self.times.wall())
             if verdict.why and not state.stale:
@@ -170,6 +173,23 @@ class EndpointGuard:
             state.stale = f"{state.name} {verdict.why}" if verdict.why else ""
         self.watcher.saw_head(state.name, head, verdict.lag)
         self.watcher.usable(state.name, not state.stale)
+
+    def _stands_still(self, state: EndpointState, block: Block) -> bool:
+        """Whether a head has not moved for so long that another endpoint should be heard before it is believed."""
+        old = state.head
+        if old is None or block.number > old.number:
+            return False
+        return self.times.now() - old.since >= self.policy.still_s
+
+    def _hear_others(self, than: EndpointState) -> None:
+        """Ask the other endpoints for their heads now, those that answer and were not heard for `still_s`."""
+        for state in self.states:
+            now = self.times.now()
+            heard = state.head is not None and now - state.head.seen_at < self.policy.still_s
+            if state is than or heard or state.rest_until > now or self._doubts(state):
+                continue
+            with suppress(KeeperError):  # `_failed` has counted it
+                self._ask_head(state)
 
     # what became of it
 

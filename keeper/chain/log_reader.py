@@ -5,7 +5,8 @@ An endpoint can lose logs without an error in three ways, each with its remedy h
 
 - it has not reached the last block yet and gives what it has: it must show that block, by hash, before it is asked;
 - it cuts an answer off at some count of logs: then the answer is longer than any that was ever confirmed, and the
-  blocks before its first and after its last log are read again, from another endpoint where there is one;
+  blocks before its first and after its last log are read again, from another endpoint where there is one, and answers
+  as long as a cut one are split down to single blocks, whose receipts (``eth_getBlockReceipts``) settle it;
 - it cuts the range: then blocks at an end seem empty. One answer in `SAMPLE` has its ends read again.
 
 The bloom filter of each header would tell exactly which blocks to doubt, but costs a request a block and is all ones on
@@ -23,7 +24,7 @@ from web3.types import FilterParams, LogReceipt
 
 from keeper.chain.endpoint import EndpointState
 from keeper.chain.rpc_pool import Pool
-from keeper.errors import Behind, KeeperError, RangeTooLarge, Transient
+from keeper.errors import Behind, KeeperError, NotOffered, RangeTooLarge
 
 SAMPLE = 16
 
@@ -78,10 +79,10 @@ class LogReader:
                     raise
                 state.span.refused(size)
                 continue
-            if not self._complete(state, first, end, logs, addresses):
-                state.span.distrust(size)
-                if size == 1:
-                    raise Transient(f"{state.name} keeps back logs of block {first}; use another endpoint")
+            if size == 1 and (state.span.doubt or state.span.reaches_cut(len(logs))):
+                logs = self._of_receipts(state, first, addresses, logs)
+            elif not self._complete(state, first, end, logs, addresses):
+                state.span.distrust(size, len(logs))
                 continue
             state.span.accepted(size)
             return logs, end
@@ -107,14 +108,14 @@ class LogReader:
         self, state: EndpointState, first: int, last: int, logs: Sequence[LogReceipt], addresses: Sequence[str]
     ) -> bool:
         """False where a second look at the ends of an answer finds logs that it lacks."""
-        if not state.endpoint.remote or (first == last and not state.span.doubt):
+        if not state.endpoint.remote or first == last:
             return True
-        if not state.span.doubt and len(logs) <= state.span.verified and self._chance() >= 1 / SAMPLE:
+        if not state.span.suspects(len(logs)) and self._chance() >= 1 / SAMPLE:
             return True
         other = self._pool.another(state, last)
         witness = other or state
         had = {_key(log) for log in logs}
-        for begin, end in _ends(first, last, logs, halve=other is None):
+        for begin, end in _ends(first, last, logs, alone=other is None):
             try:
                 again = self._ask(witness, begin, end, addresses)
             except KeeperError:
@@ -125,10 +126,29 @@ class LogReader:
                 return False
             if other is not None and any(begin <= log["blockNumber"] <= end for log in logs if _key(log) not in seen):
                 self._tell(witness, begin, end, len([log for log in logs if _key(log) not in seen]))
-                witness.span.distrust(end - begin + 1)
+                witness.span.distrust(end - begin + 1, len(again))
                 return True
         state.span.confirmed(len(logs))
         return True
+
+    def _of_receipts(
+        self, state: EndpointState, number: int, addresses: Sequence[str], logs: list[LogReceipt]
+    ) -> list[LogReceipt]:
+        """Logs of one block by its receipts, which are not cut, where the endpoint has kept logs back before."""
+        what = f"eth_getBlockReceipts of {number}"
+        try:
+            receipts = self._pool.request(state, what, lambda web3: list(web3.eth.get_block_receipts(number)))
+        except NotOffered:
+            return logs
+        wanted = {address.lower() for address in addresses}
+        whole = [log for each in receipts for log in each["logs"] if str(log["address"]).lower() in wanted]
+        missing = {_key(log) for log in whole} - {_key(log) for log in logs}
+        if not missing:
+            state.span.confirmed(len(logs))
+            return logs
+        state.span.distrust(1, len(logs))
+        self._tell(state, number, number, len(missing))
+        return whole
 
     def _tell(self, state: EndpointState, first: int, last: int, missing: int) -> None:
         self._pool.watcher.truncated(state.name)
@@ -138,20 +158,21 @@ class LogReader:
         )
 
 
-def _ends(first: int, last: int, logs: Sequence[LogReceipt], *, halve: bool) -> list[tuple[int, int]]:
+def _ends(first: int, last: int, logs: Sequence[LogReceipt], *, alone: bool) -> list[tuple[int, int]]:
     """Blocks before the first and after the last log of an answer, these two included.
 
-    The same endpoint is not asked for the same range again: its answer would be cut in the same way.
+    Alone, an endpoint is not asked for the same range again, whose answer would be cut in the same way, but for the
+    quarters at its ends.
     """
     numbers = [log["blockNumber"] for log in logs]
     low, high = min(numbers, default=last), max(numbers, default=first)
     ends = [(high, last), (first, low)] if numbers else [(first, last)]
-    if not halve:
+    if not alone:
         return list(dict.fromkeys(ends))
-    middle = (first + last) // 2
+    quarter = max(1, (last - first + 1) // 4)
     whole = (first, last)
-    halves = [(middle + 1, last), (first, middle)]
-    return list(dict.fromkeys(half for end in ends for half in (halves if end == whole else [end])))
+    parts = [(last - quarter + 1, last), (first, first + quarter - 1)]
+    return list(dict.fromkeys(part for end in ends for part in (parts if end == whole else [end])))
 
 
 def _key(log: LogReceipt) -> tuple[bytes, int]:

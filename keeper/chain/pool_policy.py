@@ -21,6 +21,8 @@ class PoolPolicy:
     ----------
     probe_s
         How often the head of an endpoint that is not in use is asked for, and how old a head may be to judge by.
+    still_s
+        How long a head may stand still before the others are asked at once.
     chain_check_s
         How often each endpoint is asked for its chain id while all is well.
     pause_s, max_pause_s
@@ -33,6 +35,7 @@ class PoolPolicy:
 
     fresh: FreshPolicy = field(default_factory=FreshPolicy)
     probe_s: float = 30.0
+    still_s: float = 20.0
     chain_check_s: float = 300.0
     pause_s: float = 1.0
     max_pause_s: float = 30.0

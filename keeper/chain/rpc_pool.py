@@ -81,6 +81,8 @@ class Pool(EndpointGuard):
                 last = error
                 failed.append(state)
                 continue
+            if self._stands_still(state, block):
+                self._hear_others(state)
             self._observe(state, block)
             if state.stale:
                 asked.append(state.stale)

@@ -28,6 +28,8 @@ class Span:
     verified
         Most logs of one answer that a second look confirmed. A provider that cuts answers off at a count gives itself
         away with the first answer that is longer than any confirmed one.
+    cut
+        Fewest logs of an answer from which some were missing: answers as long as this are never taken at their word.
     doubt
         Answers that are still to be looked at twice whatever they hold, after logs were found missing.
     """
@@ -36,6 +38,7 @@ class Span:
     learned: int | None = None
     verified: int = 0
     doubt: int = 0
+    cut: int | None = None
     _good: int = 0
     _run: int = FIRST_RUN
     _before: int | None = None
@@ -63,9 +66,18 @@ class Span:
             self._good, self._before = 0, self.learned
             self.learned += max(1, self.learned // 4)
 
-    def distrust(self, asked: int) -> None:
-        """Take note that logs were missing from an answer over so many blocks."""
+    def suspects(self, logs: int) -> bool:
+        """Whether an answer with so many logs has to be looked at twice."""
+        return self.doubt > 0 or logs > self.verified or self.reaches_cut(logs)
+
+    def reaches_cut(self, logs: int) -> bool:
+        """Whether an answer is as long as one that was cut."""
+        return self.cut is not None and logs >= self.cut
+
+    def distrust(self, asked: int, logs: int) -> None:
+        """Take note that logs were missing from an answer of so many logs over so many blocks."""
         self.refused(asked)
+        self.cut = logs if self.cut is None else min(self.cut, logs)
         self.doubt = CHECKS_AFTER_DOUBT
 
     def confirmed(self, logs: int) -> None:

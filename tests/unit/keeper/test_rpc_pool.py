@@ -227,6 +227,7 @@ def test_an_idle_cycle_asks_nothing_that_was_not_asked_for(world: World) -> None
     world.second.asked.clear()
     for _ in range(10):  # two minutes of cycles
         world.clock.at += 12
+        world.first.number = world.second.number = world.first.number + 1
         block = world.rpc.block()
         world.rpc.call(HOLDER, b"", block.number)
         world.rpc.block(block.number)
@@ -260,15 +261,15 @@ def test_without_a_limit_a_head_may_be_of_any_age(world: World) -> None:
 
 def test_an_endpoint_that_lags_is_not_read_from(world: World) -> None:
     world.rpc.block()
-    world.second.number = 120
+    world.first.number, world.second.number = 101, 121
     world.clock.at += 31
-    world.rpc.block()  # the probe hears of block 120
+    world.rpc.block()  # the probe hears of block 121
     world.first.asked.clear()
     block = world.rpc.block()
-    assert block.number == 120
+    assert block.number == 121
     assert world.first.asked == ["eth_getBlockByNumber"]
     assert world.seen("rpc_endpoint_lag_blocks", endpoint=world.first.name) == 20
-    world.second.answers["*"] = HTML  # the chain has been at 120 all the same
+    world.second.answers["*"] = HTML  # the chain has been at 121 all the same
     for _ in range(2):
         with pytest.raises(Transient, match="20 blocks behind"):
             world.rpc.block()
@@ -278,6 +279,18 @@ def test_an_endpoint_that_lags_is_not_read_from(world: World) -> None:
     world.first.number = 119
     assert world.rpc.block().number == 119
     assert world.rpc.balance(HOLDER) == 42
+
+
+def test_a_head_that_stands_still_is_compared_at_once(world: World) -> None:
+    """The first node has lost its peers; the probe of the second is not due for long."""
+    world.rpc.block()
+    world.second.number = 109
+    world.clock.at += 19
+    assert world.rpc.block().number == 100
+    assert world.second.asked == ["eth_getBlockByNumber"]
+    world.clock.at += 5
+    assert world.rpc.block().number == 109
+    assert world.seen("rpc_request_errors_total", endpoint=world.first.name, kind="lagging") == 1
 
 
 def test_a_small_lag_is_no_fault(world: World) -> None:
