@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from keeper.app import Connection, check_roles, connect
 from keeper.assess import ParityPolicy, assess_all, check_parity, choose_for_parity
+from keeper.commands.doctor_endpoints import examine_endpoints
 from keeper.deploy.manifest import load_manifest
 from keeper.domain import Snapshot, Unknown
 from keeper.errors import KeeperError, Permanent
@@ -38,6 +39,7 @@ def examine(settings: Settings) -> list[Finding]:
     found: list[Finding] = []
     _ask(found, "database", lambda: _database(settings))
     _ask(found, "deployment", lambda: _deployment(settings))
+    _ask_endpoints(found, settings)
     connection = _ask_for(found, "chain and contracts", lambda: connect(settings))
     signer = _ask(found, "signer", lambda: load_signer(settings).address)
     if connection is None:
@@ -55,6 +57,16 @@ def examine(settings: Settings) -> list[Finding]:
         _ask(found, "parameters", lambda: _parameters(snapshot))
         _ask(found, "parity", lambda: _parity(connection, snapshot))
     return found
+
+
+def _ask_endpoints(found: list[Finding], settings: Settings) -> None:
+    try:
+        addresses = list(load_manifest(settings.manifest_path).addresses.values())
+        reports = examine_endpoints(settings, addresses)
+    except KeeperError as error:
+        found.append(Finding("endpoints", False, " ".join(str(error).split())))
+        return
+    found += [Finding(f"endpoint {report.name}", report.ok, report.detail) for report in reports]
 
 
 def _ask(found: list[Finding], name: str, question: Callable[[], str]) -> str | None:

@@ -158,6 +158,8 @@ def test_doctor_without_key_and_pages_says_what_is_missing(operator: Operator) -
     result = operator.on_chain("doctor", "--json")
     assert result.exit_code == 1
     found = {item["name"]: item for item in json.loads(result.stdout)}
+    endpoint = found[f"endpoint {operator.node.url.removeprefix('http://')}"]
+    assert endpoint["ok"] and "blocks at once, 0 blocks behind the best" in endpoint["detail"]
     assert found["chain and contracts"]["ok"] and found["parity"]["ok"] and found["prices"]["ok"]
     assert re.fullmatch(r"all \d+ steps are done", found["deployment"]["detail"])
     assert found["parity"]["detail"] == "2 accounts equal the engine's integers"
