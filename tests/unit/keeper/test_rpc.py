@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from email.utils import formatdate
 
 import pytest
 from eth_abi import encode
@@ -12,15 +14,19 @@ from keeper.chain.embedded import make_web3
 from keeper.chain.failures import AlreadyKnown, revert_reason
 from keeper.chain.rpc import Rpc
 from keeper.errors import (
+    Behind,
     ConfigError,
     KeeperError,
     NoFunds,
     NonceTooLow,
     Permanent,
     RangeTooLarge,
+    RateLimited,
+    Refused,
     Reverted,
     Transient,
     Underpriced,
+    Unreachable,
 )
 from tests.support.rpc_server import Answer, error, result, serve
 
@@ -68,6 +74,34 @@ def test_retry_after_is_kept() -> None:
     raised = fails_with(Answer("", status=429, headers={"Retry-After": "7"}), lambda rpc: rpc.balance(HOLDER))
     assert isinstance(raised, Transient)
     assert raised.retry_after_s == 7.0
+
+
+def test_retry_after_as_a_date() -> None:
+    headers = {"Retry-After": formatdate(time.time() + 30, usegmt=True)}
+    raised = fails_with(Answer("", status=429, headers=headers), lambda rpc: rpc.balance(HOLDER))
+    assert isinstance(raised, RateLimited)
+    assert raised.retry_after_s is not None and 20 < raised.retry_after_s <= 30
+    raised = fails_with(Answer("", status=429, headers={"Retry-After": "soon"}), lambda rpc: rpc.balance(HOLDER))
+    assert isinstance(raised, RateLimited) and raised.retry_after_s is None
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        (error(-32001, "Resource not found"), Behind),
+        (error(-32602, "BlockOutOfRangeError: block height is 3 but requested was 99"), Behind),
+        (error(-32000, "hash 0x12 is not currently canonical"), Behind),
+        (error(-32007, "50/second request limit reached"), RateLimited),
+        (error(-32005, "limit"), RateLimited),
+        (error(3, "execution reverted: vault: over capacity"), Reverted),
+        (error(-32000, "execution reverted: feed: nonce too low"), Reverted),
+        (Answer("no", status=403), Refused),
+        (error(-32601, "the method eth_call does not exist"), Refused),
+        (Answer("<html>", status=200), Unreachable),
+    ],
+)
+def test_whose_fault_a_failure_is(answer: Answer, kind: type[KeeperError]) -> None:
+    assert isinstance(fails_with(answer, lambda rpc: rpc.call(HOLDER, b"", 1)), kind)
 
 
 @pytest.mark.parametrize(
