@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
+from typing import Any
 
 import pytest
 
@@ -30,7 +31,7 @@ def proxies() -> Iterator[list[ChaosProxy]]:
         yield [stack.enter_context(chaos_proxy(node)) for _ in range(3)]
 
 
-def settings(proxies: list[ChaosProxy], **more: object) -> Settings:
+def settings(proxies: list[ChaosProxy], **more: Any) -> Settings:
     urls = ",".join(proxy.url for proxy in proxies[:2])
     return load_settings(chain_id=1337, rpc_url=urls, tx_rpc_url=proxies[2].url, index={"block_range": 16}, **more)
 
@@ -99,7 +100,7 @@ def test_limits_of_an_endpoint_nobody_uses(proxies: list[ChaosProxy]) -> None:
 
 
 def test_how_old_a_head_may_be() -> None:
-    def limit(**more: object) -> float | None:
+    def limit(**more: Any) -> float | None:
         return load_settings(rpc_url="http://127.0.0.1:9", **more).stale_after_s
 
     own = {"l2": {"chain_id": 10, "stale_s": 20}}

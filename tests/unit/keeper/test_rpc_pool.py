@@ -136,7 +136,7 @@ def make(stack: ExitStack, limits: Limits | None = None, send: bool = False, **p
     rpc.check_chain(CHAIN)
     for node in nodes:
         node.asked.clear()
-    return World(clock, *nodes, rpc, metrics)
+    return World(clock, nodes[0], nodes[1], rpc, metrics)
 
 
 @pytest.fixture
