@@ -12,7 +12,7 @@ from pathlib import Path
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import delete, inspect, text
+from sqlalchemy import URL, delete, inspect, text
 from sqlalchemy.exc import DBAPIError
 
 from keeper.errors import ConfigError, Halt, Permanent
@@ -21,7 +21,7 @@ from keeper.store.failures import classify
 from keeper.store.models import Base, RunRow
 
 DAY_S = 86_400
-PAGES = 256  # of one step of a backup: others may write between two steps
+PAGES = 64  # of one step of a backup: others may write between two steps
 Progress = Callable[[int, int], object]
 
 
@@ -156,7 +156,8 @@ def _copy(source: str, partial: Path, progress: Progress | None) -> None:
 
 def dump_command(store: Store, target: Path) -> str:
     """Command that makes a consistent backup of a PostgreSQL; the password is left to PGPASSWORD or ~/.pgpass."""
-    url = store.engine.url.set(drivername="postgresql", password=None, query={})
+    known = store.engine.url
+    url = URL.create("postgresql", username=known.username, host=known.host, port=known.port, database=known.database)
     return f"pg_dump --format=custom --file={target} {url.render_as_string()}"
 
 
