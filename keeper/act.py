@@ -9,7 +9,7 @@ from typing import Protocol
 
 from keeper.actions import Action, ProposeParameters, PublishPage, PushParameters
 from keeper.domain import Block, ContractCall
-from keeper.errors import Halt, KeeperError, Reverted
+from keeper.errors import Halt, KeeperError, LeaseLost, Reverted
 from keeper.ports import Chain
 from risk.page import ROW_BYTES
 
@@ -130,7 +130,7 @@ def execute(chain: Chain, outbox: Outbox, action: Action) -> Outcome:
         if check is not None:
             chain.call(check)
         return outbox.perform(action)
-    except Halt:
+    except (Halt, LeaseLost):
         raise
     except KeeperError as error:
         return classify(action, error)

@@ -217,11 +217,12 @@ class Keeper:
     book: PriceBook | None = None
     view: Snapshot | None = None
     references: References | None = None
+    outbox: SenderOutbox | None = None
 
     def turn(self) -> CycleReport | None:
         """Read new events and do one cycle; None while another instance holds the lease."""
         if self.lease is not None:
-            held = self.lease.acquire(self.clock.now())
+            held = self.lease.acquire()
             self.cycle.instruments.role(held is not None, self.clock.now())
             if held is None:
                 return None
@@ -246,16 +247,41 @@ class Keeper:
             now = self.view.block.timestamp
             self.cycle.target = recalibrate(self.book.history, specs, self.cycle.target, now)
 
+    @property
+    def stands_by(self) -> bool:
+        """Whether another instance may send; one that never sends stands for itself."""
+        return self.lease is not None and self.lease.held is None
+
+    def follow_up(self) -> None:
+        """Bring open transactions forward between cycles, also while the book cannot be read."""
+        if self.outbox is not None and self.lease is not None and self.lease.acquire() is not None:
+            self.outbox.advance()
+
+    def resync(self) -> None:
+        """Compare the index with the contracts; one that differs is read again from the start, and an alert says so."""
+        if self.stands_by:
+            return
+        found = self.indexer.resync(self.indexer.sync().block)
+        if found.clean:
+            return
+        wrong = sorted({*found.invented, *found.missed})
+        said = f"the index differs from the contracts in {len(wrong)} accounts ({', '.join(map(str, wrong[:10]))})"
+        self.cycle.alerts.fire("index_mismatch", f"{said}; it is read again from the start", self.clock.now())
+        self.indexer.rebuild()
+        self.indexer.sync()
+
     def close(self) -> None:
         """End what runs beside the cycle, say what is left to say, give the lease back and close the database."""
         if self.references is not None:
             self.references.stop()
         if self.cycle.hedge is not None:
             self.cycle.hedge.stop()
-        self.office.close()
-        if self.lease is not None:
-            self.lease.release(self.clock.now())
-        self.store.close()
+        try:
+            self.office.close()
+            if self.lease is not None:
+                self.lease.close()
+        finally:
+            self.store.close()
 
 
 def build_keeper(connection: Connection, execute: bool) -> Keeper:
@@ -286,11 +312,12 @@ def build_keeper(connection: Connection, execute: bool) -> Keeper:
     lease = Lease(store, chain.chain_id, settings.lease_s) if execute else None
     office = Office(settings, store, chain.chain_id, metrics, health, clock.now)
     cycle = _cycle(connection, store, Instruments(metrics, health), office, signer)
+    outbox = None
     if execute and signer is not None:
-        journal = Journal(store, chain.chain_id, signer.address)
+        journal = Journal(store, chain.chain_id, signer.address, lease)
         news = TransactionNews(metrics, office.alerts, clock.now)
         sender = Sender(chain, journal, signer, clock, policy_from(settings), news)
-        cycle.outbox = SenderOutbox(sender, journal, clock, lease)
+        cycle.outbox = outbox = SenderOutbox(sender, journal, lease)
     start = settings.index.start_block if settings.index.start_block is not None else connection.manifest.start_block
     indexer = Indexer(chain, store, start_block=start, block_range=settings.index.block_range)
     book = None
@@ -299,7 +326,9 @@ def build_keeper(connection: Connection, execute: bool) -> Keeper:
     address = None if signer is None else signer.address
     least = settings.alerts.min_balance_ether
     upkeep = Upkeep(chain, store, clock, cycle.instruments, office.alerts, address, least)
-    keeper = Keeper(connection, store, clock, metrics, health, indexer, cycle, office, upkeep, lease, book)
+    keeper = Keeper(
+        connection, store, clock, metrics, health, indexer, cycle, office, upkeep, lease, book, outbox=outbox
+    )
     _look_outside(keeper)
     return keeper
 

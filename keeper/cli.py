@@ -15,6 +15,7 @@ from keeper.commands import (
     alerts,
     chain,
     daemon,
+    database,
     demonstration,
     params,
     risk,
@@ -52,7 +53,7 @@ app.add_typer(params.app, name="params")
 app.add_typer(tables.app, name="table")
 app.add_typer(transactions.app, name="tx")
 app.add_typer(alerts.app, name="alerts")
-app.add_typer(chain.db_app, name="db")
+app.add_typer(database.app, name="db")
 app.add_typer(chain.config_app, name="config")
 risk.app.command("explain")(risk_explain.explain)
 app.add_typer(risk.app, name="risk")

@@ -45,6 +45,12 @@ class Behind(Transient):
     """The endpoint lacks the block that was asked for, or has another one in its place."""
 
 
+class LeaseLost(KeeperError):
+    """Another keeper may send now: end the turn, send nothing, stand by."""
+
+    exit_code: ClassVar[int] = 75
+
+
 class RangeTooLarge(Transient):
     """The endpoint refuses this span of blocks; ask for a smaller one."""
 

@@ -9,7 +9,6 @@ from keeper.act import Outcome, Result
 from keeper.actions import Action
 from keeper.errors import Transient
 from keeper.lease import Lease
-from keeper.ports import Clock
 from keeper.tx.journal import Intent, Journal, State
 from keeper.tx.sender import Sender
 
@@ -38,13 +37,13 @@ class SenderOutbox:
     Parameters
     ----------
     lease
-        None where the operator has said that this is the only keeper (a command that runs once).
+        Shows before the work of an action that it would be in vain; the journal proves it where it counts. None where
+        the operator has said that this is the only keeper (a command that runs once).
     """
 
-    def __init__(self, sender: Sender, journal: Journal, clock: Clock, lease: Lease | None) -> None:
+    def __init__(self, sender: Sender, journal: Journal, lease: Lease | None) -> None:
         self._sender = sender
         self._journal = journal
-        self._clock = clock
         self._lease = lease
         self._waiting: dict[int, Action] = {}
 
@@ -53,13 +52,15 @@ class SenderOutbox:
 
         Raises
         ------
+        LeaseLost
+            Another keeper may send.
         Halt
-            The lease is lost, or a limit is reached.
+            A limit is reached.
         Transient, Permanent
             The node or the contract refused it.
         """
         if self._lease is not None:
-            self._lease.check(self._clock.now())
+            self._lease.in_time()
         before = self._sender.known(action)
         if before is not None and outcome_of(action, before).result is Result.DONE:
             return Outcome(action, Result.KNOWN, "an earlier cycle or process sent it")
@@ -76,6 +77,10 @@ class SenderOutbox:
             self._waiting.setdefault(intent.id, action)
         return outcome
 
+    def advance(self) -> None:
+        """Bring open intents forward; outcomes are kept for the next `reconcile`."""
+        self._sender.advance()
+
     def reconcile(self) -> tuple[Outcome, ...]:
         """Bring open intents forward; returns the outcomes of actions of this process that ended since.
 
@@ -84,11 +89,13 @@ class SenderOutbox:
 
         Raises
         ------
+        LeaseLost
+            Another keeper may send.
         Halt
-            The lease is lost, or a limit is reached.
+            A limit is reached.
         """
         if self._lease is not None:
-            self._lease.check(self._clock.now())
+            self._lease.in_time()
         try:
             self._sender.advance()
         except Transient as error:

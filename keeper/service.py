@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import FrameType
 from typing import Any
 
@@ -21,9 +22,11 @@ from apscheduler.events import (
     JobEvent,
 )
 from apscheduler.executors.pool import ThreadPoolExecutor
+from apscheduler.jobstores.base import JobLookupError
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from keeper.errors import ConfigError, Halt, KeeperError
+from keeper.observe.health import HealthBoard
 from keeper.observe.metrics import Metrics
 
 FAST, SLOW = "default", "slow"
@@ -41,7 +44,7 @@ class Job:
 
     ``interval_s`` between starts; ``grace_s`` how late a start may still be worth while; a start that comes while the
     last one runs is skipped and counted as overlap. ``slow`` jobs have a thread of their own and must not touch the
-    chain client.
+    chain client. ``first_s`` is the time until the first start.
     """
 
     name: str
@@ -49,6 +52,12 @@ class Job:
     interval_s: float
     grace_s: int
     slow: bool = False
+    first_s: float = 0.0
+
+    @property
+    def limit_s(self) -> float:
+        """Greatest healthy age of the last success: two starts may be missed."""
+        return max(60.0, 3 * self.interval_s + self.grace_s) + self.first_s
 
 
 class Service:
@@ -60,10 +69,22 @@ class Service:
         Those that are not slow run in one thread: they share the chain client and never run at the same time.
     metrics
         Every scheduler event of every job is counted.
+    health
+        Judges the age of each job's last success, so that one that hangs or always fails is seen.
+    clock
+        Unix seconds.
     """
 
-    def __init__(self, jobs: Sequence[Job], metrics: Metrics) -> None:
+    def __init__(
+        self,
+        jobs: Sequence[Job],
+        metrics: Metrics,
+        health: HealthBoard | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self._metrics = metrics
+        self._health = health
+        self._clock = clock
         self._stop = threading.Event()
         self._fatal: BaseException | None = None
         self._log = structlog.get_logger("service")
@@ -83,7 +104,9 @@ class Service:
                 coalesce=True,
                 max_instances=1,
             )
-        self._first = [job.name for job in jobs]
+            if health is not None:
+                health.expect(f"job:{job.name}", job.limit_s, clock())
+        self._first = {job.name: job.first_s for job in jobs}
 
     def run(self) -> None:
         """Run until a signal or a fatal error; the job in progress is finished first.
@@ -95,16 +118,27 @@ class Service:
         """
         with self._signals():
             self._scheduler.start()
-            for name in self._first:
-                self._scheduler.modify_job(name, next_run_time=datetime.now(UTC))
+            for name, first_s in self._first.items():
+                self.trigger(name, first_s)
             self._stop.wait()
             self._log.info("stopping", waiting_for="the job in progress")
             self._scheduler.shutdown(wait=True)
         if self._fatal is not None:
             raise self._fatal
 
+    def trigger(self, name: str, after_s: float = 0.0) -> None:
+        """Start a job after so many seconds instead of at its next turn; nothing before `run` and after its end."""
+        if self._scheduler.running:
+            with suppress(JobLookupError):
+                self._scheduler.modify_job(name, next_run_time=datetime.now(UTC) + timedelta(seconds=after_s))
+
     def stop(self) -> None:
         """Ask for the end; returns at once."""
+        self._stop.set()
+
+    def fail(self, error: BaseException) -> None:
+        """Ask for the end for a reason, which `run` raises."""
+        self._fatal = self._fatal or error
         self._stop.set()
 
     @property
@@ -118,12 +152,12 @@ class Service:
         def run() -> None:
             if self._stop.is_set():
                 return
+            began = time.monotonic()
             try:
                 job.run()
             except (Halt, ConfigError) as error:
                 self._log.error(str(error), job=job.name, error=type(error).__name__, exc_info=True)
-                self._fatal = error
-                self._stop.set()
+                self.fail(error)
                 raise
             except KeeperError as error:
                 self._log.warning(str(error), job=job.name, error=type(error).__name__, exc_info=True)
@@ -132,8 +166,21 @@ class Service:
                 self._metrics.unhandled_exceptions_total.inc()
                 self._log.exception("unexpected error; BALLAST_DEBUG=1 shows where it comes from", job=job.name)
                 raise
+            except BaseException as error:  # an exit or an interrupt inside a job: nobody else would hear of it
+                self._metrics.unhandled_exceptions_total.inc()
+                self._log.critical("a job ended the process", job=job.name, error=type(error).__name__, exc_info=True)
+                self.fail(error)
+                raise
+            self._done(job, time.monotonic() - began)
 
         return run
+
+    def _done(self, job: Job, duration_s: float) -> None:
+        now = self._clock()
+        self._metrics.job_last_success_at.labels(job.name).set(now)
+        self._metrics.job_seconds.labels(job.name).set(duration_s)
+        if self._health is not None:
+            self._health.stamp(f"job:{job.name}", now)
 
     def _on_event(self, event: JobEvent) -> None:
         self._metrics.jobs_total.labels(event.job_id, EVENTS[event.code]).inc()

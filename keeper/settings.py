@@ -32,6 +32,7 @@ from keeper.settings_sections import (
     Cosign,
     Fees,
     Index,
+    Jobs,
     Liquidator,
     MarginCalls,
     Network,
@@ -91,7 +92,7 @@ class Settings(BaseSettings):
     eth_password: Path | None = None
     execute: bool = False
     cycle_interval_s: Annotated[float, Field(gt=0)] = 12.0
-    lease_s: int = Field(default=60, ge=5)
+    lease_s: int = Field(default=6, ge=3, le=600)
     metrics_host: str = "127.0.0.1"
     metrics_port: int | None = Field(default=9464, ge=0, le=65_535)
     confirmations: int | None = Field(default=None, ge=0)
@@ -107,6 +108,7 @@ class Settings(BaseSettings):
     alerts: Alerting = Field(default_factory=Alerting)
     margin_calls: MarginCalls = Field(default_factory=MarginCalls)
     rpc: RpcPool = Field(default_factory=RpcPool)
+    jobs: Jobs = Field(default_factory=Jobs)
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["plain", "json"] = "plain"
 

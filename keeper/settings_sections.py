@@ -271,3 +271,15 @@ class Sanity(_Section):
     refresh_s: Annotated[float, Field(gt=0)] = 5.0
     required: bool = False
     agree: int = Field(default=3, ge=1)
+
+
+class Jobs(_Section):
+    """What is done beside the block loop, and how often; see also ``publisher.calibrate_s`` and ``index.resync_s``."""
+
+    reconcile_s: int = Field(default=60, ge=1)
+    stall_s: int = Field(default=120, ge=10)
+    backup_s: int = Field(default=6 * 3_600, ge=60)
+    backup_dir: Path | None = None
+    backup_keep: int = Field(default=14, ge=1)
+    prune_s: int = Field(default=24 * 3_600, ge=60)
+    keep_runs_days: int = Field(default=30, ge=1)

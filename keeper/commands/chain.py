@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``ballast deploy | doctor | db | config``."""
+"""``ballast deploy | doctor | config``."""
 
 from __future__ import annotations
 
@@ -30,7 +30,6 @@ from keeper.commands.doctor import examine
 from keeper.deploy.steps import Step
 from keeper.errors import ConfigError, Permanent
 from keeper.logging import redact_text, scrub
-from keeper.store import open_store
 from keeper.tx.signer import load_signer
 
 if TYPE_CHECKING:
@@ -38,7 +37,6 @@ if TYPE_CHECKING:
     from keeper.deploy.manifest import ManifestFile
     from keeper.ports import Signer
 
-db_app = typer.Typer(no_args_is_help=True, help="The keeper's database.")
 config_app = typer.Typer(no_args_is_help=True, help="The settings.")
 HIDDEN = "[hidden]"
 
@@ -145,20 +143,6 @@ def doctor(
     wrong = [item.name for item in found if not item.ok]
     if wrong:
         raise Permanent(f"not ready: {', '.join(wrong)}; the table says what to do")
-
-
-@db_app.callback()
-def _db() -> None:
-    """The keeper's database."""
-
-
-@db_app.command("upgrade")
-def db_upgrade(config: ConfigOption = None, network: NetworkOption = None) -> None:
-    """Bring the database to the newest schema."""
-    settings = read_settings(config, network=network)
-    store = open_store(settings.database_url.get_secret_value())
-    typer.echo(f"{store.name} is at the newest schema")
-    store.close()
 
 
 @config_app.callback()

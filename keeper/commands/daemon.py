@@ -25,10 +25,11 @@ from keeper.commands.common import (
 )
 from keeper.cycle import CycleReport
 from keeper.errors import ConfigError, KeeperError
+from keeper.heartbeat import Heartbeat
+from keeper.jobs import jobs_of
 from keeper.observe.server import ObserveServer, observe_routes
-from keeper.observe.upkeep import EVERY_S
 from keeper.recorder import Recorder
-from keeper.service import Job, Service
+from keeper.service import Service
 from keeper.store import open_store
 from risk.market.history import utc
 
@@ -69,33 +70,40 @@ def run(
 def serve(keeper: Keeper) -> None:
     """Run the service until it is told to stop."""
     settings = keeper.connection.settings
-    interval = settings.cycle_interval_s
-    grace = max(1, int(interval))
-
-    def cycle() -> None:
-        keeper.look()
-        keeper.turn()
-
-    jobs = [
-        Job("cycle", cycle, interval, grace),
-        Job("upkeep", keeper.upkeep.run, EVERY_S, 60),
-        Job("calibrate", keeper.calibrate, settings.publisher.calibrate_s, 600, slow=True),
-    ]
-    service = Service(jobs if keeper.book is not None else jobs[:-1], keeper.metrics)
+    service = Service(jobs_of(keeper), keeper.metrics, keeper.health, keeper.clock.now)
     server = None
     if settings.metrics_port is not None:
         routes = observe_routes(keeper.metrics, keeper.health, keeper.clock.now)
         server = ObserveServer(settings.metrics_host, settings.metrics_port, routes)
         server.start()
     keeper.office.open()
+    heart = beat(keeper, service)
     try:
         service.run()
     except KeeperError as error:
         keeper.office.alerts.fire("service_stopped", f"the keeper has stopped: {error}", keeper.clock.now())
         raise
     finally:
+        if heart is not None:
+            heart.stop()
         if server is not None:
             server.stop()
+
+
+def beat(keeper: Keeper, service: Service) -> Heartbeat | None:
+    """Keep or seek the lease beside the loop; who gets it begins a cycle at once."""
+    lease, settings = keeper.lease, keeper.connection.settings
+    if lease is None:
+        return None
+
+    def role(leads: bool) -> None:
+        keeper.cycle.instruments.role(leads, keeper.clock.now())
+        if leads:
+            service.trigger("cycle")
+
+    heart = Heartbeat(lease, max(settings.jobs.stall_s, 5 * settings.cycle_interval_s), role, service.fail)
+    heart.start()
+    return heart
 
 
 def show(report: CycleReport, sends: bool, as_json: bool) -> None:

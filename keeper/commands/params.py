@@ -181,7 +181,7 @@ def send(connection: Connection, plan: PushPlan) -> None:
         action = plan.action
         if action is None:
             raise Permanent("there is neither push nor proposal to send")
-        outcome = execute(chain, SenderOutbox(sender, journal, clock, None), action)
+        outcome = execute(chain, SenderOutbox(sender, journal, None), action)
         if outcome.result is Result.PENDING:
             waiting = next(i for i in journal.open_intents() if (i.kind, i.epoch) == (action.kind, action.epoch))
             sender.wait(waiting, timeout_s=180)

@@ -106,7 +106,7 @@ class Daemon:
             quotes=NativePrice("ETH"),
             policy=policies(0),
             parity_policy=ParityPolicy(sample=16),
-            outbox=SenderOutbox(self.sender, journal, self.clock, None),
+            outbox=SenderOutbox(self.sender, journal, None),
             sender=signer.address,
             proposals=partial(queued_proposals, store, chain_id),
             publisher=Publisher(signer, chain_id, self.chain.contracts.addresses["RiskTable"]),

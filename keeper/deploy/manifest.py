@@ -19,7 +19,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from keeper import __version__
-from keeper.artifacts import load
+from keeper.artifacts import abi_hash, load
 from keeper.chain.contracts import Deployed
 from keeper.deploy.steps import AtLeast, Check, Hashed, Ref
 from keeper.errors import ConfigError, Permanent
@@ -152,12 +152,28 @@ class Manifest(_Record):
         return next((item for item in self.steps if item.id == step_id), None)
 
     def deployed(self) -> list[Deployed]:
-        """The protocol's own contracts with ABI and code hash, as the keeper reads them."""
+        """The protocol's own contracts with ABI and code hash, as the keeper reads them.
+
+        Raises
+        ------
+        ConfigError
+            The keeper's ABI of a contract is not the one it was deployed with.
+        """
         return [
-            Deployed(name, item.address, load(item.artifact).abi, bytes.fromhex(item.code_hash[2:]))
+            Deployed(name, item.address, self._abi(name), bytes.fromhex(item.code_hash[2:]))
             for name, item in self.contracts.items()
             if ":" not in name
         ]
+
+    def _abi(self, name: str) -> Sequence[Mapping[str, Any]]:
+        record = self.contracts[name]
+        found = load(record.artifact).abi
+        if abi_hash(found) != record.abi_hash:
+            raise ConfigError(
+                f"ABI of {name} is {abi_hash(found)} in this keeper, the manifest says {record.abi_hash}; "
+                f"use the keeper of the deployment, ballast {self.package_version}"
+            )
+        return found
 
 
 class ManifestFile:

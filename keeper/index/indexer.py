@@ -80,7 +80,8 @@ class Indexer:
         first = self._start if cursor is None else cursor[0] + 1
         count = 0
         for last, events in self._ranges(first, target.number):
-            count += self._store_step(last, events)
+            count += self._store_step(cursor, last, events)
+            cursor = (last.number, last.hash)
         return Progress(target, count, rewound_to)
 
     def cursor(self) -> tuple[int, bytes] | None:
@@ -154,12 +155,15 @@ class Indexer:
         if now.hash != last.hash or strangers:
             raise Transient(f"block {last} was replaced while its events were read; they will be read again")
 
-    def _store_step(self, last: Block, events: Sequence[Event]) -> int:
+    def _store_step(self, cursor: tuple[int, bytes] | None, last: Block, events: Sequence[Event]) -> int:
+        """Store a span of events; ``cursor`` is where it begins."""
         chain_id = self._chain.chain_id
-        cursor = self.cursor()
         if cursor is not None and self._chain.block(cursor[0]).hash != cursor[1]:
             raise Transient(f"block {cursor[0]} was replaced while later events were read; the cursor will go back")
         with self._store.session() as session:
+            row = session.get(CursorRow, chain_id)
+            if cursor != (row and (row.number, row.hash)):
+                raise Transient(f"another process reads events of chain {chain_id} too; the cursor is read again")
             count = projection.store_events(session, chain_id, events)
             session.merge(BlockRow(chain_id=chain_id, number=last.number, hash=last.hash, timestamp=last.timestamp))
             session.merge(CursorRow(chain_id=chain_id, number=last.number, hash=last.hash))

@@ -94,6 +94,10 @@ class Metrics:
 
     def _service_metrics(self) -> None:
         self.jobs_total = self._counter("jobs_total", "Scheduler events by job", ("job", "event"))
+        self.job_last_success_at = self._gauge(
+            "job_last_success_timestamp_seconds", "Unix time each job last ended well", ("job",)
+        )
+        self.job_seconds = self._gauge("job_duration_seconds", "Time the job's last good run took", ("job",))
         self.unhandled_exceptions_total = self._counter("unhandled_exceptions_total", "Errors nobody expected")
         self.alerts_total = self._counter("alerts_total", "Alerts raised by name", ("name",))
         self.alerts_active = self._gauge("alerts_active", "Troubles that last, by severity", ("severity",))

@@ -22,12 +22,15 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
+from sqlalchemy.pool import NullPool
 
 from keeper.errors import ConfigError, KeeperError, Transient
+from keeper.store.bounded import bound
 from keeper.store.failures import classify
 
 BUSY_TIMEOUT_MS = 5_000
-STATEMENT_TIMEOUT_MS = 120_000
+STATEMENT_TIMEOUT_MS = 60_000
+SILENCE_S = 70.0
 IDLE_TIMEOUT_MS = 20_000  # a process that stands still in mid-transaction must not hold the others up
 CONNECT_TIMEOUT_S = 5
 TURN_LOCK = 0x62616C6C617374  # "ballast"; advisory locks are one database's own
@@ -170,6 +173,21 @@ def _engine(url: str, instance: str) -> Engine:
         event.listen(engine, "begin", _begin)
     elif postgresql:
         event.listen(engine, "begin", _take_turn)
+        bound(engine, SILENCE_S)
+    return engine
+
+
+def server_engine(store: Store, patience_s: float) -> Engine:
+    """Sessions of a PostgreSQL beside the turns of all others, each statement a transaction, for what cannot wait."""
+    url = store.engine.url
+    arguments = _postgresql_arguments(url, f"{store.instance} lease")
+    milliseconds = int(patience_s * 1_000)
+    arguments["options"] += f" -c statement_timeout={milliseconds} -c lock_timeout={milliseconds}"
+    arguments |= {"connect_timeout": 2, "tcp_user_timeout": 2 * milliseconds}
+    engine = create_engine(
+        url, poolclass=NullPool, isolation_level="AUTOCOMMIT", hide_parameters=True, connect_args=arguments
+    )
+    bound(engine, patience_s + 0.5)
     return engine
 
 

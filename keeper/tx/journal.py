@@ -45,7 +45,7 @@ class Journal(Spending):
             The intent, and whether it is the caller's to carry out. False: it is under way, done, or has reverted
             ``max_tries`` times. One that failed, was replaced or withdrawn starts again with new call data.
         """
-        with self._store.session() as session:
+        with self._change() as session:
             row = self._by_key(session, action)
             if row is None:
                 row = IntentRow(
@@ -92,7 +92,7 @@ class Journal(Spending):
         Halt
             Another open intent has the nonce, or the intent has another one: two processes share the key.
         """
-        with self._store.session() as session:
+        with self._change() as session:
             row = _row(session, intent)
             others = session.scalar(
                 select(func.count())
@@ -131,7 +131,7 @@ class Journal(Spending):
 
     def sent(self, intent: Intent, tx_hash: bytes, now: int) -> Intent:
         """Note that a node has accepted a transaction."""
-        with self._store.session() as session:
+        with self._change() as session:
             row = _row(session, intent)
             session.scalars(select(TransactionRow).where(TransactionRow.hash == tx_hash)).one().sent_at = now
             if row.state == State.SIGNED:
@@ -140,7 +140,7 @@ class Journal(Spending):
 
     def mined(self, intent: Intent, receipt: Receipt, now: int) -> Intent:
         """Note the receipt of one of the intent's transactions."""
-        with self._store.session() as session:
+        with self._change() as session:
             row = _row(session, intent)
             for other in self._attempts(session, row):  # a fork may have mined another one of them before
                 other.mined_at = other.cost_wei = other.succeeded = None
@@ -155,7 +155,7 @@ class Journal(Spending):
 
     def unmined(self, intent: Intent, now: int, error: str | None = None) -> Intent:
         """Take back a receipt whose block left the chain, of an open intent or of one that has ended."""
-        with self._store.session() as session:
+        with self._change() as session:
             row = _row(session, intent)
             for transaction in self._attempts(session, row):
                 transaction.mined_at = transaction.cost_wei = transaction.succeeded = None
@@ -167,7 +167,7 @@ class Journal(Spending):
 
     def close(self, intent: Intent, state: State, now: int, error: str | None = None) -> Intent:
         """Write the end of an intent; a reverted transaction counts as a try."""
-        with self._store.session() as session:
+        with self._change() as session:
             row = _row(session, intent)
             if state is State.FAILED and row.state == State.MINED:
                 row.tries += 1
@@ -176,7 +176,7 @@ class Journal(Spending):
 
     def note(self, intent: Intent, error: str, now: int) -> Intent:
         """Keep a message on an intent that stays open; the same message again changes nothing."""
-        with self._store.session() as session:
+        with self._change() as session:
             row = _row(session, intent)
             if row.error != error:
                 row.error, row.updated_at = error, now
@@ -184,7 +184,7 @@ class Journal(Spending):
 
     def withdraw(self, intent: Intent, why: str, now: int) -> Intent:
         """Mark an intent as cancelled by the keeper itself: its action may be done again later."""
-        with self._store.session() as session:
+        with self._change() as session:
             row = _row(session, intent)
             row.withdrawn, row.error, row.updated_at = True, why, now
             return intent_of(row)

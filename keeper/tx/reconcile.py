@@ -161,11 +161,14 @@ class Reconciler:
 
         Raises
         ------
+        LeaseLost
+            Another keeper may send now; it has these bytes in the journal, too.
         Transient
             It is not known whether the node has it; the same bytes go out again next time.
         Permanent
             The node refused it for good and has never had it; the intent is closed and its nonce is free.
         """
+        self._journal.prove()
         try:
             self._chain.send_raw(transaction.raw)
         except Reverted:  # chains that mine at once report the revert here; the receipt decides

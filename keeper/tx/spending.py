@@ -3,8 +3,13 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Select, func, select
+from collections.abc import Iterator
+from contextlib import contextmanager
 
+from sqlalchemy import Select, func, select
+from sqlalchemy.orm import Session
+
+from keeper.lease import Lease
 from keeper.store.engine import Store
 from keeper.store.models import IntentRow, MarkRow, TransactionRow
 from keeper.tx.records import IN_FLIGHT
@@ -14,12 +19,40 @@ ACKNOWLEDGED = "failures acknowledged up to transaction"
 
 
 class Spending:
-    """Gas and outcomes of the transactions of one signer on one chain."""
+    """Gas and outcomes of the transactions of one signer on one chain.
 
-    def __init__(self, store: Store, chain_id: int, sender: str) -> None:
+    Parameters
+    ----------
+    fence
+        The lease that every change must prove in its own transaction; None for a person's command, and for reading.
+    """
+
+    def __init__(self, store: Store, chain_id: int, sender: str, fence: Lease | None = None) -> None:
         self._store = store
         self._chain_id = chain_id
         self._sender = sender
+        self._fence = fence
+
+    @contextmanager
+    def _change(self) -> Iterator[Session]:
+        """A transaction that stands only while this keeper is the one that may send."""
+        with self._store.session() as session:
+            if self._fence is not None:
+                self._fence.confirm(session)
+            yield session
+
+    def prove(self) -> None:
+        """Make sure, right before bytes leave, that no other keeper may send.
+
+        Raises
+        ------
+        LeaseLost
+            One may, or it cannot be ruled out.
+        """
+        if self._fence is not None:
+            with self._change():
+                pass
+            self._fence.in_time()  # the database took its time, too
 
     @property
     def name(self) -> str:

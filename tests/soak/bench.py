@@ -103,7 +103,7 @@ class Bench:
         chain = ChainClient(Rpc.connect([url or self.url]), self.contracts, CHAIN_ID)
         journal = Journal(store, CHAIN_ID, key.address)
         sender = Sender(chain, journal, key, time, policy)
-        return Parts(store, chain, journal, sender, SenderOutbox(sender, journal, time, None))
+        return Parts(store, chain, journal, sender, SenderOutbox(sender, journal, None))
 
     def total(self, key: int) -> int:
         to, data = self.contracts.encode(ContractCall("Counter", "total", (key,)))

@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from keeper import artifacts
 from keeper.deploy.manifest import (
     Attempt,
+    ContractRecord,
     Manifest,
     ManifestFile,
     StepRecord,
@@ -113,3 +115,19 @@ def test_killed_before_the_rename_leaves_the_old_content(
     with pytest.raises(KeyboardInterrupt):
         file.save(manifest.model_copy(update={"network": "other"}))
     assert json.loads(file.path.read_text())["network"] == "local"
+
+
+def test_an_abi_that_is_not_the_deployments_is_refused(manifest: Manifest) -> None:
+    entry = artifacts.manifest()["contracts"]["MarginEngine"]
+    record = ContractRecord(
+        address="0x" + "11" * 20, artifact="MarginEngine", version="1", tx_hash="0x", block=1,
+        code_hash="0x" + "22" * 32,
+        constructor_args=[], constructor_data="0x", abi_hash=entry["abi_hash"], integrity="", compiler="",
+        evm_version="", optimiser="",
+    )  # fmt: skip
+    manifest.contracts["MarginEngine"] = record
+    (deployed,) = manifest.deployed()
+    assert (deployed.name, deployed.code_hash) == ("MarginEngine", b"\x22" * 32)
+    manifest.contracts["MarginEngine"] = record.model_copy(update={"abi_hash": "0x" + "33" * 32})
+    with pytest.raises(ConfigError, match=r"ABI of MarginEngine is 0x.* the manifest says 0x33.*use the keeper of the"):
+        manifest.deployed()

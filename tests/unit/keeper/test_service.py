@@ -12,6 +12,7 @@ from collections.abc import Callable
 import pytest
 
 from keeper.errors import ConfigError, Halt, Transient
+from keeper.observe.health import HealthBoard
 from keeper.observe.metrics import Metrics
 from keeper.service import Job, Service
 from tests.support.shared import ROOT
@@ -125,6 +126,69 @@ def test_a_slow_job_does_not_hold_up_the_cycle() -> None:
 
     assert run_until(service, done) is None
     assert len(cycles) >= 3
+
+
+def test_a_job_that_exits_or_is_interrupted_ends_the_service_and_is_counted() -> None:
+    for error in (SystemExit(0), KeyboardInterrupt()):
+        metrics = Metrics("t", 1)
+
+        def job(error: BaseException = error) -> None:
+            raise error
+
+        assert run_until(Service([Job("cycle", job, 0.05, 1)], metrics), lambda: False, timeout_s=5) is error
+        assert metrics.unhandled_exceptions_total._value.get() == 1
+
+
+def test_the_age_of_each_jobs_last_success_is_judged() -> None:
+    clock = [1_000.0]
+    health, metrics = HealthBoard({}, 1_000.0), Metrics("t", 1)
+    good: list[int] = []
+    release = threading.Event()
+
+    def fails() -> None:
+        raise Transient("the node did not answer")
+
+    jobs = [
+        Job("good", lambda: good.append(1), 0.05, 1),
+        Job("fails", fails, 0.05, 1),
+        Job("hangs", lambda: release.wait(10), 0.05, 1, slow=True),
+    ]
+    service = Service(jobs, metrics, health, lambda: clock[0])
+    assert health.report(1_000.0).ok
+
+    def late() -> bool:
+        clock[0] = 1_100.0
+        return len(good) >= 2 and metrics.job_last_success_at.labels("good")._value.get() == 1_100.0
+
+    def stopped() -> bool:
+        if late():
+            failed = [check.name for check in health.report(1_100.0).checks if not check.ok]
+            seen.append(failed)
+            release.set()
+            return True
+        return False
+
+    seen: list[list[str]] = []
+    run_until(service, stopped)
+    assert seen[0] == ["job:fails", "job:hangs"]
+
+
+def test_a_job_may_wait_before_its_first_start_and_be_started_early() -> None:
+    runs: list[int] = []
+    service = Service([Job("resync", lambda: runs.append(1), 60, 1, first_s=60)], Metrics("t", 1))
+    service.trigger("resync")  # before it runs: nothing
+    began = time.monotonic()
+
+    def done() -> bool:
+        if time.monotonic() - began > 0.5 and not runs:
+            waited.append(True)
+            service.trigger("nothing of this name")
+            service.trigger("resync")
+        return bool(runs)
+
+    waited: list[bool] = []
+    assert run_until(service, done) is None
+    assert waited
 
 
 SCRIPT = """
