@@ -130,6 +130,11 @@ class Metrics:
         )
         self.account_balance = self._gauge("account_balance", "Native token of the key", ("address",))
         self.current_nonce = self._gauge("current_nonce", "Transactions of the key that are mined", ("address",))
+        self.intents_total = self._counter(
+            "intents_total", "Actions of the journal that have ended, by kind and how", ("kind", "status")
+        )
+        self.tx_gas_bumps_total = self._counter("tx_gas_bumps_total", "Transactions signed again with higher fees")
+        self.tx_fee_gwei = self._gauge("tx_fee_gwei", "Highest fee a unit of gas may cost, of the last transaction")
         self.oldest_intent_seconds = self._gauge(
             "oldest_intent_seconds", "Age of the oldest action that is decided and not mined"
         )
