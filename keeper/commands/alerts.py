@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated, Any
 
 import typer
@@ -30,6 +31,7 @@ from keeper.store import open_store
 from risk.market.history import utc
 
 app = typer.Typer(no_args_is_help=True, help="Alerts to the operator and margin calls to account owners.")
+AT_ONCE = 8
 AccountOption = Annotated[int | None, typer.Option("--account", min=0, help="Test the addresses of this account.")]
 OwnerOption = Annotated[str | None, typer.Option("--owner", help="Test the addresses of this owner.")]
 
@@ -58,14 +60,18 @@ def test(
         settings.margin_calls.timeout_s,
         secret.get_secret_value() if secret else None,
     )
-    rows: list[dict[str, Any]] = []
-    for url in urls:
+    message = _message(settings, account, owner)
+
+    def send(url: str) -> dict[str, Any]:
         error = None
         try:
-            delivery.send(url, _message(settings, account, owner), "margin_call" if calls else "alert")
+            delivery.send(url, message, "margin_call" if calls else "alert")
         except KeeperError as failure:
             error = str(failure)
-        rows.append({"address": host_of(url), "ok": error is None, "error": error})
+        return {"address": host_of(url), "ok": error is None, "error": error}
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        rows = list(pool.map(send, urls))
     if as_json:
         print_json(rows)
     else:

@@ -26,8 +26,13 @@ CRITICAL = frozenset(
         "service_stopped",
         "unhealthy",
         "balance_low",
+        "own_page_wrong",
+        "page_not_ours",
+        "price_disagrees",
     }
 )
+# Said of a page once, when it is judged: silence afterwards does not mean that it was put right.
+HAPPENED = frozenset({"own_page_wrong", "page_challenged", "page_far", "page_not_ours"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +116,7 @@ class Alerts:
             Who watches a state that lasts: `settle` of that source calls it off. An event is never called off.
         """
         self._metrics.alerts_total.labels(name).inc()
-        at = int(now)
+        at, source = int(now), EVENT if name in HAPPENED else source
         place = (name, fingerprint(text if key is None else key))
         level = severity or ("critical" if name in CRITICAL else "warning")
         with self._lock:

@@ -9,7 +9,7 @@ from keeper.assess import Parity, liquidatable
 from keeper.decide import Situation
 from keeper.domain import AuctionState, Phase, Snapshot, Unknown
 from keeper.observe.health import LEADER, STANDBY, HealthBoard
-from keeper.observe.metrics import Metrics
+from keeper.observe.metrics import UNKNOWN, Metrics
 from keeper.publish.triggers import drift_steps
 from keeper.sanity import Look
 from risk.market.history import utc
@@ -40,6 +40,8 @@ class Instruments:
     def role(self, leads: bool, now: float) -> None:
         """The database said who may send; this instance leads or stands by."""
         self.metrics.lease_held.set(1 if leads else 0)
+        if not leads:
+            self.metrics.stand_by()
         self.health.serve_as(LEADER if leads else STANDBY, now)
         self.health.stamp(DATABASE, now)
 
@@ -95,10 +97,9 @@ class Instruments:
         self.metrics.accounts.labels("known").set(len(known))
         self.metrics.accounts.labels("unknown").set(len(found) - len(known))
         self.metrics.liquidatable_accounts.set(len(liquidatable(found)))
-        if known:
-            self.metrics.min_health_usd.set(min(r.mm_health for r in known) / WAD)
-            shares = [100 * r.mm_health / r.mm for r in known if r.mm]
-            self.metrics.min_health_percent.set(min(shares, default=float("nan")))
+        self.metrics.min_health_usd.set(min((r.mm_health / WAD for r in known), default=UNKNOWN))
+        shares = (100 * r.mm_health / r.mm for r in known if r.mm)
+        self.metrics.min_health_percent.set(min(shares, default=UNKNOWN))
         unread = [r.since for r in found.values() if isinstance(r, Unknown)]
         self.health.stamp(ACCOUNTS, min(unread, default=now))
         self.metrics.unknown_oldest_seconds.set(max(0.0, now - min(unread, default=now)))

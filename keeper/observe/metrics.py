@@ -9,6 +9,7 @@ from __future__ import annotations
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 PREFIX = "ballast_keeper"
+UNKNOWN = float("nan")  # of a gauge that nothing has set: zero would be an answer, and no alert rule fires on this
 
 
 class Metrics:
@@ -20,17 +21,32 @@ class Metrics:
 
     def __init__(self, version: str, chain_id: int) -> None:
         self.registry = CollectorRegistry()
+        self._gauges: list[tuple[Gauge, tuple[str, ...]]] = []
         self._gauge("build_info", "Version that runs and the chain it serves", ("version", "chain_id")).labels(
             version, str(chain_id)
         ).set(1)
         self._cycle_metrics()
+        before = len(self._gauges)
         self._book_metrics()
         self._publishing_metrics()
+        self._of_leader = self._gauges[before:]
         self._service_metrics()
         self._rpc_metrics()
 
+    def stand_by(self) -> None:
+        """Forget what only the instance that acts sees: its last numbers would be taken for present ones."""
+        for gauge, labels in self._of_leader:
+            if labels:
+                gauge.clear()
+            else:
+                gauge.set(UNKNOWN)
+
     def _gauge(self, name: str, text: str, labels: tuple[str, ...] = ()) -> Gauge:
-        return Gauge(f"{PREFIX}_{name}", text, labels, registry=self.registry)
+        gauge = Gauge(f"{PREFIX}_{name}", text, labels, registry=self.registry)
+        if not labels:
+            gauge.set(UNKNOWN)
+        self._gauges.append((gauge, labels))
+        return gauge
 
     def _counter(self, name: str, text: str, labels: tuple[str, ...] = ()) -> Counter:
         return Counter(f"{PREFIX}_{name}", text, labels, registry=self.registry)
@@ -118,6 +134,11 @@ class Metrics:
         )
         self.account_balance = self._gauge("account_balance", "Native token of the key", ("address",))
         self.current_nonce = self._gauge("current_nonce", "Transactions of the key that are mined", ("address",))
+        self.intents_total = self._counter(
+            "intents_total", "Actions of the journal that have ended, by kind and how", ("kind", "status")
+        )
+        self.tx_gas_bumps_total = self._counter("tx_gas_bumps_total", "Transactions signed again with higher fees")
+        self.tx_fee_gwei = self._gauge("tx_fee_gwei", "Highest fee a unit of gas may cost, of the last transaction")
         self.oldest_intent_seconds = self._gauge(
             "oldest_intent_seconds", "Age of the oldest action that is decided and not mined"
         )

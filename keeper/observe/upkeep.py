@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+from prometheus_client import Counter
 from sqlalchemy import func, select
 
 from keeper.domain import ContractCall
@@ -13,13 +14,15 @@ from keeper.observe.alerts import Alerts
 from keeper.observe.board import Instruments
 from keeper.ports import Chain, Clock
 from keeper.store import Store
-from keeper.store.models import CursorRow, IntentRow
+from keeper.store.models import CursorRow, IntentRow, TransactionRow
 
 SOURCE = "upkeep"
 EVERY_S = 60.0
 FUNDED, INTENT = "signer_funded", "oldest_intent"
 INTENT_LIMIT_S = 900.0
 UNRESOLVED = ("intent", "signed", "sent")
+UNENDED = (*UNRESOLVED, "mined")
+GWEI = 10**9
 ETHER = Decimal(10**18)
 SHARES_FINER = 6  # decimals that a share of the fund has beyond those of the cash token
 
@@ -54,6 +57,7 @@ class Upkeep:
         self._sender = sender
         self._least = min_balance_ether
         self._cash_unit: int | None = None
+        self._counted: dict[tuple[str, ...], int] = {}
 
     def run(self) -> None:
         """Read everything once.
@@ -64,6 +68,7 @@ class Upkeep:
             The node or the database did not answer; the last values stay, and the job counts as failed.
         """
         self._intents()
+        self._journal()
         if self._sender is not None:
             self._key(self._sender)
         self._fund()
@@ -94,6 +99,35 @@ class Upkeep:
         self._metrics.oldest_intent_seconds.set(0 if oldest is None else max(0, now - oldest))
         if cursor is not None:
             self._metrics.block_checkpoint_lag.set(max(0, self._chain.block().number - cursor))
+
+    def _journal(self) -> None:
+        """What became of transactions, counted from the journal: another process, or the one before, made some."""
+        ours = IntentRow.chain_id == self._chain.chain_id
+        ended = (
+            select(IntentRow.kind, IntentRow.state, func.count())
+            .where(ours, IntentRow.state.not_in(UNENDED))
+            .group_by(IntentRow.kind, IntentRow.state)
+        )
+        signed = select(TransactionRow).join(IntentRow, TransactionRow.intent_id == IntentRow.id).where(ours)
+        paid = signed.where(TransactionRow.cancels.is_(False))
+        slots = paid.with_only_columns(TransactionRow.sender, TransactionRow.nonce).distinct().subquery()
+        with self._store.session() as session:
+            counts = {(kind, state): number for kind, state, number in session.execute(ended)}
+            made = session.scalar(select(func.count()).select_from(paid.subquery())) or 0
+            nonces = session.scalar(select(func.count()).select_from(slots)) or 0
+            last = session.scalars(signed.order_by(TransactionRow.id.desc()).limit(1)).first()
+        for (kind, state), number in counts.items():
+            self._raise_to(self._metrics.intents_total.labels(kind, state), ("tx", kind, state), number)
+        self._raise_to(self._metrics.tx_gas_bumps_total, ("bumps",), made - nonces)
+        if last is not None:
+            self._metrics.tx_fee_gwei.set(last.max_fee_wei / GWEI)
+
+    def _raise_to(self, counter: Counter, name: tuple[str, ...], number: int) -> None:
+        """Bring a counter to a number that only grows."""
+        more = number - self._counted.get(name, 0)
+        if more > 0:
+            counter.inc(more)
+            self._counted[name] = number
 
     def _fund(self) -> None:
         try:
