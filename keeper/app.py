@@ -12,6 +12,7 @@ from keeper import __version__
 from keeper.chain.client import ChainClient
 from keeper.chain.connect import rpc_of
 from keeper.chain.contracts import Contracts
+from keeper.cosign.wire import quorum_of
 from keeper.cycle import Cycle, CycleReport
 from keeper.decide import Policy
 from keeper.deploy.manifest import Manifest, load_manifest
@@ -371,6 +372,9 @@ def _cycle(
         follower=None if office.desk is None else office.desk.offer,
         approvals=partial(living, store, chain.chain_id),
         watch=watch_of(settings, chain, store, None if signer is None else signer.address),
+        quorum=quorum_of(settings, chain, store, publisher)
+        if publisher is not None and settings.cosign.peers
+        else None,
     )
 
 

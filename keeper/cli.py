@@ -14,10 +14,12 @@ from keeper.commands import (
     accounts,
     alerts,
     chain,
+    cosign,
     daemon,
     database,
     demonstration,
     params,
+    publication,
     risk,
     risk_explain,
     tables,
@@ -49,8 +51,10 @@ def root(
 
 
 app.add_typer(daemon.app, name="keeper")
+publication.register()
 app.add_typer(params.app, name="params")
 app.add_typer(tables.app, name="table")
+app.add_typer(cosign.app, name="cosign")
 app.add_typer(transactions.app, name="tx")
 app.add_typer(alerts.app, name="alerts")
 app.add_typer(database.app, name="db")

@@ -21,9 +21,10 @@ from keeper.actions import (
     RecordPrice,
 )
 from keeper.assess import Assessments, Parity, ParityPolicy, assess_all, check_parity, choose_for_parity, liquidatable
+from keeper.cosign.quorum import Quorum
 from keeper.decide import LIQUIDATION, PARAMETERS, PUBLICATION, Decision, Policy, Situation, decide
 from keeper.domain import Block, Snapshot, Unknown
-from keeper.errors import Halt
+from keeper.errors import Halt, KeeperError
 from keeper.index.proposals import QueuedProposal
 from keeper.liquidate.actions import Bid, BidLegs
 from keeper.liquidate.hedge import HedgeHook
@@ -119,6 +120,8 @@ class Cycle:
         What was decided in shadow mode, where nothing of it is sent.
     watch
         Judges what others publish, by the contracts' verifier, which is then also asked about one's own pages.
+    quorum
+        Gathers the signatures of other publishers; without it a table bears this one's alone.
     """
 
     chain: Chain
@@ -143,6 +146,7 @@ class Cycle:
     approvals: Callable[[int], Mapping[bytes, Approval]] = no_approvals
     shadow: Shadow = field(default_factory=Shadow)
     watch: Watch | None = None
+    quorum: Quorum | None = None
 
     def run(self) -> CycleReport:
         """Do one turn.
@@ -302,7 +306,9 @@ class Cycle:
             if self.policy.shadow and isinstance(wanted, SHADOWED):
                 outcomes += self._pretend(snapshot, wanted, decision)
                 continue
-            action = wanted if self.publisher is None else self.publisher.endorse(wanted)
+            action = self._signed(snapshot, wanted)
+            if action is None:
+                continue
             if self.outbox is None:
                 outcome = rehearse(self.chain, action, snapshot.block, self.sender)
             else:
@@ -316,6 +322,24 @@ class Cycle:
                 self.alerts.fire(f"action_{action.kind}", str(outcome), self.clock.now())
         self._read_back([o.action for o in outcomes if o.result is Result.DONE])
         return tuple(outcomes)
+
+    def _signed(self, snapshot: Snapshot, action: Action) -> Action | None:
+        """Action with the signatures it needs; None where they could not be had yet, which is told."""
+        if self.quorum is None or self.outbox is None or not isinstance(action, PublishPage | PublishJoint):
+            return action if self.publisher is None else self.publisher.endorse(action)
+        try:
+            found = self.quorum.complete(action, snapshot.block)
+        except Halt:
+            raise
+        except KeeperError as error:
+            structlog.get_logger("quorum").warning(str(error), kind=action.kind, subject=action.subject)
+            return None
+        if found.short is not None:
+            text = f"{action.kind} {action.subject}, epoch {action.epoch} is not sent: {found.short}"
+            self.alerts.fire("quorum_short", text, self.clock.now(), f"{action.kind} {action.subject}")
+        elif found.waiting is not None:
+            structlog.get_logger("quorum").info(found.waiting, kind=action.kind, subject=action.subject)
+        return found.table
 
     def _pretend(self, snapshot: Snapshot, action: Action, decision: Decision) -> list[Outcome]:
         """Shadow mode: judge and record what would be sent, and send nothing."""

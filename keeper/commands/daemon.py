@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from keeper.app import Keeper, build_keeper
+from keeper.app import Keeper, build_keeper, connect
 from keeper.commands.common import (
     ConfigOption,
     ExecuteOption,
@@ -23,6 +23,7 @@ from keeper.commands.common import (
     table,
     usd,
 )
+from keeper.cosign.wire import server_of
 from keeper.cycle import CycleReport
 from keeper.errors import ConfigError, KeeperError
 from keeper.heartbeat import Heartbeat
@@ -76,6 +77,7 @@ def serve(keeper: Keeper) -> None:
         routes = observe_routes(keeper.metrics, keeper.health, keeper.clock.now)
         server = ObserveServer(settings.metrics_host, settings.metrics_port, routes)
         server.start()
+    cosigner = _cosigner(keeper)
     keeper.office.open()
     heart = beat(keeper, service)
     try:
@@ -84,10 +86,21 @@ def serve(keeper: Keeper) -> None:
         keeper.office.alerts.fire("service_stopped", f"the keeper has stopped: {error}", keeper.clock.now())
         raise
     finally:
-        if heart is not None:
-            heart.stop()
-        if server is not None:
-            server.stop()
+        for running in (heart, server, cosigner):
+            if running is not None:
+                running.stop()
+
+
+def _cosigner(keeper: Keeper) -> ObserveServer | None:
+    """Start the co-signing service where the settings want it, with a chain client of its own."""
+    settings, publisher = keeper.connection.settings, keeper.cycle.publisher
+    if not settings.cosign.enabled:
+        return None
+    if publisher is None:
+        raise ConfigError("co-signing needs the publisher's key; set PRIVATE_KEY_FILE or ETH_KEYSTORE")
+    server = server_of(settings, connect(settings).chain, keeper.store, publisher, lambda: keeper.cycle.target)
+    server.start()
+    return server
 
 
 def beat(keeper: Keeper, service: Service) -> Heartbeat | None:

@@ -106,6 +106,6 @@ def _listen(host: str, port: int) -> socket.socket:
             raise
     except OSError as error:
         raise ConfigError(
-            f"cannot listen on {host}:{port} ({error.strerror}); set METRICS_PORT to a free port or 0"
+            f"cannot listen on {host}:{port} ({error.strerror}); set METRICS_PORT or cosign.port to a free port or 0"
         ) from error
     return bound

@@ -110,6 +110,14 @@ def check_page(snapshot: Snapshot, assessments: Assessments, action: PublishPage
     return PageCheck((), impact, guard.refusal(impact, len(snapshot.accounts)))
 
 
+def impact_of(snapshot: Snapshot, assessments: Assessments, action: PublishPage) -> Impact:
+    """What a page would do to the accounts; where the market is unknown, nobody can judge any of them."""
+    market = snapshot.market
+    if isinstance(market, Unknown):
+        return Impact((), 0, (), tuple(snapshot.accounts))
+    return measure(snapshot, assessments, with_page(market, action.underlying, page_of(action)))
+
+
 def check_joint(snapshot: Snapshot, assessments: Assessments, action: PublishJoint, guard: PageGuard) -> PageCheck:
     """Judge joint scenarios by what they would do to the accounts."""
     market = snapshot.market
@@ -119,8 +127,13 @@ def check_joint(snapshot: Snapshot, assessments: Assessments, action: PublishJoi
     return PageCheck((), impact, guard.refusal(impact, len(snapshot.accounts)))
 
 
-def content_problems(action: PublishPage, page: Page, options: Mapping[int, OptionInfo]) -> Iterator[str]:
-    """Yield what is wrong with the bytes, the surfaces and the values of a page."""
+def content_problems(
+    action: PublishPage, page: Page, options: Mapping[int, OptionInfo], *, exact: bool = True
+) -> Iterator[str]:
+    """Yield what is wrong with the bytes, the surfaces and the values of a page.
+
+    ``exact`` compares with a rebuild bit for bit: for a page of this machine, where another's may round otherwise.
+    """
     specs = option_specs(options, action.underlying)
     header, rows = action.header, len(action.rows) // ROW_BYTES
     missing = [spec.slot for spec in specs if spec.slot >= rows]
@@ -128,7 +141,8 @@ def content_problems(action: PublishPage, page: Page, options: Mapping[int, Opti
         yield f"the page has {len(action.rows)} bytes, slots {missing[:8]} have no row"
         return
     try:
-        yield from row_problems(page, specs, action.surfaces, header, rows)
+        if exact:
+            yield from row_problems(page, specs, action.surfaces, header, rows)
     except RiskError as error:
         yield f"the page cannot be rebuilt from its header and surfaces: {error}"
         return

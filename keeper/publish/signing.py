@@ -3,13 +3,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from eth_abi.abi import encode
+from eth_account.messages import encode_typed_data
 from eth_utils.crypto import keccak
 
-from keeper.actions import Action, PublishJoint, PublishPage
+from keeper.actions import Action, PublishJoint, PublishPage, Signature
 from keeper.publish.rebuild import content_hash
 
 DOMAIN_NAME, DOMAIN_VERSION = "Ballast RiskTable", "1"
@@ -35,6 +37,25 @@ def joint_content_hash(action: PublishJoint) -> bytes:
     return bytes(keccak(encode(JOINT_CONTENT, (*head, keccak(action.scenarios)))))
 
 
+def typed(action: PublishPage | PublishJoint) -> tuple[dict[str, Any], dict[str, Any]]:
+    """EIP-712 types and message of a table."""
+    if isinstance(action, PublishPage):
+        hashed = content_hash(action.header.as_tuple(), action.surfaces, action.rows)
+        return PAGE, {"underlying": action.underlying, "content_hash": hashed}
+    return JOINT, {"content_hash": joint_content_hash(action)}
+
+
+def domain(chain_id: int, table: str) -> dict[str, Any]:
+    """EIP-712 domain of a table's contract."""
+    return {"name": DOMAIN_NAME, "version": DOMAIN_VERSION, "chainId": chain_id, "verifyingContract": table}
+
+
+def digest(action: PublishPage | PublishJoint, chain_id: int, table: str) -> bytes:
+    """What publishers sign, as ``RiskTable.page_digest`` and ``joint_digest`` give it."""
+    signable = encode_typed_data(domain(chain_id, table), *typed(action))
+    return bytes(keccak(b"\x19" + signable.version + signable.header + signable.body))
+
+
 @dataclass(frozen=True, slots=True)
 class Publisher:
     """One registered publisher of one table.
@@ -51,24 +72,16 @@ class Publisher:
 
     def endorse(self, action: Action) -> Action:
         """Put this publisher's signature beside those that the action has, ascending; other actions pass unchanged."""
-        if isinstance(action, PublishPage):
-            hashed = content_hash(action.header.as_tuple(), action.surfaces, action.rows)
-            message = {"underlying": action.underlying, "content_hash": hashed}
-            return replace(action, signatures=self._with(action.signatures, PAGE, message))
-        if isinstance(action, PublishJoint):
-            message = {"content_hash": joint_content_hash(action)}
-            return replace(action, signatures=self._with(action.signatures, JOINT, message))
-        return action
+        if not isinstance(action, PublishPage | PublishJoint):
+            return action
+        others = [item for item in action.signatures if item[0] != self.signer.address]
+        return replace(action, signatures=ascending([*others, self.sign(action)]))
 
-    def _with(
-        self, there: tuple[tuple[str, bytes], ...], types: dict[str, Any], message: dict[str, Any]
-    ) -> tuple[tuple[str, bytes], ...]:
-        domain = {
-            "name": DOMAIN_NAME,
-            "version": DOMAIN_VERSION,
-            "chainId": self.chain_id,
-            "verifyingContract": self.table,
-        }
-        mine = (self.signer.address, self.signer.sign_typed(domain, types, message))
-        others = [item for item in there if item[0] != self.signer.address]
-        return tuple(sorted([*others, mine], key=lambda item: int(item[0], 16)))
+    def sign(self, action: PublishPage | PublishJoint) -> Signature:
+        """Signature of a table by this publisher's key, with its address."""
+        return self.signer.address, self.signer.sign_typed(domain(self.chain_id, self.table), *typed(action))
+
+
+def ascending(signatures: Iterable[Signature]) -> tuple[Signature, ...]:
+    """Signatures in the order in which the contract takes them."""
+    return tuple(sorted(signatures, key=lambda item: int(item[0], 16)))
