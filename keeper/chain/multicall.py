@@ -10,15 +10,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from eth_abi.abi import decode, encode
-from eth_abi.exceptions import DecodingError
-
 from keeper.chain.failures import revert_reason, reverted
 from keeper.chain.rpc import Rpc
 from keeper.errors import KeeperError, Permanent, Reverted
 
 MULTICALL3 = "0xcA11bde05977b3631167028862bE2a173976CA11"
 AGGREGATE3 = bytes.fromhex("82ad56cb")
+WORD = 32
+# allowFailure, and where the call data begins
+_ALLOWED = (1).to_bytes(WORD, "big") + (3 * WORD).to_bytes(WORD, "big")
 
 
 class Call(NamedTuple):
@@ -27,6 +27,48 @@ class Call(NamedTuple):
     to: str
     data: bytes
     what: str
+
+
+def encode_calls(calls: Sequence[Call]) -> bytes:
+    """Encode the argument of ``aggregate3``, every call allowed to fail."""
+    parts = []
+    offsets, at = bytearray(), WORD * len(calls)
+    for call in calls:
+        offsets += at.to_bytes(WORD, "big")
+        padded = call.data + bytes(-len(call.data) % WORD)
+        parts.append(
+            bytes(12) + bytes.fromhex(call.to[2:]) + _ALLOWED + len(call.data).to_bytes(WORD, "big") + padded
+        )
+        at += 4 * WORD + len(padded)
+    return WORD.to_bytes(WORD, "big") + len(calls).to_bytes(WORD, "big") + bytes(offsets) + b"".join(parts)
+
+
+def decode_results(data: bytes) -> list[tuple[bool, bytes]]:
+    """Decode what ``aggregate3`` returns: (success, return data) of each call.
+
+    Raises
+    ------
+    ValueError
+        The data is no such list.
+    """
+    found, at = [], _number(data, 0)
+    count, start = _number(data, at), at + WORD
+    if count > len(data) // WORD:
+        raise ValueError(f"a list of {count} results does not fit {len(data)} bytes")
+    for k in range(count):
+        place = start + _number(data, start + WORD * k)
+        good, held = _number(data, place), place + _number(data, place + WORD)
+        size = _number(data, held)
+        if good > 1 or held + WORD + size > len(data):
+            raise ValueError(f"result {k} reaches beyond the {len(data)} bytes")
+        found.append((good == 1, data[held + WORD : held + WORD + size]))
+    return found
+
+
+def _number(data: bytes, at: int) -> int:
+    if at + WORD > len(data):
+        raise ValueError(f"{len(data)} bytes end before word {at // WORD}")
+    return int.from_bytes(data[at : at + WORD], "big")
 
 
 class Multicall:
@@ -88,11 +130,11 @@ class Multicall:
         return reverted(call.what, revert_reason(data))
 
     def _aggregate(self, calls: Sequence[Call], address: str, block: int) -> list[bytes | KeeperError]:
-        packed = encode(["(address,bool,bytes)[]"], [[(call.to, True, call.data) for call in calls]])
-        answer = self._rpc.call(address, AGGREGATE3 + packed, block, what=f"multicall of {len(calls)} calls")
+        data = AGGREGATE3 + encode_calls(calls)
+        answer = self._rpc.call(address, data, block, what=f"multicall of {len(calls)} calls")
         try:
-            (rows,) = decode(["(bool,bytes)[]"], answer)
-        except DecodingError as error:
+            rows = decode_results(answer)
+        except ValueError as error:
             raise Permanent(
                 f"multicall at {address} gave {len(answer)} bytes that are no result list; check it"
             ) from error
