@@ -20,7 +20,17 @@ from keeper.actions import (
     PushParameters,
     RecordPrice,
 )
-from keeper.assess import Assessments, Parity, ParityPolicy, assess_all, check_parity, choose_for_parity, liquidatable
+from keeper.assess import (
+    Assessments,
+    Parity,
+    ParityPolicy,
+    assess_all,
+    check_parity,
+    choose_for_parity,
+    liquidatable,
+    unknown_of,
+    worst_of,
+)
 from keeper.decide import LIQUIDATION, PARAMETERS, PUBLICATION, Decision, Policy, Situation, decide
 from keeper.domain import Block, Snapshot, Unknown
 from keeper.errors import Halt
@@ -175,7 +185,6 @@ class Cycle:
         self._read_back([o.action for o in late if o.result is Result.DONE])
         snapshot = self.chain.snapshot()
         assessments = assess_all(snapshot)
-        self.recorder.assessments(assessments, snapshot.block.number, snapshot.block.timestamp)
         parity = self._parity(snapshot, assessments)
         situation = self._observe(snapshot, assessments)
         decision = decide(situation, self._policy(snapshot))
@@ -189,14 +198,13 @@ class Cycle:
         if self.follower is not None:
             self.follower(situation)
         self.alerts.settle(SOURCE, self.clock.now())
-        known = [(r.mm_health, a) for a, r in assessments.items() if not isinstance(r, Unknown)]
-        worst = min(known, default=None)
+        self.recorder.assessments(assessments, snapshot.block.number, snapshot.block.timestamp)
         return CycleReport(
             block=snapshot.block,
             accounts=len(assessments),
-            unknown={a: r for a, r in assessments.items() if isinstance(r, Unknown)},
+            unknown=unknown_of(assessments),
             liquidatable=liquidatable(assessments),
-            worst=None if worst is None else (worst[1], worst[0]),
+            worst=worst_of(assessments),
             parity=parity,
             decision=decision,
             outcomes=outcomes,

@@ -36,9 +36,7 @@ def encode_calls(calls: Sequence[Call]) -> bytes:
     for call in calls:
         offsets += at.to_bytes(WORD, "big")
         padded = call.data + bytes(-len(call.data) % WORD)
-        parts.append(
-            bytes(12) + bytes.fromhex(call.to[2:]) + _ALLOWED + len(call.data).to_bytes(WORD, "big") + padded
-        )
+        parts.append(bytes(12) + bytes.fromhex(call.to[2:]) + _ALLOWED + len(call.data).to_bytes(WORD, "big") + padded)
         at += 4 * WORD + len(padded)
     return WORD.to_bytes(WORD, "big") + len(calls).to_bytes(WORD, "big") + bytes(offsets) + b"".join(parts)
 
