@@ -185,6 +185,15 @@ class Judged(Mapping[int, "Assessment | Unknown"]):
             *amounts, flags = values
             yield account, (*(round(value * WAD) for value in amounts), int(flags))
 
+    def equity_above_wad(self, accounts: Sequence[int]) -> int:
+        """An upper bound of the sum of these accounts' positive mark equities, wad."""
+        wanted = np.isin(self.numbers, np.array(accounts, dtype=np.int64))
+        marks = np.maximum(self._field("equity_mark")[wanted], 0.0) + self.error[wanted]
+        if not np.isfinite(marks).all():
+            found = (self[account] for account in accounts)
+            return sum(max(0, result.equity_mark) for result in found if not isinstance(result, Unknown))
+        return int(np.ceil(marks.sum() * (1.0 + 1e-9))) * WAD
+
     def _field(self, name: str) -> FloatArray:
         return np.concatenate([getattr(result, name)[kept] for result, kept in self._results])
 
