@@ -98,8 +98,8 @@ def measure(snapshot: Snapshot, before: Assessments, market: ChainMarket) -> Imp
 def _screened(before: Judged, then: Judged) -> Impact:
     """The same for a large book: only accounts whose side of the line is open are judged by the twin, and their equity.
 
-    Of more than `MOST_EXACT` newly liquidatable accounts the equity is that of the screen, rounded up by its bound; such
-    a push is refused by any sensible limit, and a sum that is a hair too large refuses no other.
+    Of more than `MOST_EXACT` newly liquidatable accounts the equity is that of the screen, rounded up by its bound:
+    such a push is refused by any sensible limit, and a sum that is a hair too large refuses no other.
     """
     settled_before, settled_then = before.sound | before.below, then.sound | then.below
     settled = settled_before & settled_then
