@@ -145,6 +145,30 @@ class Ledger:
                 self._loose.add(account)
         return changed
 
+    @property
+    def size(self) -> int:
+        """Accounts that were seen, the unknown too."""
+        return len(self.held) + sum(account not in self.held for account in self.unknown)
+
+    @property
+    def doubtful(self) -> set[int]:
+        """Accounts to read in every block."""
+        return {*self.unknown, *self.vague}
+
+    def has(self, account: int) -> bool:
+        """Whether the account was seen."""
+        return account in self.held or account in self.unknown
+
+    def drop_from(self, count: int) -> None:
+        """Forget accounts from this number on: a fork has undone them."""
+        gone = {account for account in (*self.held, *self.unknown) if account >= count} if self.size >= count else set()
+        if not gone:
+            return
+        self.held = {account: item for account, item in self.held.items() if account not in gone}
+        self.unknown = {account: item for account, item in self.unknown.items() if account not in gone}
+        self.vague -= gone
+        self._lent, self._main, self._loose = False, None, set(self.held)
+
     def forget(self) -> None:
         """Know nothing any more: every account must be read again."""
         self.held, self.unknown, self.vague, self._lent = {}, {}, set(), False
@@ -193,7 +217,8 @@ def _rows(part: Part, rows: NDArray[np.int64]) -> Part:
 def same_account(before: Held, words: tuple[int, ...], then: Indices) -> bool:
     """Whether an account is as it was, but for interest and the use of caps."""
     carried = carried_words(before.words, before.then, then, _uses(words))
-    return carried is None or carried == words
+    # the nonce in the head rises with every change
+    return before.words[0] == words[0] if carried is None else carried == words
 
 
 def _uses(words: tuple[int, ...]) -> dict[int, int]:

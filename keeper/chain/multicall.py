@@ -17,6 +17,7 @@ from keeper.errors import KeeperError, Permanent, Reverted
 MULTICALL3 = "0xcA11bde05977b3631167028862bE2a173976CA11"
 AGGREGATE3 = bytes.fromhex("82ad56cb")
 WORD = 32
+MOST_CALLS = 512
 # allowFailure, and where the call data begins
 _ALLOWED = (1).to_bytes(WORD, "big") + (3 * WORD).to_bytes(WORD, "big")
 
@@ -79,13 +80,21 @@ class Multicall:
     address
         A contract with ``aggregate3``; None asks one call after the other.
     batch
-        Calls in one request. A batch that fails as a whole is halved.
+        Calls in one request to begin with. A batch that fails as a whole is halved, and no later one is as large; full
+        batches that succeed double it, up to `MOST_CALLS`.
     """
 
     def __init__(self, rpc: Rpc, address: str | None, batch: int = 64) -> None:
         self._rpc = rpc
         self._address = address
         self._batch = batch
+        self._ceiling = max(batch, MOST_CALLS)
+        self.requests = 0
+
+    @property
+    def batch(self) -> int:
+        """Calls in one request, as learned so far."""
+        return self._batch
 
     @classmethod
     def detect(cls, rpc: Rpc, address: str | None = None, batch: int = 64) -> Multicall:
@@ -107,8 +116,11 @@ class Multicall:
             For each call its return data, or the error it failed with; the caller turns that into ``Unknown``.
         """
         results: list[bytes | KeeperError] = []
-        for start in range(0, len(calls), self._batch):
-            results += self._chunk(calls[start : start + self._batch], block)
+        while len(results) < len(calls):
+            size = self._batch
+            results += self._chunk(calls[len(results) : len(results) + size], block)
+            if self._batch == size and len(calls) > len(results):
+                self._batch = min(2 * size, self._ceiling)
         return results
 
     def _chunk(self, calls: Sequence[Call], block: int) -> list[bytes | KeeperError]:
@@ -118,7 +130,10 @@ class Multicall:
             return self._aggregate(calls, self._address, block)
         except KeeperError:  # too much gas or too long an answer for one request, or the node failed
             half = len(calls) // 2
-            return self._chunk(calls[:half], block) + self._chunk(calls[half:], block)
+            found = self._chunk(calls[:half], block) + self._chunk(calls[half:], block)
+            if any(isinstance(answer, bytes) for answer in found):  # it was the size, not the node
+                self._ceiling = self._batch = max(1, min(self._ceiling, half))
+            return found
 
     def _inner(self, call: Call, good: bool, data: bytes, block: int) -> bytes | KeeperError:
         if good:
@@ -129,6 +144,7 @@ class Multicall:
 
     def _aggregate(self, calls: Sequence[Call], address: str, block: int) -> list[bytes | KeeperError]:
         data = AGGREGATE3 + encode_calls(calls)
+        self.requests += 1
         answer = self._rpc.call(address, data, block, what=f"multicall of {len(calls)} calls")
         try:
             rows = decode_results(answer)
@@ -141,6 +157,7 @@ class Multicall:
         return [self._inner(call, good, data, block) for call, (good, data) in zip(calls, rows, strict=True)]
 
     def _plain(self, call: Call, block: int) -> bytes | KeeperError:
+        self.requests += 1
         try:
             return self._rpc.call(call.to, call.data, block, what=call.what)
         except Reverted as error:
