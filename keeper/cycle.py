@@ -28,9 +28,11 @@ from keeper.assess import (
     check_parity,
     choose_for_parity,
     liquidatable,
+    near_line,
     unknown_of,
     worst_of,
 )
+from keeper.chain.live import LiveReader
 from keeper.decide import LIQUIDATION, PARAMETERS, PUBLICATION, Decision, Policy, Situation, decide
 from keeper.domain import Block, Snapshot, Unknown
 from keeper.errors import Halt
@@ -119,6 +121,10 @@ class Cycle:
         Compares the oracle with sources outside the chain; while they disagree nothing is sent.
     hedge
         Told what the bidder's account holds whenever that has changed.
+    live
+        Where snapshots come from in a daemon; None reads everything anew from ``chain``.
+    seen
+        Gets each snapshot as soon as it is read.
     publisher
         Signs what goes into the risk table; without one a publication has no signature.
     follower
@@ -147,6 +153,8 @@ class Cycle:
     proposals: Callable[[], Sequence[QueuedProposal]] = tuple
     publisher: Publisher | None = None
     contested: dict[int, int] = field(default_factory=dict)
+    live: LiveReader | None = None
+    seen: Callable[[Snapshot], None] | None = None
     prices: PriceCheck | None = None
     hedge: HedgeHook | None = None
     follower: Callable[[Situation], None] | None = None
@@ -183,7 +191,9 @@ class Cycle:
         self._halts()
         late = () if self.outbox is None else self.outbox.reconcile()
         self._read_back([o.action for o in late if o.result is Result.DONE])
-        snapshot = self.chain.snapshot()
+        snapshot = self.chain.snapshot() if self.live is None else self.live.snapshot()
+        if self.seen is not None:
+            self.seen(snapshot)
         assessments = assess_all(snapshot)
         parity = self._parity(snapshot, assessments)
         situation = self._observe(snapshot, assessments)
@@ -281,7 +291,12 @@ class Cycle:
     def _parity(self, snapshot: Snapshot, assessments: Assessments) -> Parity:
         """Compare twin and engine; a mismatch stops liquidation until a person resumes it."""
         chosen = choose_for_parity(assessments, self.parity_policy, snapshot.block.hash)
+        if self.live is not None:
+            chosen = self.live.affordable(chosen)
+            self.live.look_near(near_line(assessments, self.parity_policy.near_bps, self.parity_policy.near_limit))
         parity = check_parity(self.chain, snapshot, assessments, chosen)
+        if self.live is not None:
+            self.live.distrust((*parity.unread, *(item.account for item in parity.mismatches)))
         self.instruments.parity(parity)
         if parity.mismatches:
             first = parity.mismatches[0]

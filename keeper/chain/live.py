@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Snapshots for a daemon: what moves by itself is read in every block, everything else when an event says so.
 
-One block ahead of the last and without events, a snapshot costs three requests: the head, its logs, and one batch that
-holds the market, a few accounts drawn by the block's hash to check the ledger by, and the engine's own assessment of the
+One block ahead of the last and without events, a snapshot costs three requests: the head, its logs, and one batch with
+the market, a few accounts drawn by the block's hash to check the ledger by, and the engine's own assessment of the
 accounts that will be compared with it.
 """
 
@@ -14,11 +14,11 @@ from dataclasses import replace
 from typing import Any
 
 import structlog
-from eth_utils.crypto import function_signature_to_4byte_selector
+from web3 import Web3
 
 from keeper.assess import ParityPolicy, draw
-from keeper.chain.client import ChainClient
 from keeper.chain.bulk import read_accounts
+from keeper.chain.client import ChainClient
 from keeper.chain.multicall import WORD, Call
 from keeper.chain.reader import COUNTS, Reads, account_calls, listing_calls, live_calls
 from keeper.domain import AuctionState, Block, ContractCall, Phase, Snapshot, Unknown
@@ -32,8 +32,7 @@ Progress = Callable[[int, int], None]
 TOTALS = ContractCall("MarginAccounts", "cash_totals")
 LIMITS = ContractCall("RiskTable", "limits")
 PARENT_HASH, TIMESTAMP = (
-    bytes(function_signature_to_4byte_selector(text))
-    for text in ("getBlockHash(uint256)", "getCurrentBlockTimestamp()")
+    bytes(Web3.keccak(text=text)[:4]) for text in ("getBlockHash(uint256)", "getCurrentBlockTimestamp()")
 )
 IN_BULK = 512  # accounts from which they are read in parts, side by side
 PART = 1_024
@@ -167,13 +166,9 @@ class LiveReader:
         identity = [] if address is None else _identity(address, block)
         said = reads.run(identity)
         single = self._chain.multicall.requests == asked + 1
-        if identity and all(isinstance(answer, bytes) and len(answer) == WORD for answer in said):
-            parent, timestamp = said[0], int.from_bytes(said[1], "big")
-            if any(parent) and (parent != block.parent_hash or timestamp != block.timestamp):
-                raise Transient(f"block {block} was replaced while it was read; it will be read again")
-            if any(parent) and single:
-                return
-        self._chain.reader.check_same(block)
+        proven = [block.parent_hash, block.timestamp.to_bytes(WORD, "big")]
+        if not single or said != proven:
+            self._chain.reader.check_same(block)
 
     def _take(self, reads: Reads, read: list[int], due: set[int], ahead: list[ContractCall]) -> None:
         """Put what was read into the ledger and keep what the cycle will ask for."""

@@ -14,7 +14,7 @@ from hexbytes import HexBytes
 from web3 import Web3
 from web3.exceptions import TransactionNotFound
 from web3.providers import BaseProvider
-from web3.types import BlockIdentifier, LogReceipt, TxParams
+from web3.types import BlockIdentifier, FilterParams, LogReceipt, TxParams
 
 from keeper.chain.broadcast import broadcast
 from keeper.chain.endpoint import Endpoint, EndpointState, Limits, read_block

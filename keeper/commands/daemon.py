@@ -73,8 +73,8 @@ def serve(keeper: Keeper) -> None:
     grace = max(1, int(interval))
 
     def cycle() -> None:
-        keeper.look()
-        keeper.turn()
+        if keeper.turn() is None:
+            keeper.look()
 
     jobs = [
         Job("cycle", cycle, interval, grace),
