@@ -12,6 +12,7 @@ from keeper import __version__
 from keeper.chain.client import ChainClient
 from keeper.chain.connect import rpc_of
 from keeper.chain.contracts import Contracts
+from keeper.chain.live import LiveReader
 from keeper.cosign.wire import quorum_of
 from keeper.cycle import Cycle, CycleReport
 from keeper.decide import Policy
@@ -227,16 +228,19 @@ class Keeper:
             self.cycle.instruments.role(held is not None, self.clock.now())
             if held is None:
                 return None
-        self.indexer.sync()
         return self.cycle.run()
 
     def look(self) -> None:
         """Read the market without accounts, append a bar to the price history when one has ended."""
-        self.view = self.connection.chain.snapshot(accounts=())
-        self.cycle.instruments.head(self.view)
-        self.cycle.collateral_names = self.connection.collateral_names(self.view)
+        self.notice(self.connection.chain.snapshot(accounts=()))
+
+    def notice(self, view: Snapshot) -> None:
+        """Take the market of a snapshot for the present one."""
+        self.view = view
+        self.cycle.instruments.head(view)
+        self.cycle.collateral_names = self.connection.collateral_names(view)
         if self.book is not None:
-            self.book.observe(self.view)
+            self.book.observe(view)
 
     def calibrate(self) -> None:
         """Calibrate on everything known; where that fails, the previous target stays in force.
@@ -330,6 +334,8 @@ def build_keeper(connection: Connection, execute: bool) -> Keeper:
     keeper = Keeper(
         connection, store, clock, metrics, health, indexer, cycle, office, upkeep, lease, book, outbox=outbox
     )
+    cycle.live = LiveReader(chain, indexer, cycle.parity_policy, workers=settings.index.read_workers)
+    cycle.seen = keeper.notice
     _look_outside(keeper)
     return keeper
 

@@ -7,14 +7,15 @@ An account that cannot be assessed is `Unknown`: nothing is decided about it, an
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from keeper.domain import ContractCall, Snapshot, Unknown
 from keeper.errors import KeeperError
+from keeper.judged import Judged, judge
+from keeper.ledger import AccountBook
 from keeper.ports import Chain
-from risk.errors import RiskError
-from risk.onchain import Assessment, ChainMarket, assess_words
+from risk.onchain import Assessment
 
 BPS = 10_000
 Assessments = Mapping[int, Assessment | Unknown]
@@ -54,34 +55,64 @@ class Parity:
     unread: Mapping[int, Unknown]
 
 
-def assess_all(snapshot: Snapshot) -> dict[int, Assessment | Unknown]:
+def assess_all(snapshot: Snapshot) -> Assessments:
     """Assess every account of a snapshot.
 
     Returns
     -------
-    dict
-        Account to its assessment (amounts wad), or `Unknown` with the reason.
+    mapping
+        Account to its assessment (amounts wad), or `Unknown` with the reason. Of a book that the ledger keeps only
+        those that are looked up are computed; the questions below are answered for all.
     """
-    market = snapshot.market
+    market, accounts = snapshot.market, snapshot.accounts
     if isinstance(market, Unknown):
-        return dict.fromkeys(snapshot.accounts, market)
+        return dict.fromkeys(accounts, market)
+    if isinstance(accounts, AccountBook):
+        judged = Judged.of(accounts, market)
+        if judged is not None:
+            return judged
     now = snapshot.block.timestamp
-    return {account: _assess(words, market, now) for account, words in sorted(snapshot.accounts.items())}
+    return {account: judge(words, market, now) for account, words in sorted(accounts.items())}
 
 
-def _assess(words: Sequence[int] | Unknown, market: ChainMarket, now: int) -> Assessment | Unknown:
-    if isinstance(words, Unknown):
-        return words
-    try:
-        return assess_words(words, market)
-    except KeyError as error:
-        return Unknown(f"the snapshot lacks input {error} of the account", now)
-    except RiskError as error:
-        return Unknown(str(error), now)
+def unknown_of(assessments: Assessments) -> dict[int, Unknown]:
+    """Accounts that cannot be judged, and why."""
+    if isinstance(assessments, Judged):
+        return assessments.unknown()
+    return {account: result for account, result in assessments.items() if isinstance(result, Unknown)}
+
+
+def worst_of(assessments: Assessments) -> tuple[int, int] | None:
+    """(account, maintenance health in wad) of the lowest, None where nothing is known."""
+    if isinstance(assessments, Judged):
+        return assessments.worst
+    found = [(r.mm_health, account) for account, r in assessments.items() if not isinstance(r, Unknown)]
+    return None if not found else (min(found)[1], min(found)[0])
+
+
+def least_share_of(assessments: Assessments) -> float:
+    """Least maintenance health as a share of the requirement, to show; NaN where nobody has a requirement."""
+    if isinstance(assessments, Judged):
+        return assessments.least_share()
+    known = (r for r in assessments.values() if not isinstance(r, Unknown))
+    return min((r.mm_health / r.mm for r in known if r.mm), default=float("nan"))
+
+
+def worst_first(assessments: Assessments) -> Iterator[int]:
+    """Accounts whose auction may start, worst first, equal ones by number; judged as far as the caller goes."""
+    if not isinstance(assessments, Judged):
+        yield from liquidatable(assessments)
+        return
+    for account in assessments.worst_first():
+        result = assessments[account]
+        if not isinstance(result, Unknown) and result.liquidatable:
+            yield account
 
 
 def liquidatable(assessments: Assessments) -> tuple[int, ...]:
     """Accounts whose auction may start, whatever old data hide: worst first, equal ones by number."""
+    if isinstance(assessments, Judged):
+        return assessments.liquidatable()
     found = [
         (result.mm_health, account)
         for account, result in assessments.items()
@@ -92,6 +123,8 @@ def liquidatable(assessments: Assessments) -> tuple[int, ...]:
 
 def in_doubt(assessments: Assessments) -> tuple[int, ...]:
     """Accounts below maintenance margin that might not be if old data were replaced, by number."""
+    if isinstance(assessments, Judged):
+        return assessments.in_doubt()
     return tuple(
         account
         for account, result in sorted(assessments.items())
@@ -99,27 +132,38 @@ def in_doubt(assessments: Assessments) -> tuple[int, ...]:
     )
 
 
-def near_line(assessments: Assessments, near_bps: int) -> tuple[int, ...]:
-    """Accounts whose maintenance health is below ``near_bps`` of their requirement, nearest first."""
+def near_line(assessments: Assessments, near_bps: int, limit: int | None = None) -> tuple[int, ...]:
+    """Accounts whose maintenance health is below ``near_bps`` of their requirement; the ``limit`` nearest first."""
+    if isinstance(assessments, Judged):
+        return assessments.near(near_bps, len(assessments) if limit is None else limit)
     found = []
     for account, result in assessments.items():
         if isinstance(result, Unknown) or result.mm == 0:
             continue
         if result.mm_health * BPS < near_bps * result.mm:
             found.append((abs(result.mm_health), account))
-    return tuple(account for _, account in sorted(found))
+    return tuple(account for _, account in sorted(found)[:limit])
+
+
+def sample_of(assessments: Assessments, size: int, block_hash: bytes) -> tuple[int, ...]:
+    """Accounts that the block's hash draws, by number: the same for the same block, and nobody can steer it."""
+    if isinstance(assessments, Judged):
+        return draw(assessments.numbers.tolist(), size, block_hash)
+    return draw(sorted(a for a, r in assessments.items() if not isinstance(r, Unknown)), size, block_hash)
+
+
+def draw(accounts: Sequence[int], size: int, block_hash: bytes) -> tuple[int, ...]:
+    """``size`` of the accounts, by number, as a block's hash draws them."""
+    # Not a secret: only unpredictable before the block is made.
+    chooser = random.Random(block_hash)  # noqa: S311
+    return tuple(sorted(chooser.sample(accounts, min(size, len(accounts)))))
 
 
 def choose_for_parity(assessments: Assessments, policy: ParityPolicy, block_hash: bytes) -> tuple[int, ...]:
-    """Accounts to compare: those near the line, then a sample that the block's hash draws.
-
-    The hash seeds the sample, so the choice is the same for the same snapshot and nobody can steer it.
-    """
-    near = near_line(assessments, policy.near_bps)[: policy.near_limit]
-    rest = sorted(a for a, r in assessments.items() if not isinstance(r, Unknown) and a not in set(near))
-    # Not a secret: only unpredictable before the block is made.
-    chooser = random.Random(block_hash)  # noqa: S311
-    return (*near, *sorted(chooser.sample(rest, min(policy.sample, len(rest)))))
+    """Accounts to compare: those near the line, then a sample that the block's hash draws."""
+    near = near_line(assessments, policy.near_bps, policy.near_limit)
+    drawn = sample_of(assessments, policy.sample, block_hash)
+    return (*near, *(account for account in drawn if account not in near))
 
 
 def check_parity(chain: Chain, snapshot: Snapshot, assessments: Assessments, accounts: Sequence[int]) -> Parity:

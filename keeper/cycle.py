@@ -20,7 +20,19 @@ from keeper.actions import (
     PushParameters,
     RecordPrice,
 )
-from keeper.assess import Assessments, Parity, ParityPolicy, assess_all, check_parity, choose_for_parity, liquidatable
+from keeper.assess import (
+    Assessments,
+    Parity,
+    ParityPolicy,
+    assess_all,
+    check_parity,
+    choose_for_parity,
+    liquidatable,
+    near_line,
+    unknown_of,
+    worst_of,
+)
+from keeper.chain.live import LiveReader
 from keeper.cosign.quorum import Quorum
 from keeper.decide import LIQUIDATION, PARAMETERS, PUBLICATION, Decision, Policy, Situation, decide
 from keeper.domain import Block, Snapshot, Unknown
@@ -110,6 +122,10 @@ class Cycle:
         Compares the oracle with sources outside the chain; while they disagree nothing is sent.
     hedge
         Told what the bidder's account holds whenever that has changed.
+    live
+        Where snapshots come from in a daemon; None reads everything anew from ``chain``.
+    seen
+        Gets each snapshot as soon as it is read.
     publisher
         Signs what goes into the risk table; without one a publication has no signature.
     follower
@@ -140,6 +156,8 @@ class Cycle:
     proposals: Callable[[], Sequence[QueuedProposal]] = tuple
     publisher: Publisher | None = None
     contested: dict[int, int] = field(default_factory=dict)
+    live: LiveReader | None = None
+    seen: Callable[[Snapshot], None] | None = None
     prices: PriceCheck | None = None
     hedge: HedgeHook | None = None
     follower: Callable[[Situation], None] | None = None
@@ -177,9 +195,10 @@ class Cycle:
         self._halts()
         late = () if self.outbox is None else self.outbox.reconcile()
         self._read_back([o.action for o in late if o.result is Result.DONE])
-        snapshot = self.chain.snapshot()
+        snapshot = self.chain.snapshot() if self.live is None else self.live.snapshot()
+        if self.seen is not None:
+            self.seen(snapshot)
         assessments = assess_all(snapshot)
-        self.recorder.assessments(assessments, snapshot.block.number, snapshot.block.timestamp)
         parity = self._parity(snapshot, assessments)
         situation = self._observe(snapshot, assessments)
         decision = decide(situation, self._policy(snapshot))
@@ -193,14 +212,13 @@ class Cycle:
         if self.follower is not None:
             self.follower(situation)
         self.alerts.settle(SOURCE, self.clock.now())
-        known = [(r.mm_health, a) for a, r in assessments.items() if not isinstance(r, Unknown)]
-        worst = min(known, default=None)
+        self.recorder.assessments(assessments, snapshot.block.number, snapshot.block.timestamp)
         return CycleReport(
             block=snapshot.block,
             accounts=len(assessments),
-            unknown={a: r for a, r in assessments.items() if isinstance(r, Unknown)},
+            unknown=unknown_of(assessments),
             liquidatable=liquidatable(assessments),
-            worst=None if worst is None else (worst[1], worst[0]),
+            worst=worst_of(assessments),
             parity=parity,
             decision=decision,
             outcomes=outcomes,
@@ -277,7 +295,12 @@ class Cycle:
     def _parity(self, snapshot: Snapshot, assessments: Assessments) -> Parity:
         """Compare twin and engine; a mismatch stops liquidation until a person resumes it."""
         chosen = choose_for_parity(assessments, self.parity_policy, snapshot.block.hash)
+        if self.live is not None:
+            chosen = self.live.affordable(chosen)
+            self.live.look_near(near_line(assessments, self.parity_policy.near_bps, self.parity_policy.near_limit))
         parity = check_parity(self.chain, snapshot, assessments, chosen)
+        if self.live is not None:
+            self.live.distrust((*parity.unread, *(item.account for item in parity.mismatches)))
         self.instruments.parity(parity)
         if parity.mismatches:
             first = parity.mismatches[0]

@@ -89,5 +89,8 @@ class Chain(Protocol):
     def receipt(self, tx_hash: bytes) -> Receipt | None:
         """Receipt, None where the transaction is not mined."""
 
+    def events_of(self, block: Block) -> Sequence[Event]:
+        """Decoded events of one block and no other of its number, in order."""
+
     def events(self, first: int, last: int) -> Sequence[Event]:
         """Decoded events of the manifest's contracts in blocks ``first..last``, in order."""

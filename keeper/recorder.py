@@ -7,20 +7,25 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, insert, select
 
 from keeper.actions import ParameterBatch, PublishJoint, PublishPage
 from keeper.assess import Assessments
 from keeper.domain import Unknown
+from keeper.judged import SCREEN_FIELDS, Judged
 from keeper.publish.approvals import digest_of
 from keeper.publish.rebuild import content_hash
 from keeper.publish.signing import joint_content_hash
 from keeper.store import Store
 from keeper.store.models import AssessmentRow, CommitmentRow, EpochRow, MarkRow, PushRow, RunRow
+from risk.onchain import Assessment
 
 HALT = "halt:"
 JOINT = -1
 SENT, SHADOW, WAITING, REFUSED = "sent", "shadow", "waiting", "refused"
+IN_TURN = 1_000  # accounts of a large book that a cycle records though nothing happened to them
+MOST_AT_ONCE = 500  # numbers in one statement
+_EMPTY: dict[str, Any] = dict.fromkeys((*SCREEN_FIELDS, "unknown"))
 
 
 class Recorder:
@@ -29,6 +34,7 @@ class Recorder:
     def __init__(self, store: Store, chain_id: int) -> None:
         self._store = store
         self._chain_id = chain_id
+        self._turn: int | None = None
 
     def begin(self, started_at: int) -> int:
         """Open the row of a cycle and return its id; a row without end is a cycle that the process did not survive."""
@@ -53,21 +59,44 @@ class Recorder:
             return list(session.scalars(query))
 
     def assessments(self, found: Assessments, block_number: int, at: int) -> None:
-        """Replace the stored assessments by those of this block."""
+        """Store the assessments of this block in place of earlier ones.
+
+        Of a book too large for that, those that the twin has judged or that changed, and by turns a share of the others
+        as the screen shows them; the first time all. Each row tells the block it is of.
+        """
+        common = {"chain_id": self._chain_id, "block_number": block_number, "assessed_at": at}
+        if not isinstance(found, Judged):
+            self._replace([{**common, **_exact_row(account, result)} for account, result in found.items()], None)
+            return
+        exact = {**found.exact(), **found.unknown()}
+        first = self._turn is None
+        turn = None if first else self._in_turn(found)
+        wanted = set(found.numbers.tolist()) if turn is None else {*turn, *found.fresh}
+        rows = [{**common, **_exact_row(account, result)} for account, result in exact.items()]
+        rows += [
+            {**common, **_EMPTY, "account": account, **dict(zip(SCREEN_FIELDS, values, strict=True))}
+            for account, values in found.shown(wanted - exact.keys())
+        ]
+        self._replace(rows, None if first else [row["account"] for row in rows])
+        self._turn = self._turn or 0
+
+    def _in_turn(self, found: Judged) -> list[int]:
+        """The next share of the accounts."""
+        begin = self._turn or 0
+        self._turn = begin + IN_TURN if begin + IN_TURN < found.numbers.size else 0
+        return list(found.numbers[begin : begin + IN_TURN].tolist())
+
+    def _replace(self, rows: list[dict[str, Any]], accounts: list[int] | None) -> None:
+        """Write rows in place of those of the accounts, or of all."""
+        mine = AssessmentRow.chain_id == self._chain_id
         with self._store.session() as session:
-            session.execute(delete(AssessmentRow).where(AssessmentRow.chain_id == self._chain_id))
-            for account, result in found.items():
-                row = AssessmentRow(chain_id=self._chain_id, account=account, block_number=block_number, assessed_at=at)
-                if isinstance(result, Unknown):
-                    row.unknown = result.reason
-                else:
-                    row.equity_mark, row.equity_im, row.equity_mm = (
-                        result.equity_mark,
-                        result.equity_im,
-                        result.equity_mm,
-                    )
-                    row.im, row.mm, row.doubt, row.flags = result.im, result.mm, result.doubt, result.flags
-                session.add(row)
+            if accounts is None:
+                session.execute(delete(AssessmentRow).where(mine))
+            for k in range(0, len(accounts or ()), MOST_AT_ONCE):
+                some = (accounts or [])[k : k + MOST_AT_ONCE]
+                session.execute(delete(AssessmentRow).where(mine, AssessmentRow.account.in_(some)))
+            if rows:
+                session.execute(insert(AssessmentRow), rows)
 
     def page(self, action: PublishPage, at: int, verdict: str = SENT, **judged: Any) -> None:
         """Keep a page that was sent, or built only, with all it was built from; ``judged`` is what its checks said."""
@@ -187,6 +216,13 @@ class Recorder:
                 return False
             session.delete(row)
             return True
+
+
+def _exact_row(account: int, result: Assessment | Unknown) -> dict[str, Any]:
+    """Columns of what the twin says."""
+    if isinstance(result, Unknown):
+        return {**_EMPTY, "account": account, "unknown": result.reason}
+    return {**_EMPTY, "account": account, **{name: getattr(result, name) for name in SCREEN_FIELDS}}
 
 
 def _json_value(name: str, value: int | bytes) -> int | str:

@@ -9,6 +9,7 @@ from keeper.actions import RetireInstrument, SettleMany
 from keeper.chain.rounds import Feed, round_at
 from keeper.domain import ContractCall, Listing, Snapshot, Unknown
 from keeper.errors import KeeperError
+from keeper.ledger import AccountBook
 from keeper.ports import Chain
 from risk.errors import BadInput
 from risk.onchain_words import AccountState, instrument_id, parse_words
@@ -60,8 +61,8 @@ def settlements(snapshot: Snapshot) -> tuple[SettleMany, ...]:
     """Accounts that still hold something of a settled expiry, many to a transaction."""
     settled = {i for i, item in listings(snapshot).items() if item.settlement_wad}
     holders: dict[int, list[tuple[int, int, int]]] = {}  # (account, nonce, positions) by underlying
-    for account, words in sorted(snapshot.accounts.items()) if settled else ():
-        state = _state(words)
+    for account in _holding(snapshot, settled):
+        state = _state(snapshot.accounts[account])
         if state is None:
             continue
         due = [instrument >> 8 for instrument in held(state) if instrument in settled]
@@ -92,14 +93,25 @@ def retirements(snapshot: Snapshot, limit: int) -> tuple[RetireInstrument, ...]:
     settled = [item for item in listings(snapshot).values() if item.settlement_wad]
     if not settled:
         return ()
+    if isinstance(snapshot.accounts, AccountBook) and snapshot.accounts.unknown:
+        return ()
     taken: set[int] = set()
-    for words in snapshot.accounts.values():
-        state = _state(words)
+    for account in _holding(snapshot, {item.instrument for item in settled}):
+        state = _state(snapshot.accounts[account])
         if state is None:
             return ()
         taken.update(held(state))
     free = sorted((item.instrument, item.serial) for item in settled if item.instrument not in taken)
     return tuple(RetireInstrument(instrument, serial) for instrument, serial in free[:limit])
+
+
+def _holding(snapshot: Snapshot, instruments: set[int]) -> Sequence[int]:
+    """Accounts that may hold one of the instruments, ascending: of a book that the ledger keeps, those that do."""
+    if not instruments:
+        return ()
+    if isinstance(snapshot.accounts, AccountBook):
+        return snapshot.accounts.holding(instruments)
+    return sorted(snapshot.accounts)
 
 
 def _state(words: Sequence[int] | Unknown) -> AccountState | None:

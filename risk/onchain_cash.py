@@ -2,8 +2,8 @@
 """Words of an untouched account, brought to a later block: only interest and the use of deposit caps move.
 
 ``MarginAccounts`` stores cash scaled by an index and shows it rounded against the account. While an index is at least
-one wad, what is shown determines what is stored: so the words of one block and two pairs of indices give the words of
-another block to the wei.
+one wad, what is shown determines what is stored (below, mostly): so the words of one block and two pairs of indices
+give the words of another block to the wei.
 """
 
 from __future__ import annotations
@@ -45,10 +45,11 @@ def scaled_cash(cash_wad: int, then: Indices) -> int | None:
     >>> scaled_cash(105, Indices(10**18 + 5 * 10**16, 10**18))
     100
     """
-    index = then.supply_wad if cash_wad >= 0 else then.borrow_wad
-    if index < WAD:
-        return None  # after a loss of lenders one shown wei stands for more than one stored
-    return ceil_div(cash_wad * WAD, index) if cash_wad >= 0 else -(-cash_wad * WAD // index)
+    if cash_wad < 0:
+        return -(-cash_wad * WAD // then.borrow_wad)  # this index never falls below a wad
+    least, next_above = (ceil_div(shown * WAD, then.supply_wad) for shown in (cash_wad, cash_wad + 1))
+    # below a wad, after a loss of lenders, a shown wei may stand for more than one stored
+    return least if next_above == least + 1 else None
 
 
 def shown_cash(scaled: int, now: Indices) -> int:
@@ -70,10 +71,12 @@ def carried_words(
     use_bps
         Use of the deposit cap by collateral asset at the later block; assets that are missing keep theirs.
     """
-    scaled = scaled_cash(signed(words[1], 256), then)
-    if scaled is None:
-        return None
-    found = [words[0], shown_cash(scaled, now) & (2**256 - 1), *words[2:]]
+    found = list(words)
+    if then != now:
+        scaled = scaled_cash(signed(words[1], 256), then)
+        if scaled is None:
+            return None
+        found[1] = shown_cash(scaled, now) & (2**256 - 1)
     at = 2
     for asset in range(16):
         if words[0] >> (_COLLATERAL_BIT + asset) & 1:

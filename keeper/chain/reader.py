@@ -48,6 +48,11 @@ from risk.onchain import ChainMarket
 T = TypeVar("T")
 CASH = (2, 0)  # kind and id of the cash token's price
 UNDERLYING = 1  # kind of an underlying's parameter word
+COUNTS = {
+    "accounts": ContractCall("MarginAccounts", "account_count"),
+    "underlyings": ContractCall("InstrumentRegistry", "underlying_count"),
+    "collaterals": ContractCall("MarginAccounts", "collateral_count"),
+}
 STOP = 1  # length of the byte that keeps a blob from being executed
 
 
@@ -90,75 +95,57 @@ class SnapshotReader:
         """
         pinned = block or self._rpc.block()
         if block is not None:
-            self._same(pinned)
-        reads = _Reads(self, pinned)
+            self.check_same(pinned)
+        reads = Reads(self, pinned)
         snapshot = self._read(reads, accounts)
-        self._same(pinned)
+        self.check_same(pinned)
         return snapshot
 
-    def _read(self, reads: _Reads, accounts: Sequence[int] | None) -> Snapshot:
-        count, underlying_count, collateral_count = reads.needed(
-            ContractCall("MarginAccounts", "account_count"),
-            ContractCall("InstrumentRegistry", "underlying_count"),
-            ContractCall("MarginAccounts", "collateral_count"),
-        )
+    def _read(self, reads: Reads, accounts: Sequence[int] | None) -> Snapshot:
+        count, underlyings, collaterals = reads.needed(*COUNTS.values())
         listed = range(self._first_account, count) if accounts is None else accounts
-        u_ids, c_ids = range(underlying_count), range(collateral_count)
-        u_bits, c_bits = (1 << underlying_count) - 1, (1 << collateral_count) - 1
-        reads.add("prices", ContractCall("PriceOracle", "read", (u_bits, c_bits)))
-        reads.add("marks", ContractCall("InstrumentRegistry", "marks", (marks_bitmap(underlying_count),)))
-        reads.add("words", ContractCall("RiskParameters", "words", (u_bits, c_bits)))
-        reads.add("cash price", ContractCall("PriceOracle", "price", CASH))
-        reads.add("peg", ContractCall("RiskParameters", "peg_bps"))
-        reads.add("table", ContractCall("RiskTable", "read", (u_bits,)))
-        reads.add("status", ContractCall("RiskParameters", "status"))
-        reads.add("guards", ContractCall("RiskParameters", "guards"))
-        for kind in range(3):
-            reads.add(f"bounds {kind}", ContractCall("RiskParameters", "bounds", (kind,)))
-        for kind, number in _parameter_ids(u_ids, c_ids):
-            reads.add(f"word {kind} {number}", ContractCall("RiskParameters", "word", (kind, number)))
-        for instrument in delta_one_ids(underlying_count):
-            reads.add(f"instrument {instrument}", ContractCall("InstrumentRegistry", "instrument_info", (instrument,)))
-        for u in u_ids:
-            reads.add(f"underlying {u}", ContractCall("InstrumentRegistry", "underlying_info", (u,)))
-            reads.add(f"ramp {u}", ContractCall("RiskParameters", "ramp_ends_at", (UNDERLYING, u)))
-            reads.add(f"page {u}", ContractCall("RiskTable", "page_info", (u,)))
-            reads.add(f"last epoch {u}", ContractCall("RiskTable", "last_epoch", (u,)))
-            reads.add(f"rows {u}", ContractCall("RiskTable", "rows_of", (u,)))
-            reads.add(f"rows wanted {u}", ContractCall("InstrumentRegistry", "row_count", (u,)))
-        for c in c_ids:
-            reads.add(f"collateral {c}", ContractCall("MarginAccounts", "collateral_info", (c,)))
+        reads.add_all(live_calls(underlyings, collaterals))
+        reads.add_all(listing_calls(underlyings, collaterals))
         for account in listed:
-            reads.add(f"account {account}", ContractCall("MarginAccounts", "state", (account,)))
-            reads.add(f"auction {account}", ContractCall("LiquidationAuction", "auction_of", (account,)))
+            reads.add_all(account_calls(account))
         reads.run()
-        return self._assemble(reads, u_ids, c_ids, listed)
+        words, auctions = reads.accounts(listed)
+        return self.assemble(reads, underlyings, collaterals, words, auctions)
 
-    def _assemble(self, reads: _Reads, u_ids: range, c_ids: range, listed: Sequence[int]) -> Snapshot:
+    def assemble(
+        self,
+        reads: Reads,
+        underlyings: int,
+        collaterals: int,
+        accounts: Mapping[int, tuple[int, ...] | Unknown],
+        auctions: Mapping[int, AuctionState | Unknown],
+    ) -> Snapshot:
+        """Make a snapshot of the answers to `live_calls` and `listing_calls`, and of accounts that were read."""
+        u_ids, c_ids = range(underlyings), range(collaterals)
         prices = reads.get("prices", lambda words: split_prices(words, len(u_ids), len(c_ids)))
-        underlyings = reads.all((u, f"underlying {u}", _underlying(u)) for u in u_ids)
+        infos = reads.all((u, f"underlying {u}", _underlying(u)) for u in u_ids)
         return Snapshot(
             chain_id=self._chain_id,
             block=reads.block,
             market=self._market(reads, prices, len(u_ids), len(c_ids)),
-            accounts={a: reads.get(f"account {a}", tuple) for a in listed},
-            auctions={a: reads.get(f"auction {a}", _auction) for a in listed},
+            accounts=accounts,
+            auctions=auctions,
             prices=prices,
             parameters=self._parameters(reads),
             parameter_words=reads.all((i, f"word {i[0]} {i[1]}", int) for i in _parameter_ids(u_ids, c_ids)),
             parameter_bounds=reads.all((k, f"bounds {k}", lambda v: ParameterBounds(*v)) for k in range(3)),
             ramp_ends=reads.all((u, f"ramp {u}", int) for u in u_ids),
             table=self._table(reads, u_ids),
-            underlyings=underlyings,
+            underlyings=infos,
             collaterals=reads.all((c, f"collateral {c}", _collateral(c)) for c in c_ids),
-            options=underlyings if isinstance(underlyings, Unknown) else self._options(reads, underlyings),
+            options=infos if isinstance(infos, Unknown) else self._options(reads, infos),
             delta_ones=self._listings(reads, delta_one_ids(len(u_ids))),
             peg=self._peg(reads),
             addresses=self._contracts.addresses,
         )
 
     def _market(
-        self, reads: _Reads, prices: Mapping[tuple[int, int], Price] | Unknown, u_count: int, c_count: int
+        self, reads: Reads, prices: Mapping[tuple[int, int], Price] | Unknown, u_count: int, c_count: int
     ) -> ChainMarket | Unknown:
         """Build the twin's market, or say why there is none."""
         parts: list[Any] = []
@@ -190,19 +177,19 @@ class SnapshotReader:
             self._blobs[address] = code[STOP:]
         return self._blobs[address]
 
-    def _parameters(self, reads: _Reads) -> ParameterStatus | Unknown:
+    def _parameters(self, reads: Reads) -> ParameterStatus | Unknown:
         max_age_s: int | Unknown = reads.get("guards", lambda v: v[0])
         if isinstance(max_age_s, Unknown):
             return max_age_s
         return reads.get("status", lambda v: ParameterStatus(*(*v, max_age_s)))
 
-    def _peg(self, reads: _Reads) -> Peg | Unknown:
+    def _peg(self, reads: Reads) -> Peg | Unknown:
         stored_bps: int | Unknown = reads.get("peg", int)
         if isinstance(stored_bps, Unknown):
             return stored_bps
         return reads.get("cash price", lambda v: Peg(*(*v, stored_bps)))
 
-    def _table(self, reads: _Reads, u_ids: range) -> TableStatus | Unknown:
+    def _table(self, reads: Reads, u_ids: range) -> TableStatus | Unknown:
         pages: dict[int, PageStatus] = {}
         for u in u_ids:
             rows: int | Unknown = reads.get(f"rows {u}", int)
@@ -220,22 +207,28 @@ class SnapshotReader:
             pages[u] = page
         return reads.get("table", lambda words: table_status(words, pages))
 
-    def _options(self, reads: _Reads, underlyings: Mapping[int, UnderlyingInfo]) -> Mapping[int, OptionInfo] | Unknown:
+    def _options(self, reads: Reads, underlyings: Mapping[int, UnderlyingInfo]) -> Mapping[int, OptionInfo] | Unknown:
         ids = [info.id << 8 | slot for info in underlyings.values() for slot in range(info.option_slots)]
-        for instrument in ids:
-            reads.add(f"instrument {instrument}", ContractCall("InstrumentRegistry", "instrument_info", (instrument,)))
+        reads.add_new(_instrument_calls(ids))
         reads.run()
         found = self._listings(reads, ids)
         if isinstance(found, Unknown):
             return found
         return {i: item for i, item in found.items() if isinstance(item, OptionInfo)}
 
-    def _listings(self, reads: _Reads, ids: Iterable[int]) -> Mapping[int, Listing] | Unknown:
+    def _listings(self, reads: Reads, ids: Iterable[int]) -> Mapping[int, Listing] | Unknown:
         """Those of the instruments that are listed."""
         found = reads.all((i, f"instrument {i}", partial(listing, i)) for i in ids)
         return found if isinstance(found, Unknown) else {i: item for i, item in found.items() if item is not None}
 
-    def _same(self, block: Block) -> None:
+    def check_same(self, block: Block) -> None:
+        """Make sure that a block is still of the chain.
+
+        Raises
+        ------
+        Transient
+            It was replaced.
+        """
         now = self._rpc.block(block.number)
         if now.hash != block.hash:
             raise Transient(f"block {block} was replaced by {now} while it was read; it will be read again")
@@ -248,36 +241,60 @@ class SnapshotReader:
         """Forget an earlier failure of a value."""
         self._since.pop(key, None)
 
-    def fetch(self, calls: Sequence[ContractCall], block: Block) -> list[Any]:
-        """Run calls at a block: for each its decoded result, or the error."""
+    def fetch(self, calls: Sequence[ContractCall], block: Block, raw: Sequence[Call] = ()) -> list[Any]:
+        """Run calls at a block: for each its decoded result, or the error; for ``raw`` calls what they return."""
         encoded = [Call(*self._contracts.encode(call), f"{call}{call.args!r:.60}") for call in calls]
+        answers = self._multicall.run([*encoded, *raw], block.number)
         results: list[Any] = []
-        for call, answer in zip(calls, self._multicall.run(encoded, block.number), strict=True):
+        for call, answer in zip(calls, answers, strict=False):
             try:
                 results.append(answer if isinstance(answer, KeeperError) else self._contracts.decode(call, answer))
             except Permanent as error:
                 results.append(error)
-        return results
+        return [*results, *answers[len(calls) :]]
 
 
-class _Reads:
-    """Calls of one snapshot, gathered under keys and run together."""
+class Reads:
+    """Calls of one snapshot, gathered under keys and run together.
 
-    def __init__(self, reader: SnapshotReader, block: Block) -> None:
+    ``earlier`` are results of an earlier block that still hold.
+    """
+
+    def __init__(self, reader: SnapshotReader, block: Block, earlier: Mapping[str, Any] | None = None) -> None:
         self._reader = reader
         self.block = block
         self._waiting: dict[str, ContractCall] = {}
-        self._results: dict[str, Any] = {}
+        self.results: dict[str, Any] = dict(earlier or {})
 
-    def add(self, key: str, call: ContractCall) -> None:
-        """Put a call on the list."""
-        self._waiting[key] = call
+    @property
+    def waiting(self) -> int:
+        """Calls on the list."""
+        return len(self._waiting)
 
-    def run(self) -> None:
-        """Run the calls on the list."""
-        results = self._reader.fetch(list(self._waiting.values()), self.block)
-        self._results.update(zip(self._waiting, results, strict=True))
+    def add_all(self, calls: Mapping[str, ContractCall]) -> None:
+        """Put calls on the list."""
+        self._waiting.update(calls)
+
+    def add_new(self, calls: Mapping[str, ContractCall]) -> None:
+        """Put those on the list that have no result yet."""
+        self.add_all({key: call for key, call in calls.items() if key not in self.results})
+
+    def run(self, raw: Sequence[Call] = ()) -> list[Any]:
+        """Run the calls on the list; returns what ``raw`` calls return."""
+        if not self._waiting and not raw:
+            return []
+        results = self._reader.fetch(list(self._waiting.values()), self.block, raw)
+        self.results.update(zip(self._waiting, results, strict=False))
+        count = len(self._waiting)
         self._waiting.clear()
+        return results[count:]
+
+    def accounts(
+        self, listed: Iterable[int]
+    ) -> tuple[dict[int, tuple[int, ...] | Unknown], dict[int, AuctionState | Unknown]]:
+        """Words and auctions of accounts for which `account_calls` ran."""
+        words = {a: self.get(f"account {a}", tuple) for a in listed}
+        return words, {a: self.get(f"auction {a}", auction_state) for a in listed}
 
     def needed(self, *calls: ContractCall) -> list[Any]:
         """Run calls without which there is no snapshot."""
@@ -289,7 +306,7 @@ class _Reads:
 
     def get(self, key: str, make: Callable[[Any], T]) -> T | Unknown:
         """Return a result as ``make`` turns it out, or ``Unknown``."""
-        result = self._results[key]
+        result = self.results[key]
         if isinstance(result, KeeperError):
             return self._reader.unknown(key, result, self.block)
         self._reader.seen(key)
@@ -311,12 +328,59 @@ class _Reads:
         return found
 
 
+def live_calls(underlyings: int, collaterals: int) -> dict[str, ContractCall]:
+    """What may differ in every block, without any event of ours."""
+    u_bits, c_bits = (1 << underlyings) - 1, (1 << collaterals) - 1
+    infos = {f"collateral {c}": ContractCall("MarginAccounts", "collateral_info", (c,)) for c in range(collaterals)}
+    return {
+        "prices": ContractCall("PriceOracle", "read", (u_bits, c_bits)),
+        "marks": ContractCall("InstrumentRegistry", "marks", (marks_bitmap(underlyings),)),
+        "words": ContractCall("RiskParameters", "words", (u_bits, c_bits)),
+        "cash price": ContractCall("PriceOracle", "price", CASH),
+        "peg": ContractCall("RiskParameters", "peg_bps"),
+        "table": ContractCall("RiskTable", "read", (u_bits,)),
+        "status": ContractCall("RiskParameters", "status"),
+        **infos,
+    }
+
+
+def listing_calls(underlyings: int, collaterals: int) -> dict[str, ContractCall]:
+    """What changes with events only."""
+    u_ids, found = range(underlyings), {"guards": ContractCall("RiskParameters", "guards")}
+    for kind in range(3):
+        found[f"bounds {kind}"] = ContractCall("RiskParameters", "bounds", (kind,))
+    for kind, number in _parameter_ids(u_ids, range(collaterals)):
+        found[f"word {kind} {number}"] = ContractCall("RiskParameters", "word", (kind, number))
+    found |= _instrument_calls(delta_one_ids(underlyings))
+    for u in u_ids:
+        found[f"underlying {u}"] = ContractCall("InstrumentRegistry", "underlying_info", (u,))
+        found[f"ramp {u}"] = ContractCall("RiskParameters", "ramp_ends_at", (UNDERLYING, u))
+        found[f"page {u}"] = ContractCall("RiskTable", "page_info", (u,))
+        found[f"last epoch {u}"] = ContractCall("RiskTable", "last_epoch", (u,))
+        found[f"rows {u}"] = ContractCall("RiskTable", "rows_of", (u,))
+        found[f"rows wanted {u}"] = ContractCall("InstrumentRegistry", "row_count", (u,))
+    return found
+
+
+def account_calls(account: int) -> dict[str, ContractCall]:
+    """State and auction of one account."""
+    return {
+        f"account {account}": ContractCall("MarginAccounts", "state", (account,)),
+        f"auction {account}": ContractCall("LiquidationAuction", "auction_of", (account,)),
+    }
+
+
+def _instrument_calls(instruments: Iterable[int]) -> dict[str, ContractCall]:
+    return {f"instrument {i}": ContractCall("InstrumentRegistry", "instrument_info", (i,)) for i in instruments}
+
+
 def _parameter_ids(u_ids: range, c_ids: range) -> list[tuple[int, int]]:
     """(kind, id) of every parameter word."""
     return [(0, 0), *((1, u) for u in u_ids), *((2, c) for c in c_ids)]
 
 
-def _auction(value: Any) -> AuctionState:
+def auction_state(value: Any) -> AuctionState:
+    """Unpack ``LiquidationAuction.auction_of``."""
     return AuctionState(Phase(value[0]), *value[1:])
 
 

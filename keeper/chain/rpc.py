@@ -14,7 +14,7 @@ from hexbytes import HexBytes
 from web3 import Web3
 from web3.exceptions import TransactionNotFound
 from web3.providers import BaseProvider
-from web3.types import BlockIdentifier, LogReceipt, TxParams
+from web3.types import BlockIdentifier, FilterParams, LogReceipt, TxParams
 
 from keeper.chain.broadcast import broadcast
 from keeper.chain.endpoint import Endpoint, EndpointState, Limits, read_block
@@ -239,6 +239,14 @@ class Rpc:
             The node refuses a single block.
         """
         return self._logs.read(first, last, addresses)
+
+    def logs_of(self, block_hash: bytes, addresses: Sequence[str]) -> list[LogReceipt]:
+        """Logs of the addresses in one block, named by its hash: a node that has another block there refuses."""
+        filters: FilterParams = {
+            "blockHash": HexBytes(block_hash),
+            "address": [Web3.to_checksum_address(address) for address in addresses],
+        }
+        return self._read(f"eth_getLogs of block 0x{block_hash.hex()}", lambda web3: list(web3.eth.get_logs(filters)))
 
     def _read(self, what: str, ask: Callable[[Web3], T]) -> T:
         return self._pool.read(what, lambda state: self._pool.request(state, what, ask))

@@ -7,8 +7,8 @@ block of that number has another hash, the chain has forked: the cursor goes bac
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 
 from sqlalchemy import delete, select
 
@@ -20,6 +20,9 @@ from keeper.store.engine import Store
 from keeper.store.models import AccountRow, BlockRow, CursorRow
 
 KEPT_BLOCKS = 512
+LISTING_CONTRACTS = frozenset({"InstrumentRegistry", "RiskParameters", "RiskTable"})
+LISTING_EVENTS = frozenset({"CollateralListed", "CollateralCapSet", "CollateralHardCapSet"})
+LOSS = "LossSocialised"  # it changes what is stored of every credit
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,34 @@ class Resync:
         return not self.invented and not self.missed
 
 
+@dataclass(slots=True)
+class Changes:
+    """What events since the last look say has changed.
+
+    ``accounts`` were opened or touched, also by blocks that are gone; ``listings``: what only events change may have;
+    ``everything``: nothing that was read before may be relied on.
+    """
+
+    accounts: set[int] = field(default_factory=set)
+    listings: bool = False
+    everything: bool = False
+
+    def take(self, events: Iterable[Event]) -> None:
+        """Add what events say."""
+        for event in events:
+            args, where = event.args, event.contract
+            self.accounts.update(projection.touched(where, event.name, args))
+            self.accounts.update(projection.opened(where, event.name, args))
+            self.listings |= where in LISTING_CONTRACTS or event.name in LISTING_EVENTS
+            self.everything |= event.name == LOSS
+
+    def merge(self, other: Changes) -> None:
+        """Add what another one says."""
+        self.accounts |= other.accounts
+        self.listings |= other.listings
+        self.everything |= other.everything
+
+
 class Indexer:
     """The event cursor of one chain.
 
@@ -61,6 +92,12 @@ class Indexer:
         self._store = store
         self._start = start_block
         self._range = block_range
+        self._changes = Changes()
+
+    def take_changes(self) -> Changes:
+        """What the events stored since the last call say has changed."""
+        taken, self._changes = self._changes, Changes()
+        return taken
 
     def sync(self, head: Block | None = None) -> Progress:
         """Read everything up to the head.
@@ -73,8 +110,11 @@ class Indexer:
             The fork is deeper than the blocks that are kept.
         """
         target = head or self._chain.block()
-        if self.cursor() == (target.number, target.hash):
+        cursor = self.cursor()
+        if cursor == (target.number, target.hash):
             return Progress(target, 0, None)
+        if cursor == (target.number - 1, target.parent_hash):
+            return Progress(target, self._write(cursor, target, self._chain.events_of(target)), None)
         rewound_to = self._rewind_if_forked()
         cursor = self.cursor()
         first = self._start if cursor is None else cursor[0] + 1
@@ -130,6 +170,7 @@ class Indexer:
         """Forget everything and start again at the deployment's block with the next `sync`."""
         with self._store.session() as session:
             projection.forget(session, self._chain.chain_id)
+        self._changes.everything = True
 
     def _ranges(self, first: int, last: int) -> Iterator[tuple[Block, Sequence[Event]]]:
         """Yield (last block, events) of each span; it shrinks on range errors only and grows again after success."""
@@ -157,9 +198,12 @@ class Indexer:
 
     def _store_step(self, cursor: tuple[int, bytes] | None, last: Block, events: Sequence[Event]) -> int:
         """Store a span of events; ``cursor`` is where it begins."""
-        chain_id = self._chain.chain_id
         if cursor is not None and self._chain.block(cursor[0]).hash != cursor[1]:
             raise Transient(f"block {cursor[0]} was replaced while later events were read; the cursor will go back")
+        return self._write(cursor, last, events)
+
+    def _write(self, cursor: tuple[int, bytes] | None, last: Block, events: Sequence[Event]) -> int:
+        chain_id = self._chain.chain_id
         with self._store.session() as session:
             row = session.get(CursorRow, chain_id)
             if cursor != (row and (row.number, row.hash)):
@@ -171,6 +215,7 @@ class Indexer:
             oldest = session.scalars(old.offset(KEPT_BLOCKS).limit(1)).one_or_none()
             if oldest is not None:
                 session.execute(delete(BlockRow).where(BlockRow.chain_id == chain_id, BlockRow.number <= oldest))
+        self._changes.take(events)
         return count
 
     def _rewind_if_forked(self) -> int | None:
@@ -192,7 +237,10 @@ class Indexer:
         with self._store.session() as session:
             if common is None:
                 projection.forget(session, chain_id)
+                self._changes.everything = True
                 return self._start
+            self._changes.accounts |= projection.undone(session, chain_id, common.number)
+            self._changes.listings = True
             projection.rewind(session, chain_id, common.number)
             session.merge(CursorRow(chain_id=chain_id, number=common.number, hash=common.hash))
             return common.number

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from keeper.assess import Assessments, liquidatable
+from keeper.assess import Assessments, worst_first
 from keeper.domain import AuctionState, Phase, Snapshot, Unknown
 from keeper.liquidate.actions import NO_REWARD, StartAuction
 from risk.onchain import ChainMarket, assess_at
@@ -41,7 +41,7 @@ def starts(
     if isinstance(market, Unknown):
         return ()
     found: list[StartAuction] = []
-    for account in liquidatable(assessments):
+    for account in worst_first(assessments):
         words, auction = snapshot.accounts[account], snapshot.auctions.get(account)
         if account == PROTOCOL_ACCOUNT or isinstance(words, Unknown) or not _idle(auction):
             continue

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from keeper.assess import Parity, liquidatable
+from keeper.assess import Parity, least_share_of, liquidatable, unknown_of, worst_of
 from keeper.decide import Situation
 from keeper.domain import AuctionState, Phase, Snapshot, Unknown
 from keeper.observe.health import LEADER, STANDBY, HealthBoard
@@ -92,17 +92,16 @@ class Instruments:
     def book(self, situation: Situation, now: float) -> None:
         """The snapshot's numbers."""
         snapshot, found = situation.snapshot, situation.assessments
-        known = [r for r in found.values() if not isinstance(r, Unknown)]
+        unknown, worst = unknown_of(found), worst_of(found)
         self.head(snapshot)
-        self.metrics.accounts.labels("known").set(len(known))
-        self.metrics.accounts.labels("unknown").set(len(found) - len(known))
+        self.metrics.accounts.labels("known").set(len(found) - len(unknown))
+        self.metrics.accounts.labels("unknown").set(len(unknown))
         self.metrics.liquidatable_accounts.set(len(liquidatable(found)))
-        self.metrics.min_health_usd.set(min((r.mm_health / WAD for r in known), default=UNKNOWN))
-        shares = (100 * r.mm_health / r.mm for r in known if r.mm)
-        self.metrics.min_health_percent.set(min(shares, default=UNKNOWN))
-        unread = [r.since for r in found.values() if isinstance(r, Unknown)]
-        self.health.stamp(ACCOUNTS, min(unread, default=now))
-        self.metrics.unknown_oldest_seconds.set(max(0.0, now - min(unread, default=now)))
+        self.metrics.min_health_usd.set(UNKNOWN if worst is None else worst[1] / WAD)
+        self.metrics.min_health_percent.set(UNKNOWN if worst is None else 100.0 * least_share_of(found))
+        unread = min((item.since for item in unknown.values()), default=now)
+        self.health.stamp(ACCOUNTS, unread)
+        self.metrics.unknown_oldest_seconds.set(max(0.0, now - unread))
         for phase in (Phase.SOLVENT, Phase.INSOLVENT):
             count = sum(isinstance(a, AuctionState) and a.phase == phase for a in snapshot.auctions.values())
             self.metrics.auctions.labels(phase.name.lower()).set(count)

@@ -130,9 +130,9 @@ class MarginDesk:
         told = self._store.told()  # read anew: another instance may have led meanwhile
         owners = self._store.owners(None if self._book.owners else self._book.accounts)
         made = 0
-        for account, result in situation.assessments.items():
+        for account in situation.assessments:  # of a large book only those that are looked up are judged
             urls = self._book.of(account, owners.get(account, ""))
-            if urls and not isinstance(result, Unknown):
+            if urls and not isinstance(situation.assessments[account], Unknown):
                 made += self._judge(situation, account, owners.get(account, ""), urls, told.get(account, Told()))
         return made
 

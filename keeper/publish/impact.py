@@ -8,12 +8,14 @@ from dataclasses import dataclass, replace
 
 from keeper.assess import Assessments
 from keeper.domain import Snapshot, Unknown
+from keeper.judged import Judged
 from keeper.publish.words import COLLATERAL, GLOBAL, UNDERLYING
 from risk.onchain import ChainMarket, assess_words
 from risk.onchain_words import JointSet, Page
 from risk.types import LANE_MAX
 
 WAD = 10**18
+MOST_EXACT = 256
 FLOOR_SHIFT, IM_FLOOR_SHIFT = 3 * 16, 5 * 16
 Changes = Sequence[tuple[int, int, int]]
 
@@ -74,16 +76,50 @@ def with_joint(market: ChainMarket, joint: JointSet) -> ChainMarket:
 
 def measure(snapshot: Snapshot, before: Assessments, market: ChainMarket) -> Impact:
     """Recompute every account under ``market`` and compare with ``before``."""
+    if isinstance(before, Judged):
+        then = before.under(market)
+        if then is not None:
+            return _screened(before, then)
     newly, cured, unknown, equity = [], [], [], 0
     for account, words in sorted(snapshot.accounts.items()):
         now = before[account]
         if isinstance(words, Unknown) or isinstance(now, Unknown):
             unknown.append(account)
             continue
-        then = assess_words(words, market)
-        if now.mm_health >= 0 > then.mm_health:
+        then_found = assess_words(words, market)
+        if now.mm_health >= 0 > then_found.mm_health:
             newly.append(account)
-            equity += max(0, then.equity_mark)
-        elif now.mm_health < 0 <= then.mm_health:
+            equity += max(0, then_found.equity_mark)
+        elif now.mm_health < 0 <= then_found.mm_health:
             cured.append(account)
     return Impact(tuple(newly), equity, tuple(cured), tuple(unknown))
+
+
+def _screened(before: Judged, then: Judged) -> Impact:
+    """The same for a large book: only accounts whose side of the line is open are judged by the twin, and their equity.
+
+    Of more than `MOST_EXACT` newly liquidatable accounts the equity is that of the screen, rounded up by its bound:
+    such a push is refused by any sensible limit, and a sum that is a hair too large refuses no other.
+    """
+    settled_before, settled_then = before.sound | before.below, then.sound | then.below
+    settled = settled_before & settled_then
+    newly = {*before.numbers[settled & before.sound & then.below].tolist()}
+    cured = {*before.numbers[settled & before.below & then.sound].tolist()}
+    unknown = {*before.unknown()}
+    for account in before.numbers[~settled].tolist():
+        now, later = before[account], then[account]
+        if isinstance(now, Unknown) or isinstance(later, Unknown):
+            unknown.add(account)
+        elif now.mm_health >= 0 > later.mm_health:
+            newly.add(account)
+        elif now.mm_health < 0 <= later.mm_health:
+            cured.add(account)
+    return Impact(tuple(sorted(newly)), _equity_wad(then, sorted(newly)), tuple(sorted(cured)), tuple(sorted(unknown)))
+
+
+def _equity_wad(then: Judged, accounts: Sequence[int]) -> int:
+    """Sum of the positive mark equities, USD wad; never too small."""
+    if len(accounts) > MOST_EXACT:
+        return then.equity_above_wad(accounts)
+    found = (then[account] for account in accounts)
+    return sum(max(0, result.equity_mark) for result in found if not isinstance(result, Unknown))
