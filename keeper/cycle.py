@@ -119,6 +119,8 @@ class Cycle:
         What was decided in shadow mode, where nothing of it is sent.
     watch
         Judges what others publish, by the contracts' verifier, which is then also asked about one's own pages.
+    show
+        Is given what each turn saw and did, for the live page; must return at once.
     """
 
     chain: Chain
@@ -143,6 +145,7 @@ class Cycle:
     approvals: Callable[[int], Mapping[bytes, Approval]] = no_approvals
     shadow: Shadow = field(default_factory=Shadow)
     watch: Watch | None = None
+    show: Callable[[Situation, CycleReport], None] | None = None
 
     def run(self) -> CycleReport:
         """Do one turn.
@@ -191,7 +194,7 @@ class Cycle:
         self.alerts.settle(SOURCE, self.clock.now())
         known = [(r.mm_health, a) for a, r in assessments.items() if not isinstance(r, Unknown)]
         worst = min(known, default=None)
-        return CycleReport(
+        report = CycleReport(
             block=snapshot.block,
             accounts=len(assessments),
             unknown={a: r for a, r in assessments.items() if isinstance(r, Unknown)},
@@ -203,6 +206,9 @@ class Cycle:
             halted=tuple(sorted(self.recorder.halted())),
             duration_s=time.monotonic() - began,
         )
+        if self.show is not None:
+            self.show(situation, report)
+        return report
 
     def _halts(self) -> None:
         """Tell of the parts that are stopped, also after a restart, and of those that were resumed."""

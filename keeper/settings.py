@@ -35,6 +35,7 @@ from keeper.settings_sections import (
     Liquidator,
     MarginCalls,
     Network,
+    PageSection,
     Publisher,
     RpcPool,
     Sanity,
@@ -107,6 +108,7 @@ class Settings(BaseSettings):
     alerts: Alerting = Field(default_factory=Alerting)
     margin_calls: MarginCalls = Field(default_factory=MarginCalls)
     rpc: RpcPool = Field(default_factory=RpcPool)
+    page: PageSection = Field(default_factory=PageSection)
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["plain", "json"] = "plain"
 

@@ -270,3 +270,12 @@ class Sanity(_Section):
     refresh_s: Annotated[float, Field(gt=0)] = 5.0
     required: bool = False
     agree: int = Field(default=3, ge=1)
+
+
+class PageSection(_Section):
+    """The live page; ``allowed_hosts`` are names beside those of this machine under which it may be asked for."""
+
+    enabled: bool = False
+    host: str = "127.0.0.1"
+    port: int = Field(default=9465, ge=0, le=65_535)
+    allowed_hosts: Annotated[tuple[str, ...], BeforeValidator(_comma_list)] = ()
