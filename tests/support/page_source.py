@@ -81,7 +81,7 @@ def source_over(folder: Path, **changes: Any) -> Source:
         "names": lambda: {0: "WETH"},
         "jobs": lambda: (JobStatus("cycle", 12.0, NOW + 12.0, NOW + 0.0, "executed", {"executed": 3, "error": 0,
                                                                                       "missed": 0, "overlap": 0}),),
-        "endpoints": (Endpoint("rpc.example", "read"),),
+        "endpoints": lambda: (Endpoint("rpc.example", "read", 100, NOW, 0, ""),),
         **changes,
     }  # fmt: skip
     return Source(**fields)

@@ -6,21 +6,24 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import text
 
+from keeper.chain.rpc import Rpc
 from keeper.decide import Note
 from keeper.domain import Phase, Unknown
 from keeper.errors import Transient
 from keeper.index.projection import store_events
 from keeper.page.app import POLICY, Page
-from keeper.page.view import Source
+from keeper.page.view import Source, endpoints
 from keeper.page.views.accounts import Query, accounts
 from keeper.page.views.auctions import discount_bps
 from keeper.store import Store
+from keeper.store.models import AlertRow, PushRow
 from risk.onchain import Assessment
 from risk.units import pack_underlying
 from tests.support.keeper_world import ETH_LANES, NOW, SETTINGS, WAD, account, auction, snapshot
@@ -222,7 +225,7 @@ def test_what_does_not_exist_is_refused(client: Client, path: str) -> None:
 
 def test_a_push_is_shown_lane_by_lane(store: Store, source: Source) -> None:
     old = pack_underlying(ETH_LANES)
-    tighter = pack_underlying(ETH_LANES.__class__(2_150, 3_000, 2_000, 3_000, 0, 0, 0, 0, 9_000, 0, 300, 500))
+    tighter = pack_underlying(replace(ETH_LANES, scan_bps=2_150, depth=9_000))
     push = {
         "nonce": 1, "model_hash": b"\x00" * 32, "data_hash": b"\x00" * 32, "observed_at": NOW, "valid_until": NOW + 9,
         "changes": ((1, 0, tighter),),
@@ -281,8 +284,53 @@ def test_alarms_show_without_their_secrets(source: Source) -> None:
     found = client.get("/api/operations").json()
     assert [item["name"] for item in found["alerts"]["now"]] == ["liquidation", "push_refused"]
     assert "deadbeef" not in str(found) and found["alerts"]["counts"] == {"push_refused": 1}
-    assert found["endpoints"] == [{"host": "rpc.example", "use": "read"}]
+    assert [item["host"] for item in found["endpoints"]] == ["rpc.example"]
     assert found["jobs"][0]["next_at"] == NOW + 12
+
+
+def test_alerts_of_before_a_restart_are_shown(store: Store, source: Source) -> None:
+    with store.session() as session:
+        for key, over in (("a", None), ("b", NOW - 5)):
+            session.add(
+                AlertRow(chain_id=source.chain_id, name="head_late", key=key, source="health", severity="critical",
+                         text="no block for 200 s", first_at=NOW - 300, last_at=NOW - 100, recovered_at=over)
+            )  # fmt: skip
+    told = Client(Page(source).app).get("/api/operations").json()["alerts"]["told"]
+    assert sorted((item["recovered_at"] or 0) for item in told) == [0, NOW - 5]
+    assert {item["severity"] for item in told} == {"critical"}
+
+
+def test_a_batch_that_waits_shows_its_impact_and_what_it_would_change(store: Store, source: Source) -> None:
+    wanted = pack_underlying(replace(ETH_LANES, scan_bps=1_900))
+    content = {"changes": [[1, 0, hex(wanted)]], "said": "too many", "impact": {"newly_liquidatable": [3]}}
+    with store.session() as session:
+        session.add(
+            PushRow(
+                chain_id=source.chain_id, nonce=6, digest=b"\x07" * 32, built_at=NOW, verdict="waiting", content=content
+            )
+        )
+    (batch,) = Client(Page(source).app).get("/api/parameters").json()["batches"]
+    assert (batch["verdict"], batch["said"], batch["impact"]) == ("waiting", "too many", {"newly_liquidatable": [3]})
+    assert batch["diff"] == [
+        {"about": "ETH", "lane": "scan_bps", "unit": "%", "old": 20.0, "new": 19.0, "tighter": False}
+    ]
+
+
+def test_an_endpoint_in_trouble_says_why_and_never_its_key() -> None:
+    rpc = Rpc.connect(
+        ["https://rpc.example/v2/deadbeefdeadbeef", "http://127.0.0.1:1/secret"],
+        send_url="https://relay.example/k/feedfacefeed",
+    )
+    first, second, relay = endpoints(rpc)
+    assert [(e.host, e.use) for e in (first, second, relay)] == [
+        ("rpc.example", "read"), ("127.0.0.1:1", "read"), ("relay.example", "send"),
+    ]  # fmt: skip
+    state = rpc.pools[0].states[0]
+    state.failures, state.rest_why = 2, "no answer from https://rpc.example/v2/deadbeefdeadbeef"
+    assert endpoints(rpc)[0].trouble == "no answer from https://rpc.example/[hidden]"
+    state.wrong_chain = 5
+    assert endpoints(rpc)[0].trouble == "it is on chain 5"
+    assert endpoints(rpc)[1].trouble == ""
 
 
 def test_before_the_first_turn_there_is_a_reason(store: Store, tmp_path: Path) -> None:
