@@ -138,6 +138,8 @@ class Cycle:
         Judges what others publish, by the contracts' verifier, which is then also asked about one's own pages.
     quorum
         Gathers the signatures of other publishers; without it a table bears this one's alone.
+    show
+        Is given what each turn saw and did, for the live page; must return at once.
     """
 
     chain: Chain
@@ -165,6 +167,7 @@ class Cycle:
     shadow: Shadow = field(default_factory=Shadow)
     watch: Watch | None = None
     quorum: Quorum | None = None
+    show: Callable[[Situation, CycleReport], None] | None = None
 
     def run(self) -> CycleReport:
         """Do one turn.
@@ -213,7 +216,7 @@ class Cycle:
             self.follower(situation)
         self.alerts.settle(SOURCE, self.clock.now())
         self.recorder.assessments(assessments, snapshot.block.number, snapshot.block.timestamp)
-        return CycleReport(
+        report = CycleReport(
             block=snapshot.block,
             accounts=len(assessments),
             unknown=unknown_of(assessments),
@@ -225,6 +228,9 @@ class Cycle:
             halted=tuple(sorted(self.recorder.halted())),
             duration_s=time.monotonic() - began,
         )
+        if self.show is not None:
+            self.show(situation, report)
+        return report
 
     def _halts(self) -> None:
         """Tell of the parts that are stopped, also after a restart, and of those that were resumed."""

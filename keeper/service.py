@@ -6,7 +6,8 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -36,6 +37,21 @@ EVENTS = {
     EVENT_JOB_MISSED: "missed",
     EVENT_JOB_MAX_INSTANCES: "overlap",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class JobStatus:
+    """Where a job stands; times in unix seconds, ``counts`` are scheduler events of this process by name.
+
+    ``next_at`` is None once the service has stopped, ``last_at`` while the job has never run.
+    """
+
+    name: str
+    interval_s: float
+    next_at: float | None
+    last_at: float | None
+    last_event: str | None
+    counts: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +123,9 @@ class Service:
             if health is not None:
                 health.expect(f"job:{job.name}", job.limit_s, clock())
         self._first = {job.name: job.first_s for job in jobs}
+        self._jobs = tuple(jobs)
+        self._seen: dict[str, tuple[str, float]] = {}
+        self._counts: Counter[tuple[str, str]] = Counter()
 
     def run(self) -> None:
         """Run until a signal or a fatal error; the job in progress is finished first.
@@ -146,6 +165,23 @@ class Service:
         """Whether the end was asked for."""
         return self._stop.is_set()
 
+    def status(self) -> tuple[JobStatus, ...]:
+        """Where each job stands; may be asked from any thread."""
+        return tuple(self._status(job) for job in self._jobs)
+
+    def _status(self, job: Job) -> JobStatus:
+        planned = None if self._stop.is_set() else self._scheduler.get_job(job.name)
+        moment = getattr(planned, "next_run_time", None)  # a job that waits for the scheduler to start has none
+        event, at = self._seen.get(job.name, (None, None))
+        return JobStatus(
+            name=job.name,
+            interval_s=job.interval_s,
+            next_at=None if moment is None else moment.timestamp(),
+            last_at=at,
+            last_event=event,
+            counts={name: self._counts[job.name, name] for name in EVENTS.values()},
+        )
+
     def _guarded(self, job: Job) -> Callable[[], None]:
         """Errors a retry may cure are logged and the next start tries again; all others stop the service."""
 
@@ -183,7 +219,10 @@ class Service:
             self._health.stamp(f"job:{job.name}", now)
 
     def _on_event(self, event: JobEvent) -> None:
-        self._metrics.jobs_total.labels(event.job_id, EVENTS[event.code]).inc()
+        name = EVENTS[event.code]
+        self._metrics.jobs_total.labels(event.job_id, name).inc()
+        self._counts[event.job_id, name] += 1
+        self._seen[event.job_id] = (name, time.time())
 
     @contextmanager
     def _signals(self) -> Iterator[None]:

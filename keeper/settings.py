@@ -36,6 +36,7 @@ from keeper.settings_sections import (
     Liquidator,
     MarginCalls,
     Network,
+    PageSection,
     Publisher,
     RpcPool,
     Sanity,
@@ -109,6 +110,7 @@ class Settings(BaseSettings):
     margin_calls: MarginCalls = Field(default_factory=MarginCalls)
     rpc: RpcPool = Field(default_factory=RpcPool)
     jobs: Jobs = Field(default_factory=Jobs)
+    page: PageSection = Field(default_factory=PageSection)
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["plain", "json"] = "plain"
 

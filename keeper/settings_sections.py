@@ -284,3 +284,12 @@ class Jobs(_Section):
     backup_keep: int = Field(default=14, ge=1)
     prune_s: int = Field(default=24 * 3_600, ge=60)
     keep_runs_days: int = Field(default=30, ge=1)
+
+
+class PageSection(_Section):
+    """The live page; ``allowed_hosts`` are names beside those of this machine under which it may be asked for."""
+
+    enabled: bool = False
+    host: str = "127.0.0.1"
+    port: int = Field(default=9465, ge=0, le=65_535)
+    allowed_hosts: Annotated[tuple[str, ...], BeforeValidator(_comma_list)] = ()

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -46,11 +48,19 @@ def run(
     rpc_url: RpcOption = None,
     manifest: ManifestOption = None,
     prices: Annotated[Path | None, typer.Option("--prices", help="Folder of price files to calibrate on.")] = None,
+    page: Annotated[bool, typer.Option("--page", help="Serve the live page on localhost.")] = False,
+    page_port: Annotated[int | None, typer.Option(min=0, max=65_535, help="Port of the page; 0: any free one.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Observe, assess, decide, act, record. Sends nothing without --execute."""
-    connection = open_chain(config, network, rpc_url, manifest, prices_dir=prices, execute=execute or None)
+    wanted = {"enabled": page or None, "port": page_port}
+    said = {name: value for name, value in wanted.items() if value is not None}
+    connection = open_chain(
+        config, network, rpc_url, manifest, prices_dir=prices, execute=execute or None, page=said or None
+    )
     sends = connection.settings.execute
+    if once and page:
+        raise ConfigError("--once stops before anybody could look at the page; leave out --once or --page")
     keeper = build_keeper(connection, sends)
     try:
         keeper.look()
@@ -81,7 +91,8 @@ def serve(keeper: Keeper) -> None:
     keeper.office.open()
     heart = beat(keeper, service)
     try:
-        service.run()
+        with serving_page(keeper, service):
+            service.run()
     except KeeperError as error:
         keeper.office.alerts.fire("service_stopped", f"the keeper has stopped: {error}", keeper.clock.now())
         raise
@@ -117,6 +128,25 @@ def beat(keeper: Keeper, service: Service) -> Heartbeat | None:
     heart = Heartbeat(lease, max(settings.jobs.stall_s, 5 * settings.cycle_interval_s), role, service.fail)
     heart.start()
     return heart
+
+
+@contextmanager
+def serving_page(keeper: Keeper, service: Service) -> Iterator[None]:
+    """Serve the live page while the service runs, where the settings ask for it."""
+    settings = keeper.connection.settings
+    if not settings.page.enabled:
+        yield
+        return
+    from keeper.page.server import PageServer
+    from keeper.page.view import source_of
+
+    server = PageServer(source_of(keeper, settings.execute, service.status), settings.page)
+    server.start()
+    typer.echo(f"page: {server.url}")
+    try:
+        yield
+    finally:
+        server.stop()
 
 
 def show(report: CycleReport, sends: bool, as_json: bool) -> None:

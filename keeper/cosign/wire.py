@@ -75,4 +75,4 @@ def server_of(
         clock=_now,
     )
     routes = cosign_routes(service, max_body_bytes=cosign.max_body_bytes, timeout_s=cosign.timeout_s)
-    return ObserveServer(cosign.host, cosign.port, routes)
+    return ObserveServer(cosign.host, cosign.port, routes, "cosign.port")

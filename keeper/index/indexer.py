@@ -93,6 +93,7 @@ class Indexer:
         self._start = start_block
         self._range = block_range
         self._changes = Changes()
+        self._left: tuple[int, bytes] | None = None
 
     def take_changes(self) -> Changes:
         """What the events stored since the last call say has changed."""
@@ -111,6 +112,14 @@ class Indexer:
         """
         target = head or self._chain.block()
         cursor = self.cursor()
+        if cursor != self._left:  # another process has read on: what it stored said nothing to this one
+            self._changes.everything = True
+        try:
+            return self._sync(cursor, target)
+        finally:
+            self._left = self.cursor()
+
+    def _sync(self, cursor: tuple[int, bytes] | None, target: Block) -> Progress:
         if cursor == (target.number, target.hash):
             return Progress(target, 0, None)
         if cursor == (target.number - 1, target.parent_hash):

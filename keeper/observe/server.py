@@ -58,6 +58,8 @@ class ObserveServer:
         Where to listen; port 0 takes any free one: ``port`` is the one taken.
     routes
         What to serve; anything else answers 404 with the list of paths.
+    setting
+        What to change where the address cannot be bound.
 
     Raises
     ------
@@ -65,13 +67,13 @@ class ObserveServer:
         The address cannot be bound.
     """
 
-    def __init__(self, host: str, port: int, routes: Sequence[BaseRoute]) -> None:
+    def __init__(self, host: str, port: int, routes: Sequence[BaseRoute], setting: str = "METRICS_PORT") -> None:
         known = " ".join(sorted(route.path for route in routes if isinstance(route, Route)))
 
         def missing(_request: Request, _error: Exception) -> Response:
             return PlainTextResponse(f"routes: {known}\n", 404)
 
-        self._socket = _listen(host, port)
+        self._socket = _listen(host, port, setting)
         self.port: int = self._socket.getsockname()[1]
         app = Starlette(routes=list(routes), exception_handlers={404: missing})
         # Logs go the keeper's way, and a probe every few seconds is not news.
@@ -93,7 +95,7 @@ class ObserveServer:
         self._socket.close()
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def _listen(host: str, port: int, setting: str) -> socket.socket:
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         bound = socket.socket(family, socket.SOCK_STREAM)
@@ -106,6 +108,6 @@ def _listen(host: str, port: int) -> socket.socket:
             raise
     except OSError as error:
         raise ConfigError(
-            f"cannot listen on {host}:{port} ({error.strerror}); set METRICS_PORT or cosign.port to a free port or 0"
+            f"cannot listen on {host}:{port} ({error.strerror}); set {setting} to a free port or 0"
         ) from error
     return bound
