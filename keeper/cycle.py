@@ -35,7 +35,7 @@ from keeper.assess import (
 from keeper.chain.live import LiveReader
 from keeper.cosign.quorum import Quorum
 from keeper.decide import LIQUIDATION, PARAMETERS, PUBLICATION, Decision, Policy, Situation, decide
-from keeper.domain import Block, Snapshot, Unknown
+from keeper.domain import Snapshot, Unknown
 from keeper.errors import Halt, KeeperError
 from keeper.index.proposals import QueuedProposal
 from keeper.liquidate.actions import Bid, BidLegs
@@ -52,6 +52,7 @@ from keeper.publish.signing import Publisher
 from keeper.publish.verifier import wrong_rows_before
 from keeper.publish.watch import Watch
 from keeper.recorder import REFUSED, SENT, SHADOW, Recorder
+from keeper.report import CycleReport
 from keeper.sanity import PriceCheck
 from keeper.situation import Quotes, observe
 from risk.types import ParameterSet
@@ -62,44 +63,6 @@ BATCHES = (PushParameters, ProposeParameters)
 SOURCE = "cycle"  # of the alerts that last until a turn is silent about them
 PUBLICATIONS = (PublishPage, PublishJoint, *BATCHES)
 SHADOWED = (*PUBLICATIONS, ExecuteProposal, ChallengeRow)
-
-
-@dataclass(frozen=True, slots=True)
-class CycleReport:
-    """What one turn saw and did; healths in USD wad."""
-
-    block: Block
-    accounts: int
-    unknown: Mapping[int, Unknown]
-    liquidatable: tuple[int, ...]
-    worst: tuple[int, int] | None
-    parity: Parity
-    decision: Decision
-    outcomes: tuple[Outcome, ...]
-    halted: tuple[str, ...]
-    duration_s: float
-
-    @property
-    def result(self) -> str:
-        """One word for the run row and the metric."""
-        if self.halted:
-            return "halted"
-        return "failed" if any(o.result is Result.FAILED for o in self.outcomes) else "ok"
-
-    def detail(self) -> dict[str, object]:
-        """JSON of the run row."""
-        return {
-            "accounts": self.accounts,
-            "unknown": len(self.unknown),
-            "liquidatable": list(self.liquidatable[:50]),
-            "worst_account": None if self.worst is None else self.worst[0],
-            "worst_health_wad": None if self.worst is None else str(self.worst[1]),
-            "parity": {"checked": len(self.parity.checked), "mismatches": len(self.parity.mismatches)},
-            "actions": [str(outcome) for outcome in self.outcomes],
-            "notes": [note.text for note in self.decision.notes],
-            "halted": list(self.halted),
-            "duration_s": round(self.duration_s, 3),
-        }
 
 
 @dataclass(slots=True)

@@ -26,12 +26,12 @@ from keeper.commands.common import (
     usd,
 )
 from keeper.cosign.wire import server_of
-from keeper.cycle import CycleReport
 from keeper.errors import ConfigError, KeeperError
 from keeper.heartbeat import Heartbeat
 from keeper.jobs import jobs_of
 from keeper.observe.server import ObserveServer, observe_routes
 from keeper.recorder import Recorder
+from keeper.report import CycleReport
 from keeper.service import Service
 from keeper.store import open_store
 from risk.market.history import utc

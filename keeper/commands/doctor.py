@@ -7,12 +7,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
-from keeper.app import Connection, check_roles, connect
+from keeper.app import Connection, connect
 from keeper.assess import ParityPolicy, assess_all, check_parity, choose_for_parity
 from keeper.commands.doctor_endpoints import examine_endpoints
 from keeper.deploy.manifest import load_manifest
 from keeper.domain import Snapshot, Unknown
 from keeper.errors import KeeperError, Permanent
+from keeper.policies import check_roles
 from keeper.publish.calibration import PriceBook
 from keeper.settings import Settings
 from keeper.store import open_store

@@ -12,7 +12,7 @@ import typer
 
 from keeper.act import Result, execute, rehearse
 from keeper.actions import ProposeParameters
-from keeper.app import Connection, SystemClock, check_roles, push_policy
+from keeper.app import Connection, SystemClock
 from keeper.assess import assess_all
 from keeper.commands.common import (
     ConfigOption,
@@ -32,6 +32,7 @@ from keeper.domain import Snapshot, Unknown
 from keeper.errors import ConfigError, Halt, Permanent, Transient
 from keeper.index.proposals import QueuedProposal, queued_proposals
 from keeper.outbox import SenderOutbox
+from keeper.policies import check_roles, push_policy
 from keeper.publish.calibration import PriceBook, collateral_specs, recalibrate
 from keeper.publish.parameters import PushPlan, plan_push, target_words
 from keeper.publish.queue import read_queue

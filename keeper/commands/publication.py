@@ -11,7 +11,7 @@ import typer
 
 from keeper.act import Result, execute
 from keeper.actions import PublishJoint, PublishPage
-from keeper.app import Connection, SystemClock, check_roles, policy_of
+from keeper.app import Connection, SystemClock
 from keeper.assess import assess_all
 from keeper.commands.common import (
     ConfigOption,
@@ -35,6 +35,7 @@ from keeper.decide import Policy, Situation, decide
 from keeper.domain import ContractCall, Snapshot, Unknown
 from keeper.errors import ConfigError, Permanent, Transient
 from keeper.outbox import SenderOutbox
+from keeper.policies import check_roles, policy_of
 from keeper.publish.approvals import Approval, approve, living, page_digest
 from keeper.publish.readback import verify
 from keeper.publish.records import log

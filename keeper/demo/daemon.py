@@ -11,7 +11,7 @@ from keeper.assess import ParityPolicy
 from keeper.chain.client import ChainClient
 from keeper.chain.contracts import Contracts, Deployed
 from keeper.chain.rpc import Rpc
-from keeper.cycle import Cycle, CycleReport
+from keeper.cycle import Cycle
 from keeper.decide import Policy
 from keeper.domain import Snapshot
 from keeper.index.indexer import Indexer
@@ -27,6 +27,7 @@ from keeper.publish.parameters import PushPolicy
 from keeper.publish.signing import Publisher
 from keeper.publish.triggers import PagePolicy
 from keeper.recorder import Recorder
+from keeper.report import CycleReport
 from keeper.settings_sections import WEI_PER_ETHER, WEI_PER_GWEI
 from keeper.situation import NativePrice
 from keeper.store import Store

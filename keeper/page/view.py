@@ -18,13 +18,13 @@ from keeper import __version__
 from keeper.app import Keeper
 from keeper.chain.endpoint import EndpointState
 from keeper.chain.rpc import Rpc
-from keeper.cycle import CycleReport
 from keeper.decide import Situation
 from keeper.domain import AuctionState, Block, Phase, Snapshot, Unknown
 from keeper.logging import scrub
 from keeper.observe.health import HealthBoard
 from keeper.observe.metrics import Metrics
 from keeper.page.database import ReadOnlyDatabase
+from keeper.report import CycleReport
 from keeper.service import JobStatus
 from risk.onchain import Assessment, ChainMarket
 

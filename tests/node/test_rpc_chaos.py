@@ -22,7 +22,6 @@ from sqlalchemy import select
 
 from keeper.app import Keeper, build_keeper, connect
 from keeper.chain.rpc import Rpc
-from keeper.cycle import CycleReport
 from keeper.demo.world import World, person_key
 from keeper.deploy.config import load_config
 from keeper.deploy.config_market import Options
@@ -31,6 +30,7 @@ from keeper.deploy.manifest import ManifestFile
 from keeper.deploy.outbox import Waiting
 from keeper.deploy.plan import make_plan
 from keeper.errors import ConfigError, KeeperError, Transient
+from keeper.report import CycleReport
 from keeper.settings import load_settings
 from keeper.store.models import EventRow
 from keeper.tx.signer import LocalSigner

@@ -12,7 +12,6 @@ import httpx
 from starlette.types import ASGIApp
 
 from keeper.assess import Assessments, Parity, assess_all, liquidatable
-from keeper.cycle import CycleReport
 from keeper.decide import Decision, Note, Situation
 from keeper.domain import Event, Snapshot, Unknown
 from keeper.index.projection import store_events
@@ -21,6 +20,7 @@ from keeper.observe.health import HealthBoard
 from keeper.observe.metrics import Metrics
 from keeper.page.database import ReadOnlyDatabase
 from keeper.page.view import Endpoint, Feed, Source
+from keeper.report import CycleReport
 from keeper.service import JobStatus
 from keeper.store import Store, open_store
 from tests.support.keeper_world import NOW

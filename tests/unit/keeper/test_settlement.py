@@ -11,13 +11,13 @@ import pytest
 
 from keeper.act import Result
 from keeper.actions import RetireInstrument, SettleExpiry, SettleMany
-from keeper.cycle import CycleReport
 from keeper.demo.checks import check_conservation
 from keeper.demo.market import synthetic_path
 from keeper.demo.population import Leg, Person
 from keeper.demo.settle_in import Resident, Town
 from keeper.demo.stage import Stage, build_stage
 from keeper.domain import OptionInfo, Snapshot
+from keeper.report import CycleReport
 from risk.onchain import ChainMarket
 from risk.onchain_words import parse_words
 
