@@ -23,7 +23,9 @@ from typing import Any
 import pytest
 import requests
 from eth_account import Account
+from web3 import Web3
 
+from keeper.artifacts import load
 from keeper.chain.embedded import set_next_timestamp
 from keeper.demo.world import World
 from keeper.deploy.config import load_config
@@ -77,10 +79,24 @@ class Place:
     def feeds(self) -> list[tuple[int, int]]:
         return sorted(key for key in self.manifest.price_feeds if key[0] == 0)
 
-    @property
-    def expected(self) -> int:
-        """Recordings in all: at the start also those of the collateral assets."""
-        return sum(kind < 2 for kind, _ in self.manifest.price_feeds) + len(self.feeds) * self.steps
+    def updated_at(self, kind: int, number: int) -> int:
+        """Time of a feed's newest round."""
+        feed = self.node.web3.eth.contract(
+            address=Web3.to_checksum_address(self.manifest.price_feeds[kind, number]), abi=load("MockAggregator").abi
+        )
+        return int(feed.functions.latestRoundData().call()[3])
+
+    def wanted(self) -> set[tuple[str, str]]:
+        """(subject, epoch) of the action that records the present price of each underlying and collateral asset."""
+        return {
+            (f"{kind}:{number}", str(self.updated_at(kind, number)))
+            for kind, number in self.manifest.price_feeds
+            if kind < 2
+        }
+
+    def missing(self) -> set[tuple[str, str]]:
+        """Those of `wanted` that are not mined yet."""
+        return self.wanted() - set(self.sql("SELECT subject, epoch FROM intents WHERE succeeded"))
 
     def recorded(self) -> int:
         """Prices whose recording is mined, by the journal."""
@@ -200,8 +216,7 @@ def taken_over(place: Place, old: Daemon, new: Daemon, fault: Callable[[], None]
 
 
 def all_recorded(place: Place, *watched: Daemon) -> None:
-    expected = place.expected
-    wait(f"{expected} prices recorded", lambda: place.recorded() >= expected, *watched)
+    wait("all present prices are recorded", lambda: not place.missing(), *watched)
 
 
 @pytest.mark.node
@@ -254,7 +269,7 @@ def once(place: Place, daemons: tuple[Daemon, Daemon]) -> None:
     used = place.node.web3.eth.get_transaction_count(Account.from_key(KEEPER).address)
     assert sorted(nonce for nonce, _, _ in mined) == list(range(used))
     assert max(Counter(intent for _, intent, succeeded in mined if succeeded).values()) == 1
-    assert place.recorded() == place.expected
+    assert place.missing() == set()
     known = {bytes(raw) for (raw,) in place.sql("SELECT raw FROM transactions")}
     sent = {bytes.fromhex(raw[2:]) for each in daemons for _, raw in each.gateway.sends.all}
     assert sent <= known
