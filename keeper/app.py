@@ -28,7 +28,7 @@ from keeper.observe.health import HealthBoard
 from keeper.observe.metrics import Metrics
 from keeper.observe.office import Office
 from keeper.observe.rpc_watch import RpcInstruments
-from keeper.observe.transactions import TransactionNews
+from keeper.observe.transactions import TransactionNews, announce_other_keys
 from keeper.observe.upkeep import Upkeep
 from keeper.outbox import SenderOutbox
 from keeper.ports import Chain
@@ -288,6 +288,7 @@ def build_keeper(connection: Connection, execute: bool) -> Keeper:
     cycle = _cycle(connection, store, Instruments(metrics, health), office, signer)
     if execute and signer is not None:
         journal = Journal(store, chain.chain_id, signer.address)
+        announce_other_keys(journal, office.alerts, clock.now())
         news = TransactionNews(metrics, office.alerts, clock.now)
         sender = Sender(chain, journal, signer, clock, policy_from(settings), news)
         cycle.outbox = SenderOutbox(sender, journal, clock, lease)
