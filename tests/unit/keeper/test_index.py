@@ -242,7 +242,7 @@ def test_rows_and_cursor_move_together(world: World, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr("keeper.index.indexer.select", die)  # the step after events, block and cursor are written
     with pytest.raises(Dead):
-        indexer(world)._store_step(world.chain.block(), world.chain.events(0, world.chain.block().number))
+        indexer(world)._store_step(None, world.chain.block(), world.chain.events(0, world.chain.block().number))
     monkeypatch.undo()
     assert contents(world) == ([], [])
     assert indexer(world).cursor() is None
