@@ -19,14 +19,28 @@ import pytest
 from eth_account import Account
 
 from keeper.actions import PublishPage
-from keeper.app import connect
+from keeper.app import SystemClock, connect
 from keeper.chain.embedded import mine_at
 from keeper.cosign.messages import PATH, ask
 from keeper.cosign.service import RateLimit
-from keeper.publish.signing import digest
+from keeper.cosign.wire import quorum_of
+from keeper.cycle import Cycle
+from keeper.decide import Policy
+from keeper.observe.alerts import Alerts
+from keeper.observe.board import Instruments, standing_limits
+from keeper.observe.health import HealthBoard
+from keeper.observe.metrics import Metrics
+from keeper.outbox import SenderOutbox
+from keeper.publish.signing import Publisher, digest
 from keeper.publish.tables import plan_pages
 from keeper.publish.triggers import PagePolicy
+from keeper.recorder import Recorder
 from keeper.settings import load_settings
+from keeper.situation import NativePrice
+from keeper.store import open_store
+from keeper.tx.fees import FeeCaps
+from keeper.tx.journal import Journal
+from keeper.tx.sender import Sender, policy_from
 from keeper.tx.signer import LocalSigner
 from risk.types import ParameterSet
 from tests.support.cosigners import Member, answering, wanted
@@ -273,6 +287,51 @@ def test_every_field_that_differs_is_named(guild: Guild, change: dict[str, int],
     answer = httpx.post(guild.urls[guild.other.address] + PATH, json=ask_of(guild.first, page), timeout=30)
     assert answer.status_code == 409, answer.text
     assert any(item["field"].startswith(field) for item in answer.json()["differences"]), answer.json()
+
+
+def keeper_of(guild: Guild, alarms: list[str], peers: list[tuple[str, str]], turn_s: int = 0) -> Cycle:
+    """The first member's keeper, publishing pages with the signatures of these peers."""
+    first = guild.first
+    first.write(peers, wanted(), turn_s=turn_s)
+    settings = load_settings(first.folder / "ballast.toml", **first.overrides, database_url=first.env["DATABASE_URL"])
+    chain, store = connect(settings).chain, open_store(first.env["DATABASE_URL"])
+    signer = LocalSigner.from_key(first.key, "test")
+    publisher = Publisher(signer, chain.chain_id, guild.node.manifest.addresses["RiskTable"])
+    metrics, journal = Metrics("t", chain.chain_id), Journal(store, chain.chain_id, signer.address)
+    policy = replace(policy_from(settings), fees=FeeCaps(500 * 10**9, 5 * 10**9))
+    alerts = Alerts(metrics, save=lambda trouble: alarms.append(f"{trouble.name}: {trouble.text}"))
+    return Cycle(
+        chain=chain,
+        clock=SystemClock(),
+        recorder=Recorder(store, chain.chain_id),
+        instruments=Instruments(metrics, HealthBoard(standing_limits(12), 0)),
+        alerts=alerts,
+        quotes=NativePrice("ETH"),
+        policy=Policy(pages=PagePolicy(300, 1_000, 3_600, 86_400), settle=False),
+        outbox=SenderOutbox(Sender(chain, journal, signer, SystemClock(), policy), journal, SystemClock(), None),
+        sender=signer.address,
+        target=wanted(),
+        publisher=publisher,
+        quorum=quorum_of(settings, chain, store, publisher),
+    )
+
+
+def test_a_keeper_sends_what_has_its_quorum_and_says_who_refused_what_has_not(guild: Guild) -> None:
+    guild.later(7_200)
+    before, alarms = guild.epochs(), list[str]()
+    short = keeper_of(guild, alarms, [(guild.urls[guild.strange.address], guild.strange.address)])
+    refused = [o for o in short.run().outcomes if o.action.kind == "publish_page"]  # of scenarios they think alike
+    assert refused == [] and guild.epochs() == before
+    assert {text.partition(":")[0] for text in alarms} == {"quorum_short"}
+    assert all(guild.strange.address in text and "1 of 2 signatures" in text for text in alarms)
+    alarms.clear()
+    waits = keeper_of(guild, alarms, [(guild.urls[m.address], m.address) for m in (guild.strange, guild.other)], 10**6)
+    first_in_turn = (waits.run().outcomes, waits.run().outcomes)
+    assert alarms == [] and first_in_turn[1] == (), "another's turn, or done"
+    ready = keeper_of(guild, alarms, [(guild.urls[m.address], m.address) for m in (guild.strange, guild.other)])
+    done = {o.action.subject for o in (*first_in_turn[0], *ready.run().outcomes) if o.action.kind == "publish_page"}
+    assert alarms == [] and done == {"0", "1"} and guild.epochs() == [number + 1 for number in before]
+    assert guild.signers() == {guild.first.address, guild.other.address}
 
 
 def test_who_asks_too_often_waits() -> None:
