@@ -71,6 +71,12 @@ class Member:
         ]  # fmt: skip
 
     @property
+    def overrides(self) -> dict[str, Any]:
+        """The same for `keeper.settings.load_settings`."""
+        node = self.node
+        return {"manifest": node.manifest_path, "rpc_url": node.url, "chain_id": node.manifest.chain_id}
+
+    @property
     def env(self) -> dict[str, str]:
         return {
             "DATABASE_URL": f"sqlite:///{self.folder / 'k.sqlite'}",
