@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from keeper.commands.common import JsonOption, console, print_json, table, write_text
+from keeper.commands.common import JsonOption, check_target, console, print_json, table, write_text
 from keeper.errors import ConfigError
 from risk.backtest import BacktestConfig, Result, backtest, passed, plain
 from risk.backtest import Progress as Say
@@ -52,6 +52,7 @@ def command(
 
     Exit code 3 when a gate that is enforced fails: such a model must not be pushed.
     """
+    check_target("--report", report)
     names = _names(symbols)
     bounds = (_time("--from", start), _time("--to", end))
     config = BacktestConfig(*bounds, horizon_s=horizon * HOUR_S, refit_days=refit, seed=seed)
