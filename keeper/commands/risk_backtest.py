@@ -121,7 +121,7 @@ def _print(found: Result, report: Path | None) -> None:
 
 
 _CLASSES = (
-    "class", "accounts", "breaches", "Kupiec", "Christoffersen", "by day", "clustering", "Z1", "Z2",
+    "class", "accounts", "breaches", "rate", "in rows", "dynamic", "Z1", "Z2", "Z2 p",
     "over MM", "over IM", "mean IM", "peak/trough",
 )  # fmt: skip
 _PEERS = (
@@ -141,8 +141,8 @@ def _classes(found: Result) -> object:
     for item in found.classes:
         cover, short = item.coverage, item.shortfall
         made.add_row(
-            item.name, str(item.accounts), f"{cover.rate:.2%}", f"{cover.kupiec:.3f}", f"{cover.christoffersen:.3f}",
-            f"{cover.by_day:.3f}", f"{cover.clustering:.3f}", f"{short.z1:.2f}", f"{short.z2:.2f}",
+            item.name, str(item.accounts), f"{cover.rate:.2%}", f"{cover.by_day:.3f}", f"{cover.independence:.3f}",
+            f"{cover.dynamic:.3f}", f"{short.z1:.2f}", f"{short.z2:.2f}", f"{short.z2_p:.3f}",
             f"{item.mm_rate:.2%}", f"{item.im_rate:.2%}", f"{item.mean_im:.2%}", f"{item.cycle.peak_to_trough:.2f}",
         )  # fmt: skip
     return made

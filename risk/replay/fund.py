@@ -147,7 +147,7 @@ def fit_tail(values: FloatArray, share: float) -> TailFit | None:
     >>> fit_tail(np.zeros(1000), 0.1) is None
     True
     """
-    from scipy.stats import genpareto  # takes a second to load, which a command's help need not wait for
+    from scipy import stats  # takes a second to load, which a command's help need not wait for
 
     threshold = _quantile(values, 1.0 - share)
     excess = values[values > threshold] - threshold
@@ -155,7 +155,7 @@ def fit_tail(values: FloatArray, share: float) -> TailFit | None:
         return None
     scale = float(excess.mean())
     # Fitted to excesses of mean one: amounts of millions upset the optimiser.
-    shape, _, unit = genpareto.fit(excess / scale, floc=0.0)  # type: ignore[attr-defined]
+    shape, _, unit = stats.genpareto.fit(excess / scale, floc=0.0)  # type: ignore[attr-defined]
     return TailFit(threshold, float(shape), float(unit * scale), int(excess.size))
 
 
