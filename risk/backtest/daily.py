@@ -55,6 +55,11 @@ def score_by_day(values: FloatArray, target: float) -> float:
     target
         Mean under the hypothesis.
 
+    Raises
+    ------
+    BadInput
+        When a value is below zero, or none is above it.
+
     References
     ----------
     docs/risk/backtest.md, formula 5; the score test of Rao (1948).
@@ -164,6 +169,11 @@ def dynamic_quantile(
         How high the forecast stood that day, such as the log of the mean VaR.
     rng : numpy.random.Generator
     lags, draws : int
+
+    Raises
+    ------
+    BadInput
+        When the lengths differ, or there are too few days for the lags.
 
     References
     ----------
