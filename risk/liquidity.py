@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Depth and volume turned into size-dependent charges and liquidation horizons."""
+"""Depth and volume turned into size-dependent charges."""
 
 from __future__ import annotations
 
@@ -87,39 +87,6 @@ def square_root_impact(size_usd: float, adv_usd: float, daily_vol: float, coeffi
             "positive, size and volatility not negative"
         )
     return float(coefficient * daily_vol * np.sqrt(size_usd / adv_usd))
-
-
-def liquidation_horizon_s(size_usd: float, adv_usd: float, participation: float, base_s: int) -> float:
-    """Seconds to work out of a position: the base horizon, or longer when size exceeds what participation allows.
-
-    Raises
-    ------
-    BadInput
-        When volume or participation is not positive.
-
-    References
-    ----------
-    docs/risk-methodology.md, formula 11.3.
-
-    Examples
-    --------
-    >>> liquidation_horizon_s(5e6, 1e8, 0.1, 3600)
-    43200.0
-    """
-    if not adv_usd > 0 or not 0 < participation <= 1:
-        raise BadInput(f"volume {adv_usd} USD a day and participation {participation}: both must be positive")
-    return float(max(base_s, DAY_S * size_usd / (participation * adv_usd)))
-
-
-def horizon_scale(horizon_s: float, base_s: float) -> float:
-    """Factor on a loss when liquidation takes longer: square root of time, never below 1.
-
-    References
-    ----------
-    Basel FRTB, MAR33.5 (cascading square-root liquidity horizons).
-    docs/risk-methodology.md, formula 11.3.
-    """
-    return float(np.sqrt(max(1.0, horizon_s / base_s)))
 
 
 def measure_liquidity(

@@ -20,7 +20,7 @@ _STYLE = (
     "figure{margin:1em 0 2em}"
 )
 _CLASS_HEAD = (
-    "class", "accounts", "above VaR", "Kupiec p", "Christoffersen p", "both p", "by day p", "clustering p",
+    "class", "accounts", "above VaR", "rate p", "independence p", "dynamic p", "Kupiec p", "Christoffersen p",
     "accounts rejected", "yellow", "red", "Z1", "Z2", "Z2 p", "above MM", "above IM", "worst / IM", "mean IM",
 )  # fmt: skip
 _PEER_HEAD = (
@@ -84,17 +84,18 @@ def _classes(result: Result) -> list[str]:
         rejected = f"{cover.accounts_kupiec:.0%} / {cover.accounts_christoffersen:.0%}"
         rows.append(
             (
-                item.name, str(item.accounts), f"{cover.rate:.2%}", _p(cover.kupiec), _p(cover.christoffersen),
-                _p(cover.conditional), _p(cover.by_day), _p(cover.clustering), rejected, f"{cover.zones[1]:.1%}",
+                item.name, str(item.accounts), f"{cover.rate:.2%}", _p(cover.by_day), _p(cover.independence),
+                _p(cover.dynamic), _p(cover.kupiec), _p(cover.christoffersen), rejected, f"{cover.zones[1]:.1%}",
                 f"{cover.zones[2]:.1%}", f"{short.z1:.2f}", f"{short.z2:.2f}", _p(short.z2_p), f"{item.mm_rate:.3%}",
                 f"{item.im_rate:.3%}", f"{item.worst:.2f}", f"{item.mean_im:.2%}",
             )
         )  # fmt: skip
     note = (
         '<p class="small">VaR is the forecast, which must breach as often as it says; MM and IM are what Ballast '
-        "required, which floor and stressed weight make larger by design. Kupiec and Christoffersen on one account a "
-        "day (medians over draws); by day and clustering on all account-days, with the error taken from the days; "
-        "accounts rejected by either test on their own sequence.</p>"
+        "required, which floor and stressed weight make larger by design. Rate, independence, dynamic quantile and Z2 "
+        "take all account-days, each day as a whole; p of one class alone (gates adjust for the number of them). "
+        "Kupiec and Christoffersen on one account a day (medians over draws, which reject too rarely); accounts "
+        "rejected by either test on their own sequence.</p>"
     )
     return ["<h2>Forecast and margin by class of account</h2>", _table(_CLASS_HEAD, rows), note]
 

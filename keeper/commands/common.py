@@ -62,7 +62,9 @@ def explain_error(error: Exception) -> tuple[str, int]:
         full = error.errno == errno.ENOSPC
         remedy = "free disk space and run again" if full else "check the path and its permissions"
         where = f" '{error.filename}'" if error.filename else ""
-        return f"file{where} cannot be used ({error.strerror or text}); {remedy}", Halt.exit_code if full else 1
+        # A path that somebody named is a bad argument; a socket has no path.
+        code = Halt.exit_code if full else ConfigError.exit_code if error.filename else 1
+        return f"file{where} cannot be used ({error.strerror or text}); {remedy}", code
     return text, 1
 
 
@@ -99,6 +101,18 @@ def open_chain(
 ) -> Connection:
     """Connect to the chain of the options."""
     return connect(settings_from(config, network, rpc_url, manifest, **more))
+
+
+def check_target(option: str, path: Path | None) -> None:
+    """Refuse, before the work, an output file whose folder does not exist.
+
+    Raises
+    ------
+    ConfigError
+        Naming the option, the file and the folder to make.
+    """
+    if path is not None and (not path.parent.is_dir() or path.is_dir()):
+        raise ConfigError(f"{option} {path} cannot be written; make the folder {path.parent}, and name a file in it")
 
 
 def console() -> Console:

@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-from keeper.commands.common import JsonOption, console, print_json, table, write_text
+from keeper.commands.common import JsonOption, check_target, console, print_json, table, write_text
 from risk.adaptive import AdaptiveConfig, Comparison, compare
 from risk.adaptive import Progress as Report
 from risk.adaptive_features import Signals
@@ -50,6 +50,7 @@ def adaptive(
     Prints mean quantile loss, breaches, tests of coverage and the Diebold-Mariano test for every symbol, and whether
     the layer is to be on. History before --from is trained on; a symbol joins after 500 days of its own.
     """
+    check_target("--report", report)
     window = _time("--from", start), _time("--to", end)
     if window[0] >= window[1]:
         raise BadInput(f"--from {start} is not before --to {end}; swap them")

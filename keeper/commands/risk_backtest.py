@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from keeper.commands.common import JsonOption, console, print_json, table, write_text
+from keeper.commands.common import JsonOption, check_target, console, print_json, table, write_text
 from keeper.errors import ConfigError
 from risk.backtest import BacktestConfig, Result, backtest, passed, plain
 from risk.backtest import Progress as Say
@@ -52,6 +52,7 @@ def command(
 
     Exit code 3 when a gate that is enforced fails: such a model must not be pushed.
     """
+    check_target("--report", report)
     names = _names(symbols)
     bounds = (_time("--from", start), _time("--to", end))
     config = BacktestConfig(*bounds, horizon_s=horizon * HOUR_S, refit_days=refit, seed=seed)
@@ -120,7 +121,7 @@ def _print(found: Result, report: Path | None) -> None:
 
 
 _CLASSES = (
-    "class", "accounts", "breaches", "Kupiec", "Christoffersen", "by day", "clustering", "Z1", "Z2",
+    "class", "accounts", "breaches", "rate", "in rows", "dynamic", "Z1", "Z2", "Z2 p",
     "over MM", "over IM", "mean IM", "peak/trough",
 )  # fmt: skip
 _PEERS = (
@@ -140,8 +141,8 @@ def _classes(found: Result) -> object:
     for item in found.classes:
         cover, short = item.coverage, item.shortfall
         made.add_row(
-            item.name, str(item.accounts), f"{cover.rate:.2%}", f"{cover.kupiec:.3f}", f"{cover.christoffersen:.3f}",
-            f"{cover.by_day:.3f}", f"{cover.clustering:.3f}", f"{short.z1:.2f}", f"{short.z2:.2f}",
+            item.name, str(item.accounts), f"{cover.rate:.2%}", f"{cover.by_day:.3f}", f"{cover.independence:.3f}",
+            f"{cover.dynamic:.3f}", f"{short.z1:.2f}", f"{short.z2:.2f}", f"{short.z2_p:.3f}",
             f"{item.mm_rate:.2%}", f"{item.im_rate:.2%}", f"{item.mean_im:.2%}", f"{item.cycle.peak_to_trough:.2f}",
         )  # fmt: skip
     return made

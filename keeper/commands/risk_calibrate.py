@@ -16,7 +16,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from keeper.commands.common import JsonOption, console, print_json, table, write_text
+from keeper.commands.common import JsonOption, check_target, console, print_json, table, write_text
 from keeper.errors import ConfigError
 from risk.calibrate import calibrate as run_calibration
 from risk.calibrate import stages
@@ -91,6 +91,7 @@ def calibrate(
     """History to parameter set: scan ranges, shocks, haircuts, joint scenarios with their certificate."""
     if faults not in get_args(OnFault):
         raise ConfigError(f"--on-fault {faults} is neither raise, drop nor repair; choose one")
+    check_target("--out", out)
     config = _config(collateral, quick=quick)
     chosen = [name.strip() for name in symbols.split(",")] if symbols else None
     window = (_time("--from", start), _time("--to", end))

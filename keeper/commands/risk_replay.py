@@ -16,7 +16,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from keeper.commands.common import JsonOption, console, print_json, table, write_text
+from keeper.commands.common import JsonOption, check_target, console, print_json, table, write_text
 from keeper.errors import ConfigError
 from risk.market import PriceHistory, load_prices, warmup
 from risk.market.load import parse_time
@@ -103,6 +103,7 @@ def replay(
     as_json: JsonOption = False,
 ) -> None:
     """Replay accounts, liquidations, impact, bad debt and insurance fund under history or simulated stress."""
+    check_target("--report", report)
     outages = tuple(_outage(text) for text in outage or ())
     real = _positions(positions) if positions else None
     history, at = _history(prices, symbols, start, seed)

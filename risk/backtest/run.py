@@ -19,6 +19,7 @@ from risk.backtest.settings import DAY_S, BacktestConfig
 from risk.backtest.statistics import ClassResult, summarise
 from risk.backtest.walk import Walk, check_no_look_ahead, walk
 from risk.coverage import Procyclicality, procyclicality
+from risk.errors import GateFailed, LookAhead
 from risk.market.history import FloatArray, PriceHistory, utc
 
 # Independent streams derived from the one recorded seed.
@@ -134,10 +135,16 @@ def backtest(
 
 def _check(data: Data, population: Population, config: BacktestConfig, done: Walk) -> int:
     """Look-ahead check of some decisions late in the walk, where every kind of data is read."""
-    last = 3 * (done.at.size - 1) // 4
-    start, edge = int(done.at[max(0, last - CHECK_DAYS)]), int(done.at[last])
-    rng = np.random.default_rng([config.seed, STREAM_FUTURE])
-    return check_no_look_ahead(data, population, replace(config, start=start), edge, rng)
+    latest, refusal = 3 * (done.at.size - 1) // 4, None
+    for last in range(latest, -1, -CHECK_DAYS):
+        start, edge = int(done.at[max(0, last - CHECK_DAYS)]), int(done.at[last])
+        rng = np.random.default_rng([config.seed, STREAM_FUTURE])
+        try:
+            return check_no_look_ahead(data, population, replace(config, start=start), edge, rng)
+        except GateFailed as error:
+            # The check begins with a first set, which has to pass gates that a later one of the walk need not.
+            refusal = error
+    raise refusal or LookAhead("no decision could be checked for look-ahead; walk more days")
 
 
 def _long_enough(done: Walk) -> bool:

@@ -7,7 +7,7 @@ import warnings
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import special, stats
+from scipy import special
 
 from risk.errors import BadInput, InsufficientHistory, RiskWarning
 from risk.market.history import FloatArray
@@ -227,12 +227,14 @@ def kendall_correlation(values: FloatArray) -> FloatArray:
     ----------
     McNeil, Frey & Embrechts (2005), proposition 5.37.
     """
+    from scipy.stats import kendalltau  # takes a second to load, which a command's help need not wait for
+
     x = _matrix(values, "Kendall correlation")
     k = x.shape[1]
     out = np.eye(k)
     for i in range(k):
         for j in range(i + 1, k):
-            tau = float(stats.kendalltau(x[:, i], x[:, j]).statistic)
+            tau = float(kendalltau(x[:, i], x[:, j]).statistic)
             if not np.isfinite(tau):
                 raise BadInput(f"Kendall correlation: factor {i} or {j} is constant; drop it")
             out[i, j] = out[j, i] = np.sin(0.5 * np.pi * tau)
@@ -258,13 +260,15 @@ def fit_t_copula(values: FloatArray, *, max_rows: int = 5000) -> TCopula:
     ----------
     docs/risk-methodology.md, formula 4.3.
     """
+    from scipy.stats import rankdata  # takes a second to load, which a command's help need not wait for
+
     x = _matrix(values, "t copula")
     if x.shape[0] < 50:
         raise InsufficientHistory(f"t copula: {x.shape[0]} observations; hand over at least 50")
     x = x[:: max(1, x.shape[0] // max_rows)]
     estimated = kendall_correlation(x)
     correlation = nearest_correlation(estimated)
-    uniforms = stats.rankdata(x, axis=0) / (x.shape[0] + 1.0)
+    uniforms = rankdata(x, axis=0) / (x.shape[0] + 1.0)
     low, high = np.log(2.0), np.log(60.0)
     for _ in range(3):
         grid = np.linspace(low, high, 13)

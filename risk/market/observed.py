@@ -4,7 +4,8 @@
 Layouts. Volatility: ``dvol_<SYMBOL>_<interval>.csv[.gz]`` with a time and a ``close`` in percent a year (Deribit's
 DVOL). Funding: ``[exporter_]<SYMBOL><QUOTE>_funding_<n>h.csv[.gz]`` with a time and ``funding_rate``, a fraction for
 each n hours; or a wide daily file whose name ends in ``_funding_rate_pct...`` with a column ``<SYMBOL>USDT...`` for
-each symbol, the last print of the day in percent. Of a symbol that both have, the first is read.
+each symbol, the last print of the day in percent, paid one period before the day ends. Of a symbol that both have, the
+first is read.
 """
 
 from __future__ import annotations
@@ -190,7 +191,8 @@ def _read_funding(
                 "or percent in a file named ..._pct; correct or remove the row"
             )
         _ascends(path, line, ts, rows)
-        rows.append((ts, rate))
+        # A row of one print a day is dated by its day; the print it holds is paid when the last period of it begins.
+        rows.append((ts + (prints - 1) * period_s, rate))
     if not rows:
         raise BadInput(f"{path} has no funding of {symbol}; export it again")
     ts_, rates = np.array([ts for ts, _ in rows]), np.array([rate for _, rate in rows])

@@ -125,27 +125,25 @@ def _delta_shock(delta_usd: float, spot: float, terms: Terms) -> float:
 
 @dataclass(frozen=True, slots=True)
 class DeribitPm:
-    """The plug-in, USD-settled (linear) books. Gains of one underlying pay for another's losses up to ``offset``."""
+    """The plug-in, USD-settled (linear) books. Underlyings add up: what Deribit lets gains of one pay for losses of
+    another is not applied, since a grid that holds the move of zero has no gain as its worst.
+    """
 
     terms: Mapping[str, Terms] = field(default_factory=lambda: {"BTC": BTC, "ETH": ETH})
     default: Terms = Terms(0.24, up=0.5, min_vol=0.6)
-    offset: float = 0.0
     name: str = "deribit-pm"
 
     def margin(self, book: Book, market: Market) -> MarginResult:
         """Margin of one account."""
-        held, scenarios, total, gains = strips(book, market), [], 0.0, 0.0
+        held, scenarios, total = strips(book, market), [], 0.0
         for strip in held:
             terms = self.terms.get(strip.name, self.default)
             linked = linked_units(book, market, strip.name)
             names, profits = grid(strip, terms, linked)
             scenarios += [Scenario(f"{strip.name} {name}", float(p)) for name, p in zip(names, profits, strict=True)]
-            worst = float(profits.min())
-            gains += max(worst, 0.0)
-            total += max(-worst, 0.0) + self._shocks(strip, terms, linked, market.now)
-        demand = max(total - self.offset * gains, 0.0)
+            total += max(-float(profits.min()), 0.0) + self._shocks(strip, terms, linked, market.now)
         cut_im, cut_mm = haircuts(book, market)
-        return MarginResult(equity(book, market, held), demand + cut_im, 0.8 * demand + cut_mm, tuple(scenarios))
+        return MarginResult(equity(book, market, held), total + cut_im, 0.8 * total + cut_mm, tuple(scenarios))
 
     def _shocks(self, strip: Strip, terms: Terms, linked: float, now: int) -> float:
         """Delta and roll shocks; the delta of long options does not reduce the delta shock."""

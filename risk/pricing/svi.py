@@ -16,7 +16,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import least_squares
 
 from risk.errors import BadInput, CalibrationFailed, RiskWarning
 from risk.types import SECONDS_PER_YEAR, SmileModel, SurfaceSlice, SviSlice
@@ -199,6 +198,8 @@ def fit_slice(k: ArrayLike, vols: ArrayLike, tau: float, weights: ArrayLike | No
     >>> fit.rmse < 1e-6
     True
     """
+    from scipy.optimize import least_squares  # takes a second to load, which a command's help need not wait for
+
     x, quoted, root_weight = _checked_quotes(k, vols, tau, weights)
     scale = float(np.mean(quoted)) ** 2 * tau
     span = max(float(np.abs(x).max()), 0.05)

@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
 from risk.errors import BadInput, InsufficientHistory
 from risk.market.history import FloatArray
@@ -148,6 +147,8 @@ def fit_tail(values: FloatArray, share: float) -> TailFit | None:
     >>> fit_tail(np.zeros(1000), 0.1) is None
     True
     """
+    from scipy import stats  # takes a second to load, which a command's help need not wait for
+
     threshold = _quantile(values, 1.0 - share)
     excess = values[values > threshold] - threshold
     if excess.size < MIN_EXCESSES:

@@ -320,8 +320,9 @@ def test_each_error_has_its_exit_code() -> None:
     assert explain_error(InsufficientHistory("a"))[1] == 2
     assert explain_error(GateFailed("a"))[1] == 1
     assert explain_error(PermissionError(13, "Permission denied", "x")) == (
-        "file 'x' cannot be used (Permission denied); check the path and its permissions", 1
+        "file 'x' cannot be used (Permission denied); check the path and its permissions", 2
     )  # fmt: skip
+    assert explain_error(ConnectionRefusedError(111, "Connection refused"))[1] == 1
 
 
 def test_json_never_rounds_an_amount() -> None:

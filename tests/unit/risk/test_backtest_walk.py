@@ -250,3 +250,28 @@ def test_calmest_leaves_room(done: Walk) -> None:
 
     with pytest.raises(InsufficientHistory, match="walk a longer period"):
         calmest(done)
+
+
+def test_a_first_set_that_is_refused_moves_the_check_to_an_earlier_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A set that the walk took over the one before may fail the gates of a first set; no leak goes unchecked for it."""
+    from types import SimpleNamespace
+    from typing import Any, cast
+
+    from risk.backtest import run
+
+    at = 1_546_300_800 + 86_400 * np.arange(100, dtype=np.int64)
+    seen: list[int] = []
+
+    def check(_data: object, _population: object, config: BacktestConfig, edge: int, _rng: object) -> int:
+        seen.append(edge)
+        if config.start > at[20]:
+            raise GateFailed("efficiency is 1.907, limit 1.8")
+        return 21
+
+    monkeypatch.setattr(run, "check_no_look_ahead", check)
+    config = BacktestConfig(int(at[0]), int(at[-1]) + 86_400)
+    assert run._check(cast(Any, None), cast(Any, None), config, cast(Any, SimpleNamespace(at=at))) == 21
+    assert seen == [int(at[74]), int(at[54]), int(at[34])]
+    late = SimpleNamespace(at=at[25:45])
+    with pytest.raises(GateFailed, match=r"1\.907"):
+        run._check(cast(Any, None), cast(Any, None), config, cast(Any, late))

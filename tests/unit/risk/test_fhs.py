@@ -114,6 +114,21 @@ def test_observed_volatility_replaces_the_derived_level() -> None:
     assert not np.allclose(factors.changes[closes > 24 * 7, 2], 0.0)
 
 
+def test_what_interpolating_a_daily_index_hides() -> None:
+    """docs/risk-methodology.md, section 14: sqrt(2/3) of a day's deviation over 24 h, half of it in blocks of 6 h."""
+    rng, days, hour = np.random.default_rng(5), 1_500, 3_600
+    ts = hour * np.arange(24 * days, dtype=np.int64)
+    prices = PriceHistory(("A",), ts, 100.0 * np.exp(np.cumsum(rng.normal(0, 1e-3, (ts.size, 1)), axis=0)),
+                          np.ones((ts.size, 1)), hour)  # fmt: skip
+    daily = rng.normal(0.0, 0.05, days)
+    index = PriceHistory(("A",), ts[::24], 60.0 * np.exp(np.cumsum(daily))[:, None], np.ones((days, 1)), 24 * hour)
+    factors = build_factors(prices, halflife_bars=1e9, vol_halflife_bars=240.0, vol_history=index)
+    inside = windows(factors, 24)[1][24:-24, 1]
+    assert inside.std() / daily.std() == pytest.approx(np.sqrt(2.0 / 3.0), abs=0.02)
+    strung = simulate_moves(factors, FhsConfig(24, 6), 20_000, rng)
+    assert np.log1p(strung.vol).std() / daily.std() == pytest.approx(0.5, abs=0.04)
+
+
 def test_derived_volatility_level_is_as_lively_as_dvol() -> None:
     """Daily log changes of the 10-day EWMA beside Deribit's own index over the same days, read from its file."""
     folder = shared_path("data", "prices", "hourly")

@@ -15,8 +15,6 @@ from risk.liquidity import (
     LiquidityConfig,
     bps_up,
     depth_from_quotes,
-    horizon_scale,
-    liquidation_horizon_s,
     measure_liquidity,
     square_root_impact,
     underlying_parameters,
@@ -35,13 +33,22 @@ def test_square_root_law() -> None:
             square_root_impact(size, volume, vol)
 
 
-def test_horizons() -> None:
-    assert liquidation_horizon_s(1e5, 1e8, 0.1, 3600) == 3600
-    assert liquidation_horizon_s(2e7, 1e8, 0.1, 3600) == 2 * 86_400
-    assert horizon_scale(4 * 3600, 3600) == 2.0
-    assert horizon_scale(60, 3600) == 1.0
-    with pytest.raises(BadInput, match="must be positive"):
-        liquidation_horizon_s(1.0, 0.0, 0.1, 3600)
+def test_charge_against_the_root_of_time() -> None:
+    """What docs/risk-methodology.md, section 11, says of sizes that take longer to trade than the horizon."""
+    config, volume, scan = LiquidityConfig(), 1e9, 0.16
+    depth = config.participation * volume
+    lanes = underlying_parameters(scan, 0.5, 0.3, 0.3, 0.6, Liquidity(volume, depth, 0.04), config)
+
+    def ratio(times: float) -> float:
+        """Charge over the extra that the root of time asks for, at so many times the depth, a tenth of volume a day."""
+        size = times * depth
+        charge = lanes.delta_charge_bps / 10_000 * size * (1.0 + size / depth)
+        return charge / (scan * size * (math.sqrt(size / (0.1 * volume)) - 1.0))
+
+    assert ratio(14.0) > 1.0 > ratio(15.0)
+    assert ratio(40.0) == pytest.approx(0.51, abs=0.02)
+    assert min(ratio(float(n)) for n in range(15, 1_000)) == pytest.approx(0.51, abs=0.02)
+    assert ratio(400.0) == pytest.approx(0.94, abs=0.03)
 
 
 def test_measured_from_bars_by_hand() -> None:

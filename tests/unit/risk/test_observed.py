@@ -81,6 +81,28 @@ def test_the_eight_hour_file_is_preferred_to_the_daily_one(tmp_path: Path) -> No
     assert [(n.name, n.subject) for n in notes] == [("daily-funding", "ETH")]
 
 
+def test_a_daily_print_counts_when_it_was_paid(tmp_path: Path) -> None:
+    """The last of a day's three prints, at 16:00 UTC: the observation at noon of that day must not know it."""
+    put(tmp_path, "daily_funding_rate_pct.csv", "date,ETHUSDT_PERP_fr", "2024-01-01,0.01", "2024-01-02,0.03")
+    eth = load_funding(tmp_path, ["ETH"])[0]["ETH"]
+    midnight = 1_704_067_200
+    assert eth.ts.tolist() == [midnight + 2 * H8, midnight + 5 * H8]
+    assert eth.accrued(86_400, until=midnight + 86_400 + 43_200).tolist() == pytest.approx([3e-4])
+    assert eth.accrued(86_400, until=midnight + 86_400 + 2 * H8).tolist() == pytest.approx([3e-4, 9e-4])
+
+
+def test_daily_prints_are_those_of_the_eight_hour_file(tmp_path: Path) -> None:
+    """Where both files know a perpetual, each print of the daily one is found at its time in the other."""
+    folder = shared_path("data", "funding")
+    for path in folder.glob("*_funding_rate_pct_*"):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    daily = load_funding(tmp_path, ["BTC"])[0]["BTC"]
+    eight = load_funding(folder, ["BTC"])[0]["BTC"]
+    told = dict(zip(eight.ts.tolist(), eight.rate.tolist(), strict=True))
+    assert daily.ts.size == 703
+    assert [told[t] for t in daily.ts.tolist()] == pytest.approx(daily.rate.tolist(), abs=1e-12)
+
+
 def test_funding_in_percent_is_not_taken_for_a_fraction(tmp_path: Path) -> None:
     put(tmp_path, "BTCUSDT_funding_8h.csv", "ts,funding_rate", "2024-01-01T00:00:00Z,0.3")
     with pytest.raises(BadInput, match=r"line 2: funding_rate is 0\.3 \(30\.0% a period\); rates are fractions"):
