@@ -34,9 +34,10 @@ from keeper.assess import (
 )
 from keeper.chain.live import LiveReader
 from keeper.cosign.quorum import Quorum
+from keeper.cosign.turn import completed
 from keeper.decide import LIQUIDATION, PARAMETERS, PUBLICATION, Decision, Policy, Situation, decide
 from keeper.domain import Snapshot, Unknown
-from keeper.errors import Halt, KeeperError
+from keeper.errors import Halt
 from keeper.index.proposals import QueuedProposal
 from keeper.liquidate.actions import Bid, BidLegs
 from keeper.liquidate.hedge import HedgeHook
@@ -319,19 +320,7 @@ class Cycle:
         """Action with the signatures it needs; None where they could not be had yet, which is told."""
         if self.quorum is None or self.outbox is None or not isinstance(action, PublishPage | PublishJoint):
             return action if self.publisher is None else self.publisher.endorse(action)
-        try:
-            found = self.quorum.complete(action, snapshot.block)
-        except Halt:
-            raise
-        except KeeperError as error:
-            structlog.get_logger("quorum").warning(str(error), kind=action.kind, subject=action.subject)
-            return None
-        if found.short is not None:
-            text = f"{action.kind} {action.subject}, epoch {action.epoch} is not sent: {found.short}"
-            self.alerts.fire("quorum_short", text, self.clock.now(), f"{action.kind} {action.subject}")
-        elif found.waiting is not None:
-            structlog.get_logger("quorum").info(found.waiting, kind=action.kind, subject=action.subject)
-        return found.table
+        return completed(self.quorum, action, snapshot.block, self.alerts, self.clock.now())
 
     def _pretend(self, snapshot: Snapshot, action: Action, decision: Decision) -> list[Outcome]:
         """Shadow mode: judge and record what would be sent, and send nothing."""
