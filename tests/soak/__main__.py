@@ -16,7 +16,6 @@ import json
 import logging
 import pkgutil
 import sys
-from types import ModuleType
 
 import structlog
 from rich.console import Console
@@ -25,23 +24,21 @@ from rich.table import Table
 import tests.soak
 from tests.soak.outcome import Outcome
 
-
-def runs() -> dict[str, ModuleType]:
-    """Modules that can be run, by the name of the subcommand."""
-    names = (item.name for item in pkgutil.iter_modules(tests.soak.__path__) if not item.name.startswith("_"))
-    modules = {name.replace("_", "-"): importlib.import_module(f"tests.soak.{name}") for name in names}
-    return {name: module for name, module in modules.items() if hasattr(module, "run")}
+HELPERS = {"bench", "outcome", "__main__"}
 
 
-def arguments(found: dict[str, ModuleType]) -> argparse.Namespace:
+def names() -> list[str]:
+    """What can be run."""
+    return sorted(item.name for item in pkgutil.iter_modules(tests.soak.__path__) if item.name not in HELPERS)
+
+
+def arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    chosen = parser.add_subparsers(dest="name", required=True)
-    for name, module in found.items():
-        one = chosen.add_parser(name, help=(module.__doc__ or "").split("\n")[0])
-        one.add_argument("--count", type=int, default=module.COUNT)
-        one.add_argument("--seed", type=int, default=1)
-        one.add_argument("--json", action="store_true", help="print the result as JSON")
+    parser.add_argument("name", choices=names())
+    parser.add_argument("--count", type=int, help="how often; each run has a number of its own")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
     return parser.parse_args()
 
 
@@ -60,10 +57,10 @@ def report(name: str, outcome: Outcome, *, as_json: bool) -> None:
 
 def main() -> int:
     """Run and report."""
-    found = runs()
-    wanted = arguments(found)
+    wanted = arguments()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    outcome = found[wanted.name].run(wanted.count, wanted.seed)
+    module = importlib.import_module(f"tests.soak.{wanted.name}")
+    outcome: Outcome = module.run(wanted.count or module.COUNT, wanted.seed)
     report(wanted.name, outcome, as_json=wanted.json)
     return 1 if outcome.violations else 0
 
