@@ -66,6 +66,7 @@ soak: $(READY) node ## the keeper on anvil for long: kill -9, SIGTERM, forks; CO
 	@$(BIN)/python -m tests.soak kills --count $(COUNT) --seed $(SEED)
 	@$(BIN)/python -m tests.soak terms --seed $(SEED)
 	@$(BIN)/python -m tests.soak reorgs --seed $(SEED)
+	@$(BIN)/python -m tests.soak daemons --seed $(SEED)
 
 mutate: $(READY) ## slips of the hand in the contracts: how many the tests notice; SAMPLE=120 SEED=1
 	@$(BIN)/python -m tests.mutation --sample $(SAMPLE) --seed $(SEED) --jobs $(JOBS)

@@ -26,7 +26,7 @@ from keeper.observe.health import HealthBoard
 from keeper.observe.metrics import Metrics
 from keeper.observe.office import Office
 from keeper.observe.rpc_watch import RpcInstruments
-from keeper.observe.transactions import TransactionNews
+from keeper.observe.transactions import TransactionNews, announce_other_keys
 from keeper.observe.upkeep import Upkeep
 from keeper.outbox import SenderOutbox
 from keeper.policies import check_roles, policy_of
@@ -226,6 +226,7 @@ def build_keeper(connection: Connection, execute: bool) -> Keeper:
     outbox = None
     if execute and signer is not None:
         journal = Journal(store, chain.chain_id, signer.address, lease)
+        announce_other_keys(journal, office.alerts, clock.now())
         news = TransactionNews(metrics, office.alerts, clock.now)
         sender = Sender(chain, journal, signer, clock, policy_from(settings), news)
         cycle.outbox = outbox = SenderOutbox(sender, journal, lease)

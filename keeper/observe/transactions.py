@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from keeper.observe.alerts import Alerts
 from keeper.observe.metrics import Metrics
+from keeper.tx.journal import Journal
 from keeper.tx.records import Intent
 
 ALARMS = {
@@ -30,3 +31,10 @@ class TransactionNews:
         if event in ALARMS:
             text = f"{intent}: {intent.error or event}; see 'ballast tx show {intent.id}'"
             self._alerts.fire(ALARMS[event], text, self._now(), str(intent.id))
+
+
+def announce_other_keys(journal: Journal, alerts: Alerts, now: int) -> None:
+    """Tell the operator of actions that wait under a key which is not this keeper's: it never touches them."""
+    for intent in journal.foreign_intents():
+        text = f"{intent} is {intent.state} under key {intent.sender}, which this keeper does not hold; it stays there"
+        alerts.fire("open_under_another_key", text, now, str(intent.id))

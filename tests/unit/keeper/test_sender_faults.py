@@ -16,12 +16,13 @@ from keeper.domain import ContractCall
 from keeper.errors import NoFunds, Permanent, Transient
 from keeper.observe.alerts import Alerts
 from keeper.observe.metrics import Metrics
-from keeper.observe.transactions import TransactionNews
+from keeper.observe.transactions import TransactionNews, announce_other_keys
 from keeper.tx.fees import FeeCaps
 from keeper.tx.journal import Intent, Journal, State
 from keeper.tx.sender import SELF_SEND_GAS, Sender
 from tests.support.counter_world import CHAIN_ID, GWEI, POLICY, Bump, World, make_world
 
+ALERTS = "ballast_keeper_alerts_total"
 LATER = POLICY.bump_after_s
 
 
@@ -364,6 +365,9 @@ def test_rows_of_another_key_or_chain_are_left_alone(world: World) -> None:
             verb(theirs)
     with pytest.raises(Permanent, match="on chain 5, not of"):
         ours.cancel(replace(theirs, chain_id=5))
+    metrics = Metrics("test", CHAIN_ID)
+    announce_other_keys(world.journal, Alerts(metrics), world.clock.now())
+    assert metrics.registry.get_sample_value(ALERTS, {"name": "open_under_another_key"}) == 1
     assert world.journal.get(theirs.id) == theirs
     assert ours.submit(Bump(1)) == theirs  # under way by the other key: not done twice
     assert len(world.provider.pool) == 1
@@ -411,10 +415,10 @@ def test_events_are_counted_and_the_grave_ones_alert(world: World) -> None:
     sender.submit(Bump(1))
     world.mine(3)
     sender.advance()
-    assert metrics.registry.get_sample_value("ballast_keeper_alerts_total", {"name": "deep_reorg"}) is None
+    assert metrics.registry.get_sample_value(ALERTS, {"name": "deep_reorg"}) is None
     fork_back_to(world, point, 8)
     sender.advance()
     counted = metrics.registry.get_sample_value
     assert counted("ballast_keeper_transactions_total", {"kind": "bump", "event": "sent"}) == 1
     assert counted("ballast_keeper_transactions_total", {"kind": "bump", "event": "deep_reorg"}) == 1
-    assert counted("ballast_keeper_alerts_total", {"name": "deep_reorg"}) == 1
+    assert counted(ALERTS, {"name": "deep_reorg"}) == 1
