@@ -23,6 +23,7 @@ from keeper.commands import (
     risk,
     risk_explain,
     tables,
+    testnet,
     transactions,
 )
 from keeper.commands.common import Friendly
@@ -58,6 +59,8 @@ app.add_typer(cosign.app, name="cosign")
 app.add_typer(transactions.app, name="tx")
 app.add_typer(alerts.app, name="alerts")
 app.add_typer(database.app, name="db")
+app.add_typer(testnet.app, name="testnet")
+app.add_typer(chain.db_app, name="db")
 app.add_typer(chain.config_app, name="config")
 risk.app.command("explain")(risk_explain.explain)
 app.add_typer(risk.app, name="risk")
