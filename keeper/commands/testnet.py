@@ -31,6 +31,7 @@ def up(
     port: Annotated[int, typer.Option(min=1, max=65_535, help="Port of the node; another one if it is taken.")] = 8545,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the simulated market.")] = 1,
     keeper: Annotated[bool, typer.Option(help="Run the keeper too.")] = True,
+    people: Annotated[int | None, typer.Option(min=1, help="Traders who move in; all of 26 without it.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Start everything and keep it running until Ctrl-C; the state is kept for the next time."""
@@ -41,7 +42,7 @@ def up(
     home = Home(folder)
     if fresh:
         clear(home)
-    wishes = Wishes(data=data, speed=speed, tick_s=tick, block_s=block_time, seed=seed, port=port, keeper=keeper)
+    wishes = Wishes(data, speed, tick, block_time, seed, port, keeper, people)
     with progress() as show:
         testnet = Testnet(home, wishes, show)
 
@@ -98,10 +99,12 @@ def describe(running: dict[str, Any]) -> None:
     for name, address in sorted(running["tokens"].items()):
         made.add_row(f"token {name}", address)
     out.print(made)
-    keys = table("keys, worth nothing on any real chain", "who", "margin account", "address", "private key")
+    keys = table("keys, worth nothing on any real chain", "who", "margin account", "address")
     for name, key in running["keys"].items():
-        keys.add_row(name, "" if key["account"] is None else str(key["account"]), key["address"], key["private_key"])
+        keys.add_row(name, "" if key["account"] is None else str(key["account"]), key["address"])
     out.print(keys)
+    for name, key in running["keys"].items():
+        out.print(f"private key of {name}: {key['private_key']}", markup=False, soft_wrap=True)
     for name in ("rpc_url", "page_url", "metrics_url", "manifest", "keeper_config", "market"):
         if running.get(name):
             out.print(f"{name.replace('_', ' ')}: {running[name]}", markup=False, soft_wrap=True)

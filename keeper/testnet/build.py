@@ -6,7 +6,7 @@ from __future__ import annotations
 import csv
 import gzip
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from keeper.chain.contracts import Contracts
 from keeper.chain.rpc import Rpc
 from keeper.demo.daemon import Daemon
 from keeper.demo.market import MarketPath
-from keeper.demo.population import Person, population
+from keeper.demo.population import MAKERS, Person, population
 from keeper.demo.settle_in import Town
 from keeper.demo.setup import collateral_specs, deploy_data
 from keeper.demo.world import World
@@ -41,8 +41,8 @@ KEEPER_CASH_USD, VISITOR_CASH_USD = 6_000_000.0, 1_000_000.0
 FIRST_TURNS = 12  # of the keeper, until the first pages are out
 
 
-def build(home: Home, url: str, path: MarketPath, say: Progress) -> Facts:
-    """Make a testnet on an empty node that mines at once.
+def build(home: Home, url: str, path: MarketPath, say: Progress, traders: int | None = None) -> Facts:
+    """Make a testnet on an empty node that mines at once; ``traders`` move in, None: all there are.
 
     Raises
     ------
@@ -62,7 +62,9 @@ def build(home: Home, url: str, path: MarketPath, say: Progress) -> Facts:
     _deploy(home, rpc, target, prices)
     manifest = home.load_manifest()
     world = World(web3, manifest.addresses, manifest.tokens, manifest.price_feeds, key_of(DEPLOYER))
-    return _people(home, rpc, world, path, target, prices, say)
+    people = population(path.symbols)
+    keep = len(people) if traders is None else len(MAKERS) + traders
+    return _people(home, rpc, world, path, target, prices, people[:keep], say)
 
 
 def write_prices(folder: Path, history: PriceHistory) -> None:
@@ -86,10 +88,17 @@ def _deploy(home: Home, rpc: Rpc, target: ParameterSet, prices: dict[str, float]
 
 
 def _people(
-    home: Home, rpc: Rpc, world: World, path: MarketPath, target: ParameterSet, prices: dict[str, float], say: Progress
+    home: Home,
+    rpc: Rpc,
+    world: World,
+    path: MarketPath,
+    target: ParameterSet,
+    prices: dict[str, float],
+    people: Sequence[Person],
+    say: Progress,
 ) -> Facts:
     """Everybody moves in; the keeper publishes the first pages in this process; then people trade."""
-    town, people = Town(world, path.symbols, prices), population(path.symbols)
+    town = Town(world, path.symbols, prices)
     residents = []
     for k, person in enumerate(people):
         say(f"{person.name} moves in", 0.3 + 0.3 * k / len(people))

@@ -32,7 +32,7 @@ from keeper.testnet.home import (
 from keeper.testnet.market import SYMBOLS, Driver, Feeds, Tape, recorded, simulated
 from keeper.testnet.processes import Child, find_anvil, free_port, start_keeper, start_node
 
-CHAIN_PORT, METRICS_PORT = 8545, 9464
+CHAIN_PORT, METRICS_PORT, PAGE_PORT = 8545, 9464, 9465
 WATCH_S = 0.5
 SEED = 1
 
@@ -41,7 +41,8 @@ SEED = 1
 class Wishes:
     """What the person who starts a testnet asks for.
 
-    ``speed`` hours of the market in one real hour; ``tick_s`` seconds between two prices; ``block_s`` between blocks.
+    ``speed`` hours of the market in one real hour; ``tick_s`` seconds between two prices; ``block_s`` between blocks;
+    ``people`` how many traders move in beside lenders and makers, None: all there are.
     """
 
     data: Path | None = None
@@ -51,7 +52,7 @@ class Wishes:
     seed: int = SEED
     port: int = CHAIN_PORT
     keeper: bool = True
-    keeper_options: tuple[str, ...] = ()
+    people: int | None = None
 
 
 @dataclass
@@ -75,13 +76,15 @@ class Testnet:
         node, url = start_node(binary, port, home.state.resolve(), home.folder / "anvil.log", wishes.block_s, MNEMONIC)
         self._children.append(node)
         self._drive(facts, url)
-        metrics_port = free_port(METRICS_PORT)
+        metrics_port, page_port = free_port(METRICS_PORT), free_port(PAGE_PORT)
         write_config(home, facts, metrics_port)
         if wishes.keeper:
             key = private_key(KEEPER)
             log = home.folder / "keeper.log"
-            self._children.append(start_keeper(home.config, url, key, CHAIN_ID, log, wishes.keeper_options))
-        running = self._describe(facts, url, metrics_port)
+            self._children.append(
+                start_keeper(home.config, url, key, CHAIN_ID, log, ("--page", "--page-port", str(page_port)))
+            )
+        running = self._describe(facts, url, metrics_port, page_port)
         write_json(home.running_file, running)
         self.say("ready", 1.0)
         return running
@@ -125,7 +128,7 @@ class Testnet:
         try:
             now = int(time.time())
             path = simulated(wishes.seed, now, SYMBOLS) if wishes.data is None else recorded(wishes.data, now)
-            facts = build(home, url, path, self.say)
+            facts = build(home, url, path, self.say, wishes.people)
         finally:
             node.stop()
         home.keep(facts)
@@ -150,7 +153,7 @@ class Testnet:
         self._driver = Driver(tape, feeds, self.home.crash_file, wishes.tick_s, time.time)
         self._driver.start()
 
-    def _describe(self, facts: Facts, url: str, metrics_port: int) -> dict[str, Any]:
+    def _describe(self, facts: Facts, url: str, metrics_port: int, page_port: int) -> dict[str, Any]:
         manifest = self.home.load_manifest()
         accounts = {
             "keeper": facts.keeper_account,
@@ -161,6 +164,7 @@ class Testnet:
             "pid": os.getpid(),
             "chain_id": CHAIN_ID,
             "rpc_url": url,
+            "page_url": f"http://127.0.0.1:{page_port}/" if self.wishes.keeper else None,
             "metrics_url": f"http://127.0.0.1:{metrics_port}/metrics",
             "manifest": str(self.home.manifest),
             "keeper_config": str(self.home.config),
