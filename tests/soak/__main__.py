@@ -15,6 +15,7 @@ import importlib
 import json
 import logging
 import pkgutil
+import signal
 import sys
 
 import structlog
@@ -59,6 +60,7 @@ def main() -> int:
     """Run and report."""
     wanted = arguments()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # nodes are stopped on the way out
     module = importlib.import_module(f"tests.soak.{wanted.name}")
     outcome: Outcome = module.run(wanted.count or module.COUNT, wanted.seed)
     report(wanted.name, outcome, as_json=wanted.json)

@@ -38,8 +38,8 @@ OLD_ONES = 2
 
 def life(desk: Bench, due: list[int], migrate: bool) -> None:
     """One process: what it owes, in order, until all is final."""
-    parts, owed = desk.parts(migrate=migrate), list(due)
-    while True:
+    parent, parts, owed = os.getppid(), desk.parts(migrate=migrate), list(due)
+    while os.getppid() == parent:
         parts.outbox.reconcile()
         for key in list(owed):
             result = execute(parts.chain, parts.outbox, Bump(key)).result
@@ -61,6 +61,7 @@ def fork(desk: Bench, due: list[int], log: Path, *, migrate: bool = False, live:
     if child:
         return child
     try:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(output, 1)
         os.dup2(output, 2)
