@@ -24,7 +24,7 @@ def soak(name: str, count: int, seed: int) -> dict[str, Any]:
     command = [sys.executable, "-m", "tests.soak", name, "--count", str(count), "--seed", str(seed), "--json"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
-        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=1_200, check=False
     )  # fmt: skip
     assert done.stdout, done.stderr[-3_000:]
     said: dict[str, Any] = json.loads(done.stdout)
