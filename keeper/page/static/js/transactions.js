@@ -14,7 +14,6 @@ export class Transactions {
   constructor() {
     this.state = "";
     this.offset = 0;
-    this.open = new Set();
     this.tiles = h("div", { class: "tiles" });
     this.rows = h("div", {});
     this.pager = h("div", { class: "pager" });
@@ -36,7 +35,7 @@ export class Transactions {
         { head: "nonce", right: true, cell: (row) => row.nonce ?? "none" },
         { head: "block", right: true, cell: (row) => (row.block === null ? "none" : number(row.block)) },
         { head: "cost, ether", right: true, cell: (row) => cost(row.attempts) },
-        { head: "attempts", cell: (row) => this.#attempts(row) },
+        { head: "attempts", cell: attempts },
         { head: "error", cell: (row) => row.error ?? "" },
       ],
     }));
@@ -49,13 +48,13 @@ export class Transactions {
     Object.assign(this, changes);
     this.refresh().catch((error) => replace(this.rows, h("p", { class: "notice bad" }, error.message)));
   }
+}
 
-  #attempts(row) {
-    if (!row.attempts.length) return "none";
-    const list = row.attempts.map((item) => h("li", {}, short(item.hash), ` nonce ${item.nonce}, at most ${number(item.max_fee_gwei, 3)} gwei${item.cancels ? ", cancels" : ""}, ${item.mined_at ? (item.succeeded ? "mined" : "reverted") : item.sent_at ? "sent" : "signed"} `, when(item.mined_at ?? item.sent_at ?? item.signed_at, { ageOnly: true })));
-    return h("details", { open: this.open.has(row.id), ontoggle: (event) => (event.target.open ? this.open.add(row.id) : this.open.delete(row.id)) },
-      h("summary", { "data-key": `attempts ${row.id}` }, row.attempts.length), h("ul", { class: "bids" }, list));
-  }
+function attempts(row) {
+  if (!row.attempts.length) return "none";
+  const list = row.attempts.map((item) => h("li", {}, short(item.hash), ` nonce ${item.nonce}, at most ${number(item.max_fee_gwei, 3)} gwei${item.cancels ? ", cancels" : ""}, ${item.mined_at ? (item.succeeded ? "mined" : "reverted") : item.sent_at ? "sent" : "signed"} `, when(item.mined_at ?? item.sent_at ?? item.signed_at, { ageOnly: true })));
+  return h("details", {},
+    h("summary", { "data-key": `attempts ${row.id}` }, row.attempts.length), h("ul", { class: "bids" }, list));
 }
 
 function cost(attempts) {
