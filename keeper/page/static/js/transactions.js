@@ -12,6 +12,7 @@ export class Transactions {
   title = "Transactions";
 
   constructor() {
+    this.turn = 0;
     this.state = "";
     this.offset = 0;
     this.tiles = h("div", { class: "tiles" });
@@ -21,7 +22,9 @@ export class Transactions {
   }
 
   async refresh() {
+    const turn = ++this.turn; // an answer to an older question must not overwrite that to a newer one
     const found = await get(`/api/transactions?${new URLSearchParams({ state: this.state, offset: this.offset, limit: PAGE })}`);
+    if (turn !== this.turn) return;
     const all = Object.values(found.counts).reduce((sum, count) => sum + count, 0);
     const tile = (state, name, count) => h("button", { type: "button", class: ["tile", count > 0 && KINDS[state]], "aria-pressed": this.state === state ? "true" : "false", "data-key": `tile ${state}`, onclick: () => this.#ask({ state, offset: 0 }) },
       h("span", { class: "count" }, number(count)), h("span", { class: "name" }, name));
