@@ -14,12 +14,14 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
+from typer.testing import CliRunner
 
+from keeper.cli import app
 from keeper.demo.market import HOUR, synthetic_path
 from keeper.demo.record import Journal
 from keeper.demo.run import Play, _open_market
@@ -27,8 +29,9 @@ from keeper.demo.stage import Stage, build_stage
 from tests.support.embedded_node import CHAIN_ID, over_http
 
 START_S = 90.0
-WAIT_S = 30.0
+WAIT_S = 60.0
 SEED = 1
+KEY = "0123456789abcdef0123456789abcdef"  # as in the URL of a provider
 MOVES = ((0.93, 6), (0.88, 20), (0.86, 1))  # share of the first price, and how often the keeper may turn then
 
 
@@ -40,7 +43,6 @@ class PageWorld:
     play: Play
     url: str
     prices: dict[int, float]
-    extra: dict[str, Any] = field(default_factory=dict)
 
     @property
     def stage(self) -> Stage:
@@ -51,7 +53,7 @@ class PageWorld:
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("BALLAST_", "RPC_URL", "ETH_", "DATABASE_"))}
         return {
             **kept,
-            f"RPC_URL_{CHAIN_ID}": self.url + "/key/0123456789abcdef0123456789abcdef",
+            f"RPC_URL_{CHAIN_ID}": f"{self.url}/key/{KEY}",
             "DATABASE_URL": f"sqlite:///{self.folder / 'keeper.sqlite'}",
             "BALLAST_MANIFEST": str(self.manifest),
             "BALLAST_CYCLE_INTERVAL_S": "1",
@@ -65,11 +67,8 @@ class PageWorld:
 
     def ballast(self, *arguments: str) -> Any:
         """What the command line prints as JSON."""
-        found = subprocess.run(
-            [sys.executable, "-m", "keeper", *arguments, "--network", "demo", "--json"],
-            cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=120, check=False,
-        )  # fmt: skip
-        assert found.returncode == 0, found.stderr
+        found = CliRunner().invoke(app, [*arguments, "--network", "demo", "--json"], env=self.environment)
+        assert found.exit_code == 0, found.output
         return json.loads(found.stdout)
 
     def move(self, underlying: int, share: float, moment: int = 0) -> None:

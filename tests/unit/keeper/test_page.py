@@ -25,8 +25,9 @@ from keeper.page.views.auctions import discount_bps
 from keeper.store import Store
 from keeper.store.models import AlertRow, PushRow
 from risk.onchain import Assessment
+from risk.onchain_words import AccountState, CollateralPosition, build_words
 from risk.units import pack_underlying
-from tests.support.keeper_world import ETH_LANES, NOW, SETTINGS, WAD, account, auction, snapshot
+from tests.support.keeper_world import ETH, ETH_LANES, NOW, SETTINGS, WAD, account, auction, snapshot
 from tests.support.page_source import Client, event, opened, source_over, stored, turn
 
 # One perpetual of 1 ETH bought at 2,000: maintenance margin 320, initial 400. Cash decides the rest.
@@ -193,6 +194,19 @@ def test_value_over_price_by_hand(client: Client) -> None:
     assert found["crossings"] == pytest.approx([1_650 / 0.84])
     assert found["scan"]["profit_usd"][1] == pytest.approx([-400 + 100 * n for n in range(9)])
     assert found["scan"]["worst"] in {0, 9, 18}
+
+
+def test_collateral_moves_with_what_it_follows(tmp_path: Path, store: Store) -> None:
+    """One WETH: 5 % haircut and 0.8 of a scan of 20 % for maintenance; 10 % and the whole scan for initial."""
+    weth = CollateralPosition(asset=0, amount=10**18, use_bps=0, decimals=18, linked=ETH + 1)
+    source = source_over(tmp_path)
+    turn(source, snapshot(accounts={1: build_words(AccountState(cash=-1_500 * WAD, collaterals=(weth,)))}))
+    found = Client(Page(source).app).get("/api/accounts/1/surface").json()
+    assert found["equity"][1] == pytest.approx([p - 1_500 for p in found["prices"]])
+    assert found["need_mm"] == pytest.approx([(0.05 + 0.16) * p for p in found["prices"]])
+    assert found["need_im"] == pytest.approx([(0.10 + 0.20) * p for p in found["prices"]])
+    assert found["crossings"] == pytest.approx([1_500 / 0.79])
+    source.database.close()
 
 
 def test_an_account_says_why(client: Client) -> None:

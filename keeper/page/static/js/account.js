@@ -78,7 +78,9 @@ export class Account {
       replace(this.value, h("p", { class: "soft" }, "This account holds nothing whose price could move."));
       return;
     }
-    const found = await get(`/api/accounts/${this.number}/surface?underlying=${this.underlying}`);
+    const wanted = this.underlying;
+    const found = await get(`/api/accounts/${this.number}/surface?underlying=${wanted}`);
+    if (wanted !== this.underlying) return; // another was chosen meanwhile
     const turned = this.plot?.turned;
     this.#closePlots();
     this.lines = lines(found);

@@ -13,6 +13,7 @@ export class Accounts {
   title = "Accounts";
 
   constructor() {
+    this.turn = 0;
     this.asked = kept;
     this.tiles = h("div", { class: "tiles" });
     this.chart = h("div", {});
@@ -30,9 +31,11 @@ export class Accounts {
   }
 
   async refresh() {
+    const turn = ++this.turn; // an answer to an older question must not overwrite that to a newer one
     const { sort, descending, search, state, offset } = this.asked;
     const query = new URLSearchParams({ sort, order: descending ? "descending" : "ascending", search, state, offset, limit: PAGE });
     const [status, histogram, found] = await Promise.all([get("/api/status"), get("/api/histogram"), get(`/api/accounts?${query}`)]);
+    if (turn !== this.turn) return;
     this.#tiles(status.view);
     replace(this.chart, bars(histogram));
     this.#table(found);

@@ -21,12 +21,16 @@ function append(parent, children) {
   }
 }
 
-/** Put children in the place of what is there; the focus stays with the element of the same `data-key`. */
+/** Put children in the place of what is there; focus and opened details stay with the elements of the same `data-key`. */
 export function replace(parent, ...children) {
   const active = document.activeElement;
   const key = parent.contains(active) ? active.dataset.key : undefined;
+  const opened = [...parent.querySelectorAll("details[open] > summary[data-key]")].map((one) => one.dataset.key);
   parent.replaceChildren();
   append(parent, children);
+  for (const one of parent.querySelectorAll("details > summary[data-key]")) {
+    if (opened.includes(one.dataset.key)) one.parentElement.open = true;
+  }
   if (key !== undefined) parent.querySelector(`[data-key="${CSS.escape(key)}"]`)?.focus({ preventScroll: true });
 }
 

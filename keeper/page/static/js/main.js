@@ -44,6 +44,7 @@ function tabs(current) {
   const active = current === "account" ? "" : current;
   replace(document.getElementById("tabs"), SECTIONS.map(([path, name]) =>
     h("a", { href: `#/${path}`, "data-key": `tab ${path}`, "aria-current": path === active ? "page" : null }, name)));
+  document.querySelector("#tabs [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
 }
 
 /** Ask for header and section; while an answer is awaited, further news wait for it. */

@@ -70,7 +70,7 @@ export class Operations {
         { head: "turn", cell: (row) => row.id },
         { head: "started", cell: (row) => when(row.started_at) },
         { head: "block", right: true, cell: (row) => (row.block === null ? "none" : number(row.block)) },
-        { head: "result", cell: (row) => pill(row.result ?? "unfinished", RESULTS[row.result] ?? "warn", row.error) },
+        { head: "result", cell: (row) => pill(row.result ?? (row === found.runs[0] ? "under way" : "unfinished"), RESULTS[row.result] ?? (row === found.runs[0] ? "" : "warn"), row.error) },
         { head: "took", right: true, cell: (row) => (row.duration_s === null || row.duration_s === undefined ? "" : `${number(row.duration_s, 3)} s`) },
         { head: "actions", cell: (row) => row.error ?? (row.actions.length ? h("details", {}, h("summary", { "data-key": `run ${row.id}` }, row.actions.length), h("ul", { class: "bids" }, row.actions.map((text) => h("li", {}, text)))) : "none") },
       ],

@@ -12,9 +12,9 @@ export class Transactions {
   title = "Transactions";
 
   constructor() {
+    this.turn = 0;
     this.state = "";
     this.offset = 0;
-    this.open = new Set();
     this.tiles = h("div", { class: "tiles" });
     this.rows = h("div", {});
     this.pager = h("div", { class: "pager" });
@@ -22,7 +22,9 @@ export class Transactions {
   }
 
   async refresh() {
+    const turn = ++this.turn; // an answer to an older question must not overwrite that to a newer one
     const found = await get(`/api/transactions?${new URLSearchParams({ state: this.state, offset: this.offset, limit: PAGE })}`);
+    if (turn !== this.turn) return;
     const all = Object.values(found.counts).reduce((sum, count) => sum + count, 0);
     const tile = (state, name, count) => h("button", { type: "button", class: ["tile", count > 0 && KINDS[state]], "aria-pressed": this.state === state ? "true" : "false", "data-key": `tile ${state}`, onclick: () => this.#ask({ state, offset: 0 }) },
       h("span", { class: "count" }, number(count)), h("span", { class: "name" }, name));
@@ -36,7 +38,7 @@ export class Transactions {
         { head: "nonce", right: true, cell: (row) => row.nonce ?? "none" },
         { head: "block", right: true, cell: (row) => (row.block === null ? "none" : number(row.block)) },
         { head: "cost, ether", right: true, cell: (row) => cost(row.attempts) },
-        { head: "attempts", cell: (row) => this.#attempts(row) },
+        { head: "attempts", cell: attempts },
         { head: "error", cell: (row) => row.error ?? "" },
       ],
     }));
@@ -49,13 +51,13 @@ export class Transactions {
     Object.assign(this, changes);
     this.refresh().catch((error) => replace(this.rows, h("p", { class: "notice bad" }, error.message)));
   }
+}
 
-  #attempts(row) {
-    if (!row.attempts.length) return "none";
-    const list = row.attempts.map((item) => h("li", {}, short(item.hash), ` nonce ${item.nonce}, at most ${number(item.max_fee_gwei, 3)} gwei${item.cancels ? ", cancels" : ""}, ${item.mined_at ? (item.succeeded ? "mined" : "reverted") : item.sent_at ? "sent" : "signed"} `, when(item.mined_at ?? item.sent_at ?? item.signed_at, { ageOnly: true })));
-    return h("details", { open: this.open.has(row.id), ontoggle: (event) => (event.target.open ? this.open.add(row.id) : this.open.delete(row.id)) },
-      h("summary", { "data-key": `attempts ${row.id}` }, row.attempts.length), h("ul", { class: "bids" }, list));
-  }
+function attempts(row) {
+  if (!row.attempts.length) return "none";
+  const list = row.attempts.map((item) => h("li", {}, short(item.hash), ` nonce ${item.nonce}, at most ${number(item.max_fee_gwei, 3)} gwei${item.cancels ? ", cancels" : ""}, ${item.mined_at ? (item.succeeded ? "mined" : "reverted") : item.sent_at ? "sent" : "signed"} `, when(item.mined_at ?? item.sent_at ?? item.signed_at, { ageOnly: true })));
+  return h("details", {},
+    h("summary", { "data-key": `attempts ${row.id}` }, row.attempts.length), h("ul", { class: "bids" }, list));
 }
 
 function cost(attempts) {
