@@ -10,7 +10,7 @@ import pytest
 from keeper.decide import Policy
 from keeper.domain import AuctionState, Phase, Snapshot, Unknown
 from keeper.errors import Reverted
-from keeper.liquidate.actions import Bid, BidLegs, StartAuction
+from keeper.liquidate.actions import Bid, BidLegs, EndAuction, StartAuction
 from keeper.liquidate.moves import moved, positions
 from keeper.liquidate.sizing import BidPolicy
 from risk.onchain import assess_words, price_band
@@ -138,3 +138,16 @@ def test_several_auctions_are_bid_for_in_one_cycle_and_every_bid_holds(city: Cit
     assert {action.account for action in made} == {city.debtor, *others}
     for action in made:
         hand.act(action)  # reverts where what was foreseen of the earlier ones was wrong
+
+
+def test_an_account_that_falls_again_is_put_up_again(city: City) -> None:
+    """Cured by a deposit and ended, then below maintenance margin once more: a new auction under the next number."""
+    city.short_of_margin()
+    p, hand = city.protocol, city.hand(Policy(liquidate=True, settle=False))
+    (first,) = hand.turn()
+    assert isinstance(first, StartAuction) and first.epoch == 0
+    p.deposit(city.debtor, p.cash, 5_000 * USD, DEBTOR)
+    assert [type(action) for action in hand.turn()] == [EndAuction]
+    city.fall(25)
+    (again,) = hand.turn()
+    assert isinstance(again, StartAuction) and again.account == first.account and again.epoch == 1
