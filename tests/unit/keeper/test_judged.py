@@ -95,6 +95,11 @@ def test_only_who_is_asked_about_is_judged_by_the_twin() -> None:
     assert not found.exact().keys() - {1_680}
     assert next(iter(worst_first(found))) == 1_899
     assert len(found.exact()) < 5
+    rough = dict(zip(found, found.rough(), strict=True))
+    shown, exact = rough[7], found[7]
+    assert not isinstance(shown, Unknown)
+    assert not isinstance(exact, Unknown)
+    assert shown.mm_health == pytest.approx(exact.mm_health, rel=1e-12)
 
 
 def test_old_data_leave_the_same_doubt() -> None:
