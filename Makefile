@@ -13,7 +13,7 @@ SAMPLE ?= 120
 COUNT ?= 1000
 
 .DEFAULT_GOAL := help
-.PHONY: help setup node demo test check format abi bench-gas bench-risk fuzz soak mutate coverage snapshots clean
+.PHONY: help setup node demo test check format abi bench-gas bench-keeper bench-risk fuzz soak mutate coverage snapshots clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -55,6 +55,9 @@ abi: $(READY) ## compile the contracts and rewrite abi/
 
 bench-gas: $(READY) ## gas of the calls in the cost table
 	@$(BIN)/python scripts/bench_gas.py
+
+bench-keeper: $(READY) ## speed of the keeper on 100,000 accounts on anvil
+	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python scripts/bench_keeper.py
 
 bench-risk: $(READY) ## speed of the risk library beside py_vollib_vectorized, QuantLib and numpy, with agreement of values
 	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python scripts/bench_risk.py

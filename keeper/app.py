@@ -126,6 +126,7 @@ class Keeper:
     view: Snapshot | None = None
     references: References | None = None
     outbox: SenderOutbox | None = None
+    busy: bool = False
 
     def turn(self) -> CycleReport | None:
         """Read new events and do one cycle; None while another instance holds the lease."""

@@ -27,8 +27,12 @@ def jobs_of(keeper: Keeper) -> list[Job]:
     often, interval = settings.jobs, settings.cycle_interval_s
 
     def cycle() -> None:
-        if keeper.turn() is None:
-            keeper.look()
+        keeper.busy = True
+        try:
+            if keeper.turn() is None:
+                keeper.look()
+        finally:
+            keeper.busy = False
 
     jobs = [Job("cycle", cycle, interval, max(1, int(interval))), Job("upkeep", keeper.upkeep.run, EVERY_S, 60)]
     if keeper.outbox is not None:

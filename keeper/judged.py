@@ -112,7 +112,7 @@ class Judged(Mapping[int, "Assessment | Unknown"]):
     def unknown(self) -> dict[int, Unknown]:
         """Accounts that could not be read, or for which the twin lacks something."""
         found = dict(self._accounts.unknown)
-        found.update({account: result for account, result in self._exact.items() if isinstance(result, Unknown)})
+        found.update({account: result for account, result in self.exact().items() if isinstance(result, Unknown)})
         return found
 
     def exact(self) -> dict[int, Assessment | Unknown]:
@@ -184,6 +184,17 @@ class Judged(Mapping[int, "Assessment | Unknown"]):
         ):
             *amounts, flags = values
             yield account, (*(round(value * WAD) for value in amounts), int(flags))
+
+    def rough(self) -> Iterator[Assessment | Unknown]:
+        """All accounts in order, to show: the twin's result where there is one, else what the screen says."""
+        exact = {**self.exact(), **self.unknown()}
+        screened = dict(self.shown(set(self.numbers.tolist()) - exact.keys()))
+        for account in self:
+            if account in exact:
+                yield exact[account]
+            else:
+                mark, im_equity, mm_equity, im, mm, doubt, flags = screened[account]
+                yield Assessment(mark, im_equity, mm_equity, im, mm, 0, 0, 255, flags, doubt, ())
 
     def equity_above_wad(self, accounts: Sequence[int]) -> int:
         """An upper bound of the sum of these accounts' positive mark equities, wad."""

@@ -245,6 +245,7 @@ class Index(_Section):
     start_block: int | None = Field(default=None, ge=0)
     block_range: int = Field(default=2_000, ge=1)
     resync_s: int = Field(default=3_600, gt=0)
+    head_poll_s: Annotated[float, Field(gt=0, le=60)] = 0.5
     read_workers: int = Field(default=4, ge=1, le=32)
 
 

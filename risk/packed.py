@@ -113,14 +113,15 @@ def pack_accounts(accounts: Sequence[Sequence[int]], layout: Layout) -> Packed:
 
 def join(parts: Iterable[Packed]) -> Packed:
     """One book of several, rows one after the other."""
-    books = [part.book for part in parts]
+    listed = list(parts)
+    books = [part.book for part in listed]
     dense = {
         name: np.concatenate([getattr(book, name) for book in books])
         for name in ("cash", "units", "base", "collateral", "collateral_use")
     }
     columns = range(len(books[0].options))
     options = tuple(_stacked([book.options[k] for book in books]) for k in columns)
-    return Packed(replace(books[0], **dense, options=options), np.concatenate([part.odd for part in parts]))
+    return Packed(replace(books[0], **dense, options=options), np.concatenate([part.odd for part in listed]))
 
 
 def _stacked(matrices: list[sparse.csr_array]) -> sparse.csr_array:

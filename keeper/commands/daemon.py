@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from keeper.app import Keeper, build_keeper, connect
+from keeper.chain.connect import rpc_of
 from keeper.commands.common import (
     ConfigOption,
     ExecuteOption,
@@ -25,8 +26,10 @@ from keeper.commands.common import (
     table,
     usd,
 )
+from keeper.commands.reading import ReadingBar
 from keeper.cosign.wire import server_of
 from keeper.errors import ConfigError, KeeperError
+from keeper.heads import HeadWatch
 from keeper.heartbeat import Heartbeat
 from keeper.jobs import jobs_of
 from keeper.observe.server import ObserveServer, observe_routes
@@ -68,6 +71,7 @@ def run(
             if sends:
                 keeper.office.open()
             keeper.calibrate()
+            ReadingBar().attach(keeper.cycle.live)
             report = keeper.turn()
             if report is None:
                 raise ConfigError("another keeper holds the lease of this chain; stop it, or run without --execute")
@@ -89,6 +93,8 @@ def serve(keeper: Keeper) -> None:
         server.start()
     cosigner = _cosigner(keeper)
     keeper.office.open()
+    ReadingBar().attach(keeper.cycle.live)
+    watch = watch_heads(keeper, service)
     heart = beat(keeper, service)
     try:
         with serving_page(keeper, service):
@@ -97,7 +103,7 @@ def serve(keeper: Keeper) -> None:
         keeper.office.alerts.fire("service_stopped", f"the keeper has stopped: {error}", keeper.clock.now())
         raise
     finally:
-        for running in (heart, server, cosigner):
+        for running in (watch, heart, server, cosigner):
             if running is not None:
                 running.stop()
 
@@ -112,6 +118,15 @@ def _cosigner(keeper: Keeper) -> ObserveServer | None:
     server = server_of(settings, connect(settings).chain, keeper.store, publisher, lambda: keeper.cycle.target)
     server.start()
     return server
+
+
+def watch_heads(keeper: Keeper, service: Service) -> HeadWatch:
+    """Begin a cycle whenever the head moves; with a client of its own, because the loop's is not shared."""
+    settings = keeper.connection.settings
+    head, poll_s = rpc_of(settings).block, settings.index.head_poll_s
+    watch = HeadWatch(head, lambda: service.trigger("cycle"), lambda: keeper.busy, poll_s)
+    watch.start()
+    return watch
 
 
 def beat(keeper: Keeper, service: Service) -> Heartbeat | None:

@@ -20,6 +20,7 @@ from keeper.chain.endpoint import EndpointState
 from keeper.chain.rpc import Rpc
 from keeper.decide import Situation
 from keeper.domain import AuctionState, Block, Phase, Snapshot, Unknown
+from keeper.judged import Judged
 from keeper.logging import scrub
 from keeper.observe.health import HealthBoard
 from keeper.observe.metrics import Metrics
@@ -104,7 +105,8 @@ def columns(view: View) -> Columns:
     """Columns of a view; ``cover`` is maintenance equity over maintenance margin, infinite without a requirement."""
     found = view.situation.assessments
     number = np.fromiter(found, dtype=np.int64, count=len(found))
-    known = [None if isinstance(item, Unknown) else item for item in found.values()]
+    results = found.rough() if isinstance(found, Judged) else found.values()
+    known = [None if isinstance(item, Unknown) else item for item in results]
     table = np.array([_amounts(item) for item in known], dtype=np.float64).reshape(-1, 6) / WAD
     equity, equity_im, equity_mm, im, mm, doubt = table.T
     with np.errstate(divide="ignore", invalid="ignore"):
