@@ -35,7 +35,9 @@ _TINY, _HUGE, _UNDERFLOW = 1e-300, 1e8, -708.0
 _LN2_HIGH, _LN2_LOW, _LOG2_E = 6.93147180369123816490e-01, 1.90821492927058770002e-10, 1.4426950408889634
 # Adding it leaves a double's integer part in its lowest bits.
 _ROUND = 6755399441055744.0
-_ROUND_BITS, _SQRT_HALF_BITS = 0x4338000000000000, 0x3FE6A09E667F3BCD
+_ROUND_BITS = 0x4338000000000000
+# Fields of a double: the mantissa, the exponent of one, half a step of the exponent; and the least normal number.
+_MANTISSA, _ONE_BITS, _HALF_STEP, _LEAST = (1 << 52) - 1, 0x3FF << 52, 1 << 51, 2.2250738585072014e-308
 
 
 def _mills_coefficients() -> tuple[float, ...]:
@@ -73,6 +75,22 @@ def _double_of_bits(typing: Any, x: Any) -> Any:
     return types.float64(types.int64), generate
 
 
+@intrinsic
+def _prefer_widest(typing: Any) -> Any:
+    """Ask LLVM for the widest vectors of the processor; of AVX-512 servers it takes half unasked, at 0.8 of the speed.
+
+    No option of numba says that for one function. An attribute that a processor cannot follow is ignored.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        # llvmlite's own add() knows attributes without a value only
+        set.add(builder.function.attributes, '"prefer-vector-width"="512"')
+        return context.get_dummy_value()
+
+    return types.void(), generate
+
+
+_widest_vectors = cast(Callable[[], None], _prefer_widest)
 # The 64 bits of a double as an integer, and the inverse.
 _bits = cast(Callable[[float], int], _bits_of_double)
 _real = cast(Callable[[int], float], _double_of_bits)
@@ -88,16 +106,22 @@ def _horner(coefficients: tuple[float, ...], x: float) -> float:
 
 
 @compiled(inline=True)
-def _log(x: float) -> float:
-    """Natural logarithm of a normal number: fdlibm's e_log.c without branches."""
-    bits = _bits(x)
-    exponent = (bits - _SQRT_HALF_BITS) >> 52
-    f = _real(bits - (exponent << 52)) - 1.0
-    s = f / (2.0 + f)
-    z = s * s
-    half = 0.5 * f * f
-    k = _real(exponent + _ROUND_BITS) - _ROUND
-    return k * _LN2_HIGH - ((half - (s * (half + z * _horner(_LOG, z)) + k * _LN2_LOW)) - f)
+def _log_ratio(low: float, high: float, s: float) -> float:
+    """ln(low / high) / s of normal numbers, by one division: 2 atanh of difference over sum of the mantissas."""
+    low_bits, high_bits = _bits(low), _bits(high)
+    low_mantissa, high_mantissa = (low_bits & _MANTISSA) | _ONE_BITS, (high_bits & _MANTISSA) | _ONE_BITS
+    # moves the greater mantissa by a power of two, so that their ratio is within 2/3 .. 3/2
+    shift = (low_mantissa - high_mantissa + _HALF_STEP) >> 52
+    k = _real((low_bits >> 52) - (high_bits >> 52) + shift + _ROUND_BITS) - _ROUND
+    p, q = _real(low_mantissa), _real(high_mantissa + (shift << 52))
+    total = p + q
+    inverse = 1.0 / (total * s)
+    slope = (p - q) * inverse
+    t = slope * s
+    square = t * t
+    return (k * _LN2_HIGH) * (total * inverse) + (
+        slope * (2.0 + square * _horner(_LOG, square)) + (k * _LN2_LOW) * (total * inverse)
+    )
 
 
 @compiled(inline=True)
@@ -120,9 +144,8 @@ def _mills_poly(t: float) -> float:
 @compiled(inline=True)
 def _out_of_the_money(low: float, high: float, s: float) -> float:
     """Value of the out-of-the-money option; the density's 1/sqrt(2 pi) is inside the Mills polynomial."""
-    ratio = max(low / high if high > 0.0 else 1.0, _TINY)
     s = min(max(s, _TINY), _HUGE)
-    x = max(_log(ratio) / s, -_HUGE)
+    x = max(_log_ratio(max(low, _LEAST), max(high, _LEAST), s), -_HUGE)
     a, b = x + 0.5 * s, 0.5 * s - x
     z = abs(a)
     exponent = -0.5 * a * a
@@ -147,6 +170,7 @@ def price_chunk(
     is_call: NDArray[np.bool_],
 ) -> bool:
     """Discounted prices into ``out``; all arrays (n,) and contiguous. False when an input is negative or not finite."""
+    _widest_vectors()
     fine = True
     for i in range(out.size):
         f, k, v, t, d = forward[i], strike[i], volatility[i], tau[i], discount[i]

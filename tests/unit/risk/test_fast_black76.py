@@ -62,6 +62,19 @@ def test_within_1e_13_of_the_forward_of_exact_values() -> None:
     print(f"largest error {max(errors):.1e} of the forward")
 
 
+def test_logarithm_where_mantissas_wrap() -> None:
+    powers = 2.0 ** np.array([-1000.0, -300.0, -2.0, -1.0, 0.0, 1.0, 7.0])
+    mantissas = np.array([1.0, 1.25, 1.4142135623730951, 1.5, 1.75])
+    numbers = (
+        powers[:, None] * np.concatenate([np.nextafter(mantissas, 0.0), mantissas, np.nextafter(mantissas, 2.0)])
+    ).ravel()
+    forward, strike = numbers[:, None], numbers
+    for deviation in (1e-9, 0.3, 40.0):
+        plain = black76.price(forward, strike, deviation, 1.0, engine="numpy")
+        ours = black76.price(forward, strike, deviation, 1.0, engine="compiled")
+        assert (np.abs(ours - plain) / np.maximum(forward, strike)).max() <= 1e-13
+
+
 def test_agrees_with_quantlib_and_py_vollib() -> None:
     ql = pytest.importorskip("QuantLib")
     if util.find_spec("py_vollib_vectorized") is None:
