@@ -50,7 +50,8 @@ def command(
 ) -> None:
     """Coverage, shortfall, capital against peers, procyclicality: on real history, without look-ahead.
 
-    Exit code 3 when a gate that is enforced fails: such a model must not be pushed.
+    Exit code 3, after all output, when a gate that is enforced fails: the forecast is not right in all respects.
+    docs/risk/backtest.md says which gates fail on the history that is known, and why. No push depends on it.
     """
     check_target("--report", report)
     names = _names(symbols)
