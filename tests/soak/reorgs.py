@@ -25,7 +25,7 @@ from keeper.chain.client import ChainClient
 from keeper.chain.contracts import Contracts, Deployed
 from keeper.chain.rpc import Rpc
 from keeper.domain import ContractCall
-from keeper.errors import Transient
+from keeper.errors import Permanent, Transient
 from keeper.index.indexer import Indexer
 from keeper.store import Store, open_store
 from keeper.store.models import AccountRow, EventRow
@@ -37,6 +37,7 @@ COUNT = 300
 DEEPEST = 32
 OWNER = "0x{:040x}"
 QUIET_BLOCKS = 4
+EPISODE = 50
 
 
 def contents(store: Store) -> tuple[list[Any], list[Any]]:
@@ -120,6 +121,8 @@ class Forks:
             self.desk.ask("anvil_rollback", depth)
             self.desk.ask("anvil_dropAllTransactions")
             self.desk.mine(self.dice.randint(1, depth + 3))
+        if not self.desk.web3.eth.get_code(self.desk.contract):
+            raise Permanent(f"the node lost the state of block {head - depth}; run fewer forks on one chain")
         self.depths[depth] += 1
         self.dropped += len(before - self.desk.mined())
 
@@ -145,30 +148,45 @@ class Forks:
 
 
 def run(count: int, seed: int) -> Outcome:
-    """Fork ``count`` times."""
-    began = time.monotonic()
+    """Fork ``count`` times, on a new chain every `EPISODE` forks: the node forgets the states of old blocks."""
+    began, wrong = time.monotonic(), list[str]()
+    total: Counter[str] = Counter()
+    depths: Counter[int] = Counter()
+    console = Console(stderr=True)
+    for first in track(range(0, count, EPISODE), "chains", console=console):
+        forks, figures = episode(min(EPISODE, count - first), seed + first)
+        depths += forks.depths
+        total.update(figures)
+        wrong += [f"chain {first // EPISODE}: {text}" for text in forks.violations]
+    figures_of_all = {
+        "forks": count, "seed": seed, "deepest": max(depths),
+        "mean_depth": round(sum(d * n for d, n in depths.items()) / count, 1), **total,
+        "seconds": round(time.monotonic() - began, 1),
+    }  # fmt: skip
+    return Outcome(figures_of_all, wrong)
+
+
+def episode(count: int, seed: int) -> tuple[Forks, dict[str, int]]:
+    """Some forks on one chain."""
     with tempfile.TemporaryDirectory() as name, bench(Path(name)) as desk:
         parts = desk.parts()
         contracts = Contracts([Deployed("MarginAccounts", desk.contract, compiled()[1])])
         market = ChainClient(Rpc.connect([desk.url]), contracts, CHAIN_ID)
         forks = Forks(desk, random.Random(seed), parts, market, Indexer(market, parts.store, start_block=0))
         desk.mine(DEEPEST)
-        for _ in track(range(count), "forks", console=Console(stderr=True)):
+        for _ in range(count):
             forks.activity()
             forks.fork()
             forks.keeper()
             forks.compare()
         forks.finish()
         forks.compare()
-        wrong = forks.violations + desk.audit(forks.keys)
+        forks.violations += desk.audit(forks.keys)
         events, accounts = contents(parts.store)
         figures = {
-            "forks": count, "seed": seed, "deepest": max(forks.depths), "mean_depth":
-            round(sum(d * n for d, n in forks.depths.items()) / count, 1), "compared_with_fresh_sync": forks.compared,
-            "actions": len(forks.keys), "keeper_transactions_dropped": forks.dropped, "events_compared": forks.events,
-            "events": len(events),
+            "compared_with_fresh_sync": forks.compared, "actions": len(forks.keys),
+            "keeper_transactions_dropped": forks.dropped, "events_compared": forks.events, "events": len(events),
             "accounts": len(accounts), "blocks": desk.web3.eth.block_number,
-            "seconds": round(time.monotonic() - began, 1),
         }  # fmt: skip
         parts.store.close()
-        return Outcome(figures, wrong)
+        return forks, figures
