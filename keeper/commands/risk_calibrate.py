@@ -226,6 +226,11 @@ def _print(found: ParameterSet, out: Path, changed: Sequence[Difference], *, com
             f"{found.surfaces[symbol].short_vol:.1%}",
         )
     screen.print(made)
+    if found.collaterals:
+        cuts = table("haircuts", "collateral", "initial", "maintenance", right=("initial", "maintenance"))
+        for name, lanes in found.collaterals.items():
+            cuts.add_row(name, f"{lanes.haircut_im_bps / 100:.2f} %", f"{lanes.haircut_mm_bps / 100:.2f} %")
+        screen.print(cuts)
     if found.certificate is not None:
         c = found.certificate
         screen.print(

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import typer
 from rich.console import Console
@@ -117,13 +117,39 @@ def _plain(told: Explanation, result: MarginResult) -> dict[str, Any]:
         "contributions": [line._asdict() for line in told.contributions],
         "charges": [line._asdict() for line in told.charges],
         "collateral": [line._asdict() for line in told.collateral],
+        "parts": [part._asdict() for part in _parts(told, result)],
         "data": [line.words() for line in told.staleness],
         "last_day": [{**line._asdict(), "words": line.words()} for line in told.last_day],
     }
 
 
+class Part(NamedTuple):
+    """A part of what is asked for, USD."""
+
+    name: str
+    im: float
+    mm: float
+
+
+def _parts(told: Explanation, result: MarginResult) -> tuple[Part, ...]:
+    """What initial and maintenance margin are made of; the parts add up to them."""
+    im, mm = float(told.result.im[0]) - told.reserve, float(told.result.mm[0]) - told.reserve
+    cut_im = sum(line.value - line.counted_im for line in told.collateral)
+    cut_mm = sum(line.value - line.counted_mm for line in told.collateral)
+    return (
+        Part("market risk and charges", im, mm),
+        Part("reserve for the caller of a liquidation", told.reserve, told.reserve),
+        Part("haircuts of collateral", cut_im, cut_mm),
+        Part(
+            "option values as the page rounds them",
+            result.im - im - told.reserve - cut_im,
+            result.mm - mm - told.reserve - cut_mm,
+        ),
+    )
+
+
 def _print(screen: Console, told: Explanation, result: MarginResult) -> None:
-    """Status, worst scenario with each position's part, collateral."""
+    """Status, worst scenario with each position's part, what margin adds up from, collateral."""
     screen.print(
         f"equity {result.equity:,.2f} USD; initial {result.im:,.2f}, maintenance {result.mm:,.2f}, haircuts included",
         markup=False,
@@ -136,8 +162,18 @@ def _print(screen: Console, told: Explanation, result: MarginResult) -> None:
     for charge in told.charges:
         lines.add_row(f"{charge.name} charges, on top", f"{-charge.profit:,.2f}")
     screen.print(lines)
+    if told.binding in ("offset floor", "dominant underlying"):
+        screen.print(
+            f"no joint scenario loses as much as the {told.binding} asks for: market risk is "
+            f"{told.result.market_risk[0]:,.2f} USD, the losses of all underlyings together {told.scenario_loss:,.2f}",
+            markup=False,
+        )
     for ending in told.last_day:
         screen.print(ending.words(), markup=False)
+    sums = table("what margin adds up from (USD)", "part", "initial", "maintenance", right=("initial", "maintenance"))
+    for part in _parts(told, result):
+        sums.add_row(part.name, f"{part.im:,.2f}", f"{part.mm:,.2f}")
+    screen.print(sums)
     if told.collateral:
         numbers = ("value", "counts for initial", "counts for maintenance")
         made = table("collateral (USD)", "asset", *numbers, right=numbers)

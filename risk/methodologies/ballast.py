@@ -27,7 +27,7 @@ from risk.types import (
     UnderlyingParameters,
 )
 
-# industry-typical, for a comparison without a calibration: docs/risk-methodology.md says where each comes from
+# industry-typical, for a comparison without a calibration; beside a calibrated set in docs/risk/calibration.md
 DEFAULT_GLOBAL = GlobalParameters(10_000, 8_000, 10_000, 2_500, 0)
 DEFAULT_UNDERLYING = UnderlyingParameters(1_600, 4_000, 2_500, 3_000, 20, 10, 25, 10, 5_000, 50, 400, 500)
 

@@ -4,14 +4,20 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from keeper.cli import app
-from risk.methodologies import METHODOLOGIES
+from keeper.commands.risk_explain import _print
+from risk.methodologies import METHODOLOGIES, Ballast, methodology
+from risk.methodologies.cases import load_case
+from risk.types import JointScenarios
 from tests.support.shared import ROOT, shared_path
 
 NOTHING = '{"now": 1, "market": {"underlyings": {}}, "book": {}}'
@@ -49,6 +55,39 @@ def test_contributions_add_up_and_carry_names(explained: dict[str, Any]) -> None
     assert explained["worst"]["words"] == "BTC -16.0 %, vol up; ETH +16.0 %, vol down"
     haircuts = {item["name"]: item["counted_im"] / item["value"] for item in explained["collateral"]}
     assert haircuts == {"WETH": pytest.approx(0.9), "DAI": pytest.approx(0.97)}
+
+
+def test_the_parts_of_margin_add_up(explained: dict[str, Any]) -> None:
+    parts = {part["name"]: part for part in explained["parts"]}
+    charges = sum(line["profit"] for line in explained["charges"])
+    risk = parts["market risk and charges"]
+    # typical scales: market risk counts whole for initial and 0.8 for maintenance margin, charges whole for both
+    assert (risk["im"] - charges) * 0.8 == pytest.approx(risk["mm"] - charges)
+    # 10 and 5 % of 6,000 USD of WETH, 3 and 2 % of 4,995 of DAI
+    assert (parts["haircuts of collateral"]["im"], parts["haircuts of collateral"]["mm"]) == pytest.approx(
+        (749.85, 399.9)
+    )
+    assert parts["reserve for the caller of a liquidation"]["im"] == 0.0
+    rounding = parts["option values as the page rounds them"]
+    assert 0.0 < rounding["im"] < 1.0
+    assert rounding["im"] == pytest.approx(rounding["mm"])
+
+
+def test_a_floor_that_decides_says_what_it_asks_for(capsys: pytest.CaptureFixture[str]) -> None:
+    book, market = load_case(EXAMPLE)
+    rule = methodology("ballast")
+    assert isinstance(rule, Ballast)
+    # nine tenths of the summed losses against a joint scenario in which nothing moves
+    still = JointScenarios(np.zeros((1, 2), np.int8), np.zeros((1, 2), np.int8))
+    rule = replace(
+        rule, joint=still, joint_underlyings=("BTC", "ETH"), scales=replace(rule.scales, offset_floor_bps=9_000)
+    )
+    told = rule.explain(book, market)
+    _print(Console(width=200), told, rule.margin(book, market))
+    said = capsys.readouterr().out
+    assert told.binding == "offset floor"
+    assert f"market risk is {0.9 * told.scenario_loss:,.2f} USD, the losses of all underlyings together" in said
+    assert "what margin adds up from" in said
 
 
 def test_trades_free_what_they_say(explained: dict[str, Any], tmp_path: Path) -> None:

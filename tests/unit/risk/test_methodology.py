@@ -6,10 +6,12 @@ from __future__ import annotations
 import importlib
 import re
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
+from risk.types import CollateralParameters, GlobalParameters, SmileModel, UnderlyingParameters
 from tests.support.shared import ROOT
 
 PAGE = ROOT / "docs" / "risk-methodology.md"
@@ -56,3 +58,11 @@ def test_each_citation_has_its_formula() -> None:
     assert set(cited()) <= known
     bold = set(re.findall(r"\*\*\((\d+\.\d+)\)\*\*", PAGE.read_text(encoding="utf-8")))
     assert bold == known, "a formula of the page names no function"
+
+
+def test_every_number_of_a_parameter_set_has_its_origin() -> None:
+    page = (ROOT / "docs" / "risk" / "calibration.md").read_text(encoding="utf-8")
+    table = page.partition("## Where each number comes from")[2].partition("\n## ")[0]
+    lanes = [f for kind in (GlobalParameters, UnderlyingParameters, CollateralParameters) for f in fields(kind)]
+    for field in [*lanes, *fields(SmileModel)]:
+        assert re.search(rf"`(surfaces\.\*\.)?{field.name}`", table), f"docs/risk/calibration.md lacks {field.name}"
