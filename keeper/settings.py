@@ -146,7 +146,8 @@ class Settings(BaseSettings):
         raise ConfigError(
             f"network '{self.network}' has no chain id and this folder no deployments/<chain id>/{self.network}.json: "
             "deploy first, or change to the folder of the deployment; else set BALLAST_CHAIN_ID or add "
-            f"[networks.{self.network}] with chain_id to the TOML file (networks in it: {listed}; deployments here: {here})"
+            f"[networks.{self.network}] with chain_id to the TOML file (networks in it: {listed}; deployments in this "
+            f"folder: {here})"
         )
 
     @property
