@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from keeper import __version__
+from keeper.actions import RecordPrice
 from keeper.chain.client import ChainClient
 from keeper.chain.connect import rpc_of
 from keeper.chain.contracts import Contracts
@@ -244,8 +245,16 @@ def build_keeper(connection: Connection, execute: bool) -> Keeper:
     )
     cycle.live = LiveReader(chain, indexer, cycle.parity_policy, workers=settings.index.read_workers)
     cycle.seen = keeper.notice
+    cycle.recorded = prices_recorded(store, chain.chain_id)
     _look_outside(keeper)
     return keeper
+
+
+def prices_recorded(store: Store, chain_id: int) -> dict[tuple[int, int], int]:
+    """When each fall-back price was last recorded, from the journal: a restart is no reason to pay for it again."""
+    newest = Journal(store, chain_id, "").newest_epochs(RecordPrice.kind)
+    parts = {subject: subject.split(":") for subject in newest}
+    return {(int(kind), int(number)): newest[subject] for subject, (kind, number) in parts.items()}
 
 
 def _look_outside(keeper: Keeper) -> None:

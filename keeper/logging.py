@@ -29,6 +29,8 @@ LOCAL = frozenset({"json", "jsons", "xml", "xmls", "form", "forms"})  # apprise'
 SHORTEST_SECRET = 8  # shorter pieces of a URL are words such as 'v3', which would be hidden everywhere
 SHORTEST_PASSWORD = 4
 OWN_NEWS = "apscheduler.executors"  # repeats what keeper.service has said of a failed job
+SCHEDULER = "apscheduler.scheduler"
+OVERLAP = "maximum number of running instances"  # keeper.service says so once, not at each start
 _known: list[str] = []
 
 
@@ -182,6 +184,10 @@ class _Handler(logging.StreamHandler[TextIO]):
     """Where the libraries' logs go: ours, so that setting up again replaces it and no other handler."""
 
 
+def _no_overlap(record: logging.LogRecord) -> bool:
+    return OVERLAP not in record.msg
+
+
 def _configure_libraries(
     target: TextIO, level: str, stamps: list[structlog.typing.Processor], rest: list[structlog.typing.Processor]
 ) -> None:
@@ -198,6 +204,7 @@ def _configure_libraries(
         root.removeHandler(old)
     root.addHandler(handler)
     logging.getLogger(OWN_NEWS).setLevel(logging.CRITICAL)
+    logging.getLogger(SCHEDULER).addFilter(_no_overlap)
 
 
 def _error_of(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

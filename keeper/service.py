@@ -37,6 +37,7 @@ EVENTS = {
     EVENT_JOB_MISSED: "missed",
     EVENT_JOB_MAX_INSTANCES: "overlap",
 }
+LEFT_OUT = {"overlap": "the one before still runs", "missed": "it came too late: the machine or the node is slow"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +122,7 @@ class Service:
                 max_instances=1,
             )
             if health is not None:
-                health.expect(f"job:{job.name}", job.limit_s, clock())
+                health.expect(f"job:{job.name}", job.limit_s, clock(), awaited=job.first_s == 0)
         self._first = {job.name: job.first_s for job in jobs}
         self._jobs = tuple(jobs)
         self._seen: dict[str, tuple[str, float]] = {}
@@ -222,6 +223,9 @@ class Service:
         name = EVENTS[event.code]
         self._metrics.jobs_total.labels(event.job_id, name).inc()
         self._counts[event.job_id, name] += 1
+        before, _ = self._seen.get(event.job_id, (None, None))
+        if name in LEFT_OUT and name != before:  # told once, not at each start while it lasts
+            self._log.warning("a start was left out", job=event.job_id, why=LEFT_OUT[name])
         self._seen[event.job_id] = (name, time.time())
 
     @contextmanager

@@ -142,10 +142,12 @@ class Settings(BaseSettings):
         if self.network in self.networks:
             return self.networks[self.network].chain_id
         listed = ", ".join(sorted(self.networks)) or "none"
+        here = ", ".join(sorted(path.stem for path in Path("deployments").glob("*/*.json"))) or "none"
         raise ConfigError(
             f"network '{self.network}' has no chain id and this folder no deployments/<chain id>/{self.network}.json: "
             "deploy first, or change to the folder of the deployment; else set BALLAST_CHAIN_ID or add "
-            f"[networks.{self.network}] with chain_id to the TOML file (networks in it: {listed})"
+            f"[networks.{self.network}] with chain_id to the TOML file (networks in it: {listed}; deployments in this "
+            f"folder: {here})"
         )
 
     @property

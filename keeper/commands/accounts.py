@@ -62,14 +62,20 @@ def accounts(
             }
         )
         return
-    headings = ("account", "health", "equity", "maintenance", "initial", "state")
+    headings = ("account", "health", "of maintenance", "equity", "maintenance", "initial", "state")
     made = table(f"accounts at block {snapshot.block} (USD)", *headings, right=headings[:-1])
     for account, reason in unknown.items():
-        made.add_row(str(account), "unknown", "", "", "", reason.reason)
+        made.add_row(str(account), "unknown", "", "", "", "", reason.reason)
     for health, account, result in known:
         said = status(result, snapshot.auctions.get(account)).split(":", maxsplit=1)[0]
         made.add_row(
-            str(account), usd(health), usd(result.equity_mark), usd(result.mm), usd(result.im), said.split(" by ")[0]
+            str(account),
+            usd(health),
+            f"{100 * health / result.mm:,.0f} %" if result.mm else "",
+            usd(result.equity_mark),
+            usd(result.mm),
+            usd(result.im),
+            said.split(" by ")[0],
         )
     console().print(made)
 

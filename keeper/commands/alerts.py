@@ -16,6 +16,7 @@ from keeper.commands.common import (
     ManifestOption,
     NetworkOption,
     console,
+    moment,
     print_json,
     settings_from,
     table,
@@ -28,7 +29,6 @@ from keeper.observe.margin_message import TEST
 from keeper.observe.metrics import Metrics
 from keeper.settings import Settings
 from keeper.store import open_store
-from risk.market.history import utc
 
 app = typer.Typer(no_args_is_help=True, help="Alerts to the operator and margin calls to account owners.")
 AT_ONCE = 8
@@ -139,6 +139,6 @@ def list_alerts(
         return
     made = table("alerts", "since (UTC)", "severity", "name", "text", "state")
     for t in found:
-        state = "lasts" if t.lasts else "event" if t.recovered_at is None else f"over {utc(t.recovered_at)}"
-        made.add_row(utc(t.first_at), t.severity, t.name, t.text, state)
+        state = "lasts" if t.lasts else "event" if t.recovered_at is None else f"over {moment(t.recovered_at)}"
+        made.add_row(moment(t.first_at), t.severity, t.name, t.text, state)
     console().print(made)

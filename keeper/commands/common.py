@@ -7,6 +7,7 @@ import errno
 import json
 import os
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -169,3 +170,8 @@ def write_text(path: Path, text: str) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def moment(ts: int) -> str:
+    """Unix seconds as ``2020-03-12T10:00:07Z``: in a crash the order within a minute matters."""
+    return f"{datetime.fromtimestamp(ts, UTC):%Y-%m-%dT%H:%M:%SZ}"

@@ -20,12 +20,14 @@ from keeper.commands.common import (
     NetworkOption,
     RpcOption,
     console,
+    moment,
     open_chain,
     print_json,
     settings_from,
     table,
     usd,
 )
+from keeper.commands.daemon_news import log_end, log_start
 from keeper.commands.reading import ReadingBar
 from keeper.cosign.wire import server_of
 from keeper.errors import ConfigError, KeeperError
@@ -37,7 +39,6 @@ from keeper.recorder import Recorder
 from keeper.report import CycleReport
 from keeper.service import Service
 from keeper.store import open_store
-from risk.market.history import utc
 
 app = typer.Typer(no_args_is_help=True, help="Run the keeper and see what it did.")
 
@@ -93,12 +94,14 @@ def serve(keeper: Keeper) -> None:
         server.start()
     cosigner = _cosigner(keeper)
     keeper.office.open()
+    log_start(keeper)
     ReadingBar().attach(keeper.cycle.live)
     watch = watch_heads(keeper, service)
     heart = beat(keeper, service)
     try:
         with serving_page(keeper, service):
             service.run()
+        log_end()
     except KeeperError as error:
         keeper.office.alerts.fire("service_stopped", f"the keeper has stopped: {error}", keeper.clock.now())
         raise
@@ -137,7 +140,7 @@ def beat(keeper: Keeper, service: Service) -> Heartbeat | None:
 
     def role(leads: bool) -> None:
         keeper.cycle.instruments.role(leads, keeper.clock.now())
-        if leads:
+        if leads and not keeper.busy:  # the one that runs has the lease too
             service.trigger("cycle")
 
     heart = Heartbeat(lease, max(settings.jobs.stall_s, 5 * settings.cycle_interval_s), role, service.fail)
@@ -208,10 +211,11 @@ def status(
         ]
         print_json({"halted": halted, "runs": runs})
         return
-    made = table("cycles", "id", "started at (UTC)", "block", "result", "actions", right=("id", "block"))
+    made = table("cycles", "id", "started at (UTC)", "block", "result", "actions, or the error", right=("id", "block"))
     for row in rows:
-        actions = "" if row.detail is None else "; ".join(row.detail.get("actions", []))
-        made.add_row(str(row.id), utc(row.started_at), str(row.block_number or ""), row.result or "unfinished", actions)
+        detail = row.detail or {}
+        said = detail.get("error") or "; ".join(detail.get("actions", []))
+        made.add_row(str(row.id), moment(row.started_at), str(row.block_number or ""), row.result or "unfinished", said)
     out = console()
     out.print(made)
     out.print(f"halted: {', '.join(halted) or 'nothing'}")

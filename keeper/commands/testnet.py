@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
 from pathlib import Path
 from types import FrameType
@@ -108,9 +109,13 @@ def describe(running: dict[str, Any]) -> None:
     for name in ("rpc_url", "page_url", "metrics_url", "manifest", "keeper_config", "market"):
         if running.get(name):
             out.print(f"{name.replace('_', ' ')}: {running[name]}", markup=False, soft_wrap=True)
-    out.print(
-        "another terminal: 'ballast testnet crash' lets every price fall by 30 %; Ctrl-C here stops all", markup=False
-    )
+    folder = Path(running["manifest"]).parents[2]
+    where = shlex.quote(str(folder))
+    env = f"BALLAST_CONFIG=keeper.toml RPC_URL_{running['chain_id']}={running['rpc_url']}"
+    ask = f"another terminal asks it: cd {where}; export {env}; ballast accounts"
+    crash = f"'ballast testnet crash --folder {where}' lets every price fall by 30 %; Ctrl-C here stops all"
+    for line in (ask, crash):
+        out.print(line, markup=False, soft_wrap=True)
 
 
 def _tell(prices: dict[str, float]) -> None:

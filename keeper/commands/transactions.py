@@ -19,6 +19,7 @@ from keeper.commands.common import (
     NetworkOption,
     RpcOption,
     console,
+    moment,
     open_chain,
     print_json,
     settings_from,
@@ -30,10 +31,9 @@ from keeper.tx.fees import Fees, caps_within, raised_offer
 from keeper.tx.journal import IN_FLIGHT, OPEN, Intent, Journal, SignedTransaction, State
 from keeper.tx.sender import SELF_SEND_GAS, Sender, policy_from
 from keeper.tx.signer import load_signer
-from risk.market.history import utc
 
 app = typer.Typer(no_args_is_help=True, help="The journal of transactions.")
-COLUMNS = ("id", "kind", "subject", "epoch", "state", "nonce", "tx", "error")
+COLUMNS = ("id", "updated_at", "kind", "subject", "epoch", "state", "nonce", "tx", "error")
 ATTEMPT_COLUMNS = (
     "tx", "nonce", "what", "max_fee_wei", "priority_fee_wei", "signed_at", "sent_at", "outcome", "cost_wei"
 )  # fmt: skip
@@ -61,13 +61,13 @@ def list_intents(
     states = tuple(state or ()) + (OPEN if unfinished else ())
     with journal_of(config, network, manifest) as journal:
         intents = journal.latest(limit, states=states, kind=kind, subject=subject)
+        rows = [listed(journal, intent) for intent in intents]
     if as_json:
-        print_json([summary(intent) for intent in intents])
+        print_json(rows)
         return
     made = table("journal", *COLUMNS)
-    for intent in intents:
-        row = summary(intent)
-        made.add_row(*("" if row[name] is None else str(row[name]) for name in COLUMNS))
+    for row in rows:
+        made.add_row(*(_cell(name, row[name]) for name in COLUMNS))
     console().print(made)
 
 
@@ -120,7 +120,7 @@ def shown(name: str, value: Any) -> str:
     """A value for a person: times as such, nothing for none."""
     if value is None:
         return ""
-    return utc(value) if name.endswith("_at") else str(value)
+    return moment(value) if name.endswith("_at") else str(value)
 
 
 @contextmanager
@@ -132,6 +132,19 @@ def journal_of(config: Path | None, network: str | None, manifest: Path | None) 
         yield Journal(store, settings.expected_chain_id, "")
     finally:
         store.close()
+
+
+def _cell(name: str, value: Any) -> str:
+    """A value for the table; hashes are cut to keep an action on one line, 'tx show' and --json have them whole."""
+    text = shown(name, value)
+    return f"{text[:10]}…{text[-8:]}" if name == "tx" and text else text
+
+
+def listed(journal: Journal, intent: Intent) -> dict[str, Any]:
+    """Summary of an intent; while it waits, ``tx`` is the transaction that was sent last."""
+    row = summary(intent)
+    attempts = journal.transactions(intent) if intent.open and intent.tx_hash is None else []
+    return {**row, "tx": "0x" + attempts[-1].hash.hex()} if attempts else row
 
 
 def summary(intent: Intent) -> dict[str, Any]:

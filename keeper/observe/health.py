@@ -61,6 +61,7 @@ class HealthBoard:
         self._role = ALONE
         self._born: dict[str, float] = dict.fromkeys(self._limits, started_at)
         self._at: dict[str, float] = {}
+        self._later: set[str] = set()
         self._open: dict[str, tuple[float, float]] = {}
         self._halts: dict[str, str] = {}
         self._conditions: dict[str, str | None] = {}
@@ -84,10 +85,16 @@ class HealthBoard:
             if role == STANDBY:
                 self._open.clear()
 
-    def expect(self, name: str, limit_s: float, now: float) -> None:
-        """Add a standing check, for example a job's heartbeat; its age counts from ``now``."""
+    def expect(self, name: str, limit_s: float, now: float, *, awaited: bool = True) -> None:
+        """Add a standing check, for example a job's heartbeat; its age counts from ``now``.
+
+        Where it is not ``awaited``, the keeper counts as ready before the first stamp: a job whose first start is due
+        in an hour says nothing about the work of this minute.
+        """
         with self._lock:
             self._limits[name] = limit_s
+            if not awaited:
+                self._later.add(name)
             self._born.setdefault(name, now)
 
     def stamp(self, name: str, at: float) -> None:
@@ -130,11 +137,11 @@ class HealthBoard:
         return Report(all(c.ok for c in checks), tuple(checks))
 
     def readiness(self, now: float) -> Report:
-        """Judge every age and condition; what was never stamped is not ready, however young the process is."""
+        """Judge every age and condition; what is awaited and was never stamped is not ready, however young."""
         with self._lock:
             checks = [
                 Check(c.name, None, c.limit_s, ok=False, text=f"{c.name}: not yet")
-                if c.ok and c.name in self._limits and c.age_s is None
+                if c.ok and c.name in self._limits and c.age_s is None and c.name not in self._later
                 else c
                 for c in self._ages(now)
             ]

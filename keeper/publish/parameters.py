@@ -314,7 +314,8 @@ def _approval(plan: PushPlan, policy: PushPolicy) -> PushPlan:
     """Plan that waits for a person where the operator wants to see every change."""
     if not policy.require_approval:
         return plan
-    text = f"{len(plan.changes)} words wait for approval; see 'ballast params waiting'"
+    what = f"{len(plan.changes)} words wait" if plan.changes else "a push that only renews the validity waits"
+    text = f"{what} for approval; see 'ballast params waiting'"
     return replace(plan, refused=text, refusal="approval")
 
 

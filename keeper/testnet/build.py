@@ -133,9 +133,9 @@ def _visitor(world: World, number: int) -> int:
 
 
 def _first_pages(home: Home, rpc: Rpc, path: MarketPath, target: ParameterSet) -> Snapshot:
-    """Pages and joint scenarios, by the keeper's own code and key, before there is a keeper process."""
+    """Pages and joint scenarios, by the keeper's own code, key and database, before there is a keeper process."""
     manifest, key = home.load_manifest(), key_of(KEEPER)
-    store = open_store(f"sqlite:///{home.folder / 'first-pages.sqlite'}")
+    store = open_store(f"sqlite:///{home.folder / 'keeper.sqlite'}")
     signer = LocalSigner.from_key(bytes(key.key), "the testnet's keeper key")
     multicall = manifest.addresses.get("Multicall")
     daemon = Daemon(rpc, manifest.deployed(), multicall, store, signer, PriceBook(path.past))

@@ -242,6 +242,15 @@ class Journal(Spending):
             found = session.scalars(query.order_by(IntentRow.updated_at.desc(), IntentRow.id.desc()).limit(limit))
             return list(map(intent_of, found))
 
+    def newest_epochs(self, kind: str) -> dict[str, int]:
+        """Highest epoch of each subject of a kind that was done or is under way; of all signers."""
+        query = select(IntentRow.subject, func.max(IntentRow.epoch)).where(
+            IntentRow.chain_id == self._chain_id, IntentRow.kind == kind, IntentRow.state.in_((*OPEN, State.FINAL))
+        )
+        with self._store.session() as session:
+            rows = session.execute(query.group_by(IntentRow.subject))
+            return {str(subject): int(epoch) for subject, epoch in rows}
+
     def transactions(self, intent: Intent) -> list[SignedTransaction]:
         """Signed transactions of an intent for its present nonce, oldest first."""
         with self._store.session() as session:

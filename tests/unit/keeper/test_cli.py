@@ -109,6 +109,14 @@ def test_a_value_of_the_wrong_type_is_named(tmp_path: Path) -> None:
 def test_no_network_at_all() -> None:
     said = sentence(run("accounts"), 2)
     assert "has no chain id" in said and "deploy first, or change to the folder of the deployment" in said
+    assert "deployments in this folder: none" in said
+
+
+def test_a_misspelt_network_is_told_which_there_are(tmp_path: Path) -> None:
+    manifest = tmp_path / "deployments" / "31337" / "local.json"
+    manifest.parent.mkdir(parents=True)
+    manifest.write_text("{}")
+    assert "deployments in this folder: local" in sentence(run("accounts", "--network", "lcoal"), 2)
 
 
 def test_a_manifest_that_does_not_exist() -> None:

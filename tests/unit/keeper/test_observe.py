@@ -69,6 +69,17 @@ def test_the_body_says_what_failed_how_old_it_is_and_the_limit() -> None:
     assert board().readiness(1_001).as_dict()["failed"] == ["cycle: not yet", "head_block: not yet"]
 
 
+def test_a_job_that_starts_later_does_not_keep_the_keeper_from_being_ready() -> None:
+    health = board()
+    for name in ("cycle", "head_block"):
+        health.stamp(name, 1_000)
+    health.expect("job:resync", 4_000, 1_000, awaited=False)
+    assert health.ready(1_001)
+    health.expect("job:calibrate", 4_000, 1_000)
+    assert health.readiness(1_001).as_dict()["failed"] == ["job:calibrate: not yet"]
+    assert "job:resync: not once in 4001 s, limit 4000 s" in health.report(5_001).as_dict()["failed"]
+
+
 def test_a_condition_is_of_readiness_only() -> None:
     health = board()
     for name in ("cycle", "head_block"):

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 
 import pytest
+import structlog
 
 from keeper.errors import ConfigError, Halt, Transient
 from keeper.observe.health import HealthBoard
@@ -94,8 +95,20 @@ def test_a_start_that_comes_while_the_job_runs_is_an_overlap_not_a_second_run() 
         running[0] -= 1
 
     service = Service([Job("cycle", job, 0.1, 1)], metrics)
-    assert run_until(service, lambda: count(metrics, "cycle", "overlap") >= 2) is None
+    with structlog.testing.capture_logs() as logs:
+        assert run_until(service, lambda: count(metrics, "cycle", "overlap") >= 2) is None
     assert peak[0] == 1
+    told = [line for line in logs if line["event"] == "a start was left out"]
+    assert 1 <= len(told) < count(metrics, "cycle", "overlap") and told[0]["why"] == "the one before still runs"
+
+
+def test_jobs_of_later_are_not_waited_for_to_be_ready() -> None:
+    health = HealthBoard({}, time.time())
+    jobs = [Job("cycle", lambda: None, 60, 1), Job("resync", lambda: None, 3_600, 1, first_s=3_600)]
+    service = Service(jobs, Metrics("t", 1), health)
+    assert not health.ready(time.time())
+    assert run_until(service, lambda: health.ready(time.time())) is None
+    assert health.ready(time.time())
 
 
 def test_the_job_in_progress_is_finished_before_the_end() -> None:

@@ -10,16 +10,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from eth_account import Account
 from typer.testing import CliRunner, Result
 
 from keeper.actions import RecordPrice
+from keeper.app import prices_recorded
 from keeper.chain.client import ChainClient
 from keeper.chain.contracts import Contracts
 from keeper.chain.embedded import make_backend
 from keeper.chain.rpc import Rpc
 from keeper.cli import app
+from keeper.commands.daemon_news import log_open
 from keeper.domain import Receipt
+from keeper.recorder import Recorder
 from keeper.store import Store, open_store
 from keeper.tx.fees import Fees
 from keeper.tx.journal import Intent, Journal, SignedTransaction, State
@@ -212,6 +216,42 @@ def test_the_list_can_be_narrowed(desk: Desk) -> None:
     assert ids("--subject", "1:7") == [other.id]
     assert ids("--kind", "bid") == []
     assert len(ids("--kind", "record_price", "--limit", "1")) == 1
+
+
+def test_the_list_shows_the_transaction_that_waits(desk: Desk) -> None:
+    waiting = desk.waiting()
+    (row,) = desk.look("list", "--open")
+    (attempt,) = desk.look("show", str(waiting.id))["attempts"]
+    assert row["state"] == "sent" and row["tx"] == attempt["tx"]
+    where = ["--manifest", str(desk.node.manifest_path)]
+    said = CliRunner().invoke(app, ["tx", "list", *where], env={**desk.env, "COLUMNS": "140"})
+    assert f"{row['tx'][:10]}…{row['tx'][-8:]}" in said.stdout
+
+
+def test_a_start_says_what_the_run_before_left_open(desk: Desk) -> None:
+    def said() -> list[str]:
+        with structlog.testing.capture_logs() as logs:
+            log_open(desk.store, CHAIN_ID)
+        return [" ".join(str(line[name]) for name in ("event", "action") if name in line) for line in logs]
+
+    assert said() == ["nothing is open in the journal"]
+    intent = desk.waiting()
+    recorder = Recorder(desk.store, CHAIN_ID)
+    run = recorder.begin(GENESIS)
+    killed, left = said()
+    assert "has no end" in killed and left == f"open in the journal, followed up {intent}"
+    recorder.finish(run, GENESIS, 1, "ok", {})
+    assert said() == [left]
+
+
+def test_prices_recorded_before_a_restart_are_known_after_it(desk: Desk) -> None:
+    journal = Journal(desk.store, CHAIN_ID, Account.from_key(DEPLOYER_KEY).address)
+    for action, state in ((RecordPrice(0, 1, 50), State.FINAL), (RecordPrice(0, 1, 70), State.FAILED)):
+        intent, _ = journal.claim(action, "0x" + "11" * 20, b"", GENESIS, 3)
+        journal.close(intent, state, GENESIS)
+    journal.claim(RecordPrice(1, 12, 60), "0x" + "11" * 20, b"", GENESIS, 3)
+    assert prices_recorded(desk.store, CHAIN_ID) == {(0, 1): 50, (1, 12): 60}
+    assert prices_recorded(desk.store, CHAIN_ID + 1) == {}
 
 
 def test_an_unknown_state_is_refused_with_those_there_are(desk: Desk) -> None:
