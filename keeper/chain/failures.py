@@ -66,6 +66,8 @@ FUNDS_WORDS = re.compile(r"insufficient (funds|balance)|sender doesn't have enou
 PAUSE_WORDS = re.compile(r"(?:retry|try again|wait)\D{0,12}(\d+(?:\.\d+)?) ?(ms|s\b|sec)", re.IGNORECASE)
 KNOWN_WORDS = re.compile(r"already known|known transaction|already imported|ALREADY_EXISTS", re.IGNORECASE)
 REVERT_WORDS = re.compile(r"revert", re.IGNORECASE)
+# What reading an answer raises that is valid JSON and no answer to the question: the next endpoint may have a better one.
+UNREADABLE = (TypeError, ValueError, KeyError, IndexError, AttributeError, OverflowError)
 
 
 class AlreadyKnown(Transient):
@@ -119,6 +121,9 @@ def classify(error: Exception, what: str) -> KeeperError:
         return by_words
     if isinstance(error, UnicodeDecodeError):
         return Unreachable(f"{what} got an answer that is no text; it will be tried again, check the endpoint")
+    if isinstance(error, UNREADABLE):
+        said = f"{type(error).__name__}: {_short(error)}"
+        return Unreachable(f"{what} got an answer of the wrong kind ({said}); it will be tried again")
     if isinstance(error, Web3Exception):
         return Unreachable(f"{what} got an answer web3 cannot read ({_short(error)}); check the endpoint")
     return Permanent(f"{what} failed with {type(error).__name__}: {_short(error)}; check the request")
