@@ -345,7 +345,7 @@ class Cycle:
             self.recorded[action.oracle_kind, action.id] = action.updated_at
 
     def _count_lost(self, action: Bid | BidLegs, outcome: Outcome) -> None:
-        """Bids in a row that a changed nonce has cost, also those that were beaten in their block and came back late."""
+        """Bids in a row that a changed nonce has cost, also those that were beaten in their block and told late."""
         if outcome.result is Result.DONE:
             self.contested.pop(action.account, None)
         elif NONCE_CHANGED in outcome.detail:

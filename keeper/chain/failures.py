@@ -66,7 +66,7 @@ FUNDS_WORDS = re.compile(r"insufficient (funds|balance)|sender doesn't have enou
 PAUSE_WORDS = re.compile(r"(?:retry|try again|wait)\D{0,12}(\d+(?:\.\d+)?) ?(ms|s\b|sec)", re.IGNORECASE)
 KNOWN_WORDS = re.compile(r"already known|known transaction|already imported|ALREADY_EXISTS", re.IGNORECASE)
 REVERT_WORDS = re.compile(r"revert", re.IGNORECASE)
-# What reading an answer raises that is valid JSON and no answer to the question: the next endpoint may have a better one.
+# What reading an answer raises that is valid JSON and no answer to the question: the next endpoint may have one.
 UNREADABLE = (TypeError, ValueError, KeyError, IndexError, AttributeError, OverflowError)
 
 

@@ -124,7 +124,7 @@ def test_an_answer_that_is_none_sends_the_question_to_the_next_endpoint(name: st
 
     with serve(hostile) as first, serve(honest) as second:
         for junk in JUNK:
-            if name in {"receipt", "logs"} and junk in (None, []) or name in {"gas", "nonce", "balance"} and junk == 5:
+            if (name in {"receipt", "logs"} and junk in (None, [])) or (name in {"gas", "nonce", "balance"} and junk == 5):
                 continue  # a true answer, or a lie that only another endpoint could tell from one
             said[0] = honest
             rpc = Rpc.connect([first.url, second.url], timeout_s=2.0)
