@@ -13,7 +13,7 @@ from web3.exceptions import BlockNotFound
 from web3.providers import BaseProvider
 from web3.types import BlockIdentifier
 
-from keeper.chain.bounded_http import bounded_session
+from keeper.bounded_http import bounded_session
 from keeper.chain.spans import Span
 from keeper.domain import Block
 from keeper.errors import Behind, ConfigError

@@ -319,7 +319,6 @@ class Sender:
             return False
         for intent in waiting:
             said = f"nonce {intent.nonce} is far above {nonce}, which is next; an endpoint gave a wrong count"
-            log.error("nonce_stranded", intent=intent.id, nonce=intent.nonce, next=nonce)
             self._listener("stranded", self._journal.close(intent, State.FAILED, self._clock.now(), said))
         return True
 

@@ -3,76 +3,54 @@
 
 from __future__ import annotations
 
-import gzip
-import socket
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from typing import Any
 
+import httpx
 import pytest
 
-from keeper.chain import bounded_http
+from keeper import bounded_http
 from keeper.chain.endpoint import Endpoint
 from keeper.chain.rpc import Rpc
-from keeper.errors import Refused, Unreachable
+from keeper.cosign.quorum import _post
+from keeper.errors import Refused, Transient, Unreachable
+from keeper.observe.delivery import Delivery, Message
+from keeper.observe.metrics import Metrics
+from keeper.reference import Source
+from tests.support.raw_server import Speak, bomb, drip_body, drip_head, elsewhere, raw_server
 from tests.support.rpc_server import Answer, result, serve
 
 HOLDER = "0x" + "11" * 20
-HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 TIMEOUT_S = 0.4
+CHAIN = 1337
 
 
-@contextmanager
-def raw_server(speak: Callable[[socket.socket], None]) -> Iterator[str]:
-    """A server that answers every connection with whatever ``speak`` writes."""
-    listening = socket.create_server(("127.0.0.1", 0))
-
-    def each(connection: socket.socket) -> None:
-        with connection, suppress(OSError):
-            connection.recv(65_536)
-            speak(connection)
-
-    def serve() -> None:
-        with suppress(OSError):
-            while True:
-                threading.Thread(target=each, args=(listening.accept()[0],), daemon=True).start()
-
-    threading.Thread(target=serve, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}/"
-    finally:
-        listening.close()
+def strangers(url: str) -> dict[str, Callable[[], object]]:
+    """Whom else the keeper asks or tells: a source of prices, an owner's webhook, another publisher."""
+    source = Source(url + "{symbol}", "price")
+    letter = Message("title", "text", "warning", {"kind": "warning"})
+    delivery = Delivery(Metrics("test", CHAIN), TIMEOUT_S, sleep=lambda _: None)
+    return {
+        "price": lambda: source.fetch(bounded_http.bounded_client(TIMEOUT_S, 1 << 20), "ETH"),
+        "webhook": lambda: delivery._post(url, letter),
+        "publisher": lambda: _post(url, {}, TIMEOUT_S),
+    }
 
 
-def drip_body(connection: socket.socket) -> None:
-    connection.sendall(HEAD + b"Content-Length: 1000\r\n\r\n")
-    drip(connection)
-
-
-def drip_head(connection: socket.socket) -> None:
-    connection.sendall(HEAD + b"X-Slow: ")
-    drip(connection)
-
-
-def drip(connection: socket.socket) -> None:
-    for _ in range(60):
-        connection.sendall(b" ")
-        time.sleep(TIMEOUT_S / 4)
-
-
-def bomb(connection: socket.socket) -> None:
-    body = gzip.compress(b" " * (4 << 20))
-    connection.sendall(HEAD + b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
-
-
-def elsewhere(connection: socket.socket) -> None:
-    connection.sendall(b"HTTP/1.1 307 Go\r\nLocation: http://127.0.0.1:9/\r\nContent-Length: 0\r\n\r\n")
+@pytest.mark.parametrize("speak", [drip_body, drip_head, bomb], ids=["body", "head", "bomb"])
+@pytest.mark.parametrize("who", ["price", "webhook", "publisher"])
+def test_no_stranger_holds_a_thread_of_the_keeper(who: str, speak: Speak) -> None:
+    """One owner's webhook that never ends its answer would silence the margin calls of all the others."""
+    with raw_server(speak) as url:
+        began = time.monotonic()
+        with pytest.raises((Transient, httpx.HTTPError)):
+            strangers(url)[who]()
+        assert time.monotonic() - began < (bounded_http.WHOLE_ANSWER + 2) * TIMEOUT_S
 
 
 @pytest.mark.parametrize("speak", [drip_body, drip_head], ids=["body", "head"])
-def test_an_answer_byte_by_byte_ends_in_time(speak: Callable[[socket.socket], None]) -> None:
+def test_an_answer_byte_by_byte_ends_in_time(speak: Speak) -> None:
     with raw_server(speak) as url:
         began = time.monotonic()
         with pytest.raises(Unreachable):
@@ -91,7 +69,6 @@ def test_no_redirection_is_followed() -> None:
         Rpc([Endpoint.http(url, 2.0)]).balance(HOLDER)
 
 
-CHAIN = 1337
 JUNK = [None, 5, "hello", [], {}, "0x", "-0x5", "0xzz", True, 1.5, float("nan"), {"number": None}, "0x" + "f" * 70]
 READS: dict[str, Callable[[Rpc], object]] = {
     "block": lambda rpc: rpc.block(100).number == 100,
@@ -114,6 +91,13 @@ def honest(method: str, params: list[Any]) -> Answer:
     return result(answers.get(method, "0x2a"))
 
 
+# true answers, and lies that only another endpoint could tell from one
+TRUE_OR_LIE: dict[str, tuple[Any, ...]] = {
+    **dict.fromkeys(("gas", "nonce", "balance"), (5,)),
+    **dict.fromkeys(("receipt", "logs"), (None, [])),
+}
+
+
 @pytest.mark.parametrize("name", READS)
 def test_an_answer_that_is_none_sends_the_question_to_the_next_endpoint(name: str) -> None:
     """None of them may be believed, and none may end the turn while another endpoint answers."""
@@ -124,8 +108,8 @@ def test_an_answer_that_is_none_sends_the_question_to_the_next_endpoint(name: st
 
     with serve(hostile) as first, serve(honest) as second:
         for junk in JUNK:
-            if (name in {"receipt", "logs"} and junk in (None, [])) or (name in {"gas", "nonce", "balance"} and junk == 5):
-                continue  # a true answer, or a lie that only another endpoint could tell from one
+            if junk in TRUE_OR_LIE.get(name, ()):
+                continue
             said[0] = honest
             rpc = Rpc.connect([first.url, second.url], timeout_s=2.0)
             rpc.check_chain(CHAIN)

@@ -13,6 +13,7 @@ import socket
 import time
 from typing import Any
 
+import httpx
 import requests
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
@@ -75,7 +76,11 @@ class _SecurePool(HTTPSConnectionPool):
 
 
 class _Adapter(HTTPAdapter):
-    """Reads a whole answer at once, below `MAX_BYTES` as it is unpacked."""
+    """Reads a whole answer at once, below a size as it is unpacked."""
+
+    def __init__(self, max_bytes: int | None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._max_bytes = max_bytes
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs)
@@ -87,8 +92,8 @@ class _Adapter(HTTPAdapter):
         try:
             for part in response.iter_content(PIECE):
                 size += len(part)
-                if size > MAX_BYTES:
-                    raise requests.exceptions.ContentDecodingError(f"the answer has more than {MAX_BYTES} bytes")
+                if size > (self._max_bytes or MAX_BYTES):
+                    raise requests.exceptions.ContentDecodingError("the answer is too long")
                 parts.append(part)
         except (OSError, HTTPError) as error:
             response.close()
@@ -99,10 +104,52 @@ class _Adapter(HTTPAdapter):
         return response
 
 
-def bounded_session() -> requests.Session:
-    """A session whose answers end in time and below a size; it follows no redirection to another host."""
+def bounded_session(max_bytes: int | None = None) -> requests.Session:
+    """A session whose answers end in time and below a size; it follows no redirection."""
     session = requests.Session()
     session.max_redirects = 0
     for scheme in ("http://", "https://"):
-        session.mount(scheme, _Adapter(pool_maxsize=32))
+        session.mount(scheme, _Adapter(max_bytes, pool_maxsize=32))
     return session
+
+
+class _Transport(httpx.BaseTransport):
+    """Carries the requests of an ``httpx`` client over a bounded session."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._session = bounded_session(max_bytes)
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        wait = request.extensions["timeout"]
+        try:
+            got = self._session.request(
+                request.method,
+                str(request.url),
+                headers=dict(request.headers),
+                data=request.read(),
+                timeout=(wait["connect"], wait["read"]),
+                allow_redirects=False,
+            )
+        except requests.Timeout as error:
+            raise httpx.ReadTimeout(str(error), request=request) from error
+        except (requests.RequestException, OSError) as error:
+            raise httpx.TransportError(str(error), request=request) from error
+        unpacked = {"content-encoding", "content-length", "transfer-encoding"}
+        headers = [(name, value) for name, value in got.headers.items() if name.lower() not in unpacked]
+        return httpx.Response(got.status_code, headers=headers, content=got.content)
+
+    def close(self) -> None:
+        self._session.close()
+
+
+def bounded_client(timeout_s: float, max_bytes: int) -> httpx.Client:
+    """A client for strangers' servers: answers end within ``WHOLE_ANSWER`` timeouts and below a size.
+
+    Parameters
+    ----------
+    timeout_s
+        Of connecting, and of each piece of an answer, s.
+    max_bytes
+        Longest answer, unpacked.
+    """
+    return httpx.Client(timeout=timeout_s, follow_redirects=False, transport=_Transport(max_bytes))
