@@ -35,6 +35,7 @@ from keeper.errors import (
     Underpriced,
     Unreachable,
 )
+from keeper.text import plain
 
 ERROR_STRING = bytes.fromhex("08c379a0")
 PANIC = bytes.fromhex("4e487b71")
@@ -88,6 +89,7 @@ def revert_reason(data: bytes) -> str:
 
 def reverted(what: str, reason: str) -> Reverted:
     """Build the error of a refused call."""
+    reason = plain(reason)
     said = f"'{reason}'" if reason else "no reason"
     return Reverted(f"{what} reverted with {said}; the contract refuses it in its present state", reason=reason)
 
@@ -116,7 +118,7 @@ def classify(error: Exception, what: str) -> KeeperError:
         return Unreachable(f"{what} timed out ({error}); it will be tried again")
     if type(error).__name__ == "TransactionFailed":  # of eth-tester, an optional package
         return reverted(what, _after_prefix(str(error)))
-    by_words = _by_words(str(error), what)
+    by_words = _by_words(plain(str(error)), what)
     if by_words is not None:
         return by_words
     if isinstance(error, UnicodeDecodeError):
@@ -146,7 +148,7 @@ def _transport(error: requests.RequestException, what: str) -> KeeperError:
         return Unreachable(
             f"{what} failed at the node (HTTP {status}); it will be tried again", retry_after_s=_seconds(response)
         )
-    by_words = _by_words(response.text[:500], what)
+    by_words = _by_words(plain(response.text, 500), what)
     return by_words or Refused(f"{what} was refused (HTTP {status}); check the endpoint's URL")
 
 
@@ -163,7 +165,7 @@ def _seconds(response: requests.Response) -> float | None:
 
 def _rpc(error: Web3RPCError, what: str) -> KeeperError:
     body: Mapping[str, Any] = (error.rpc_response or {}).get("error") or {}
-    code, message = body.get("code"), str(body.get("message") or error)
+    code, message = body.get("code"), plain(str(body.get("message") or error))
     if code == 3 or message.lower().startswith("execution reverted"):  # its reason may hold any of the words below
         return reverted(what, _reason(body.get("data"), message))
     by_words = _by_words(message, what)
@@ -236,4 +238,4 @@ def _after_prefix(message: str) -> str:
 
 
 def _short(error: Exception) -> str:
-    return str(error)[:200]
+    return plain(str(error), 200)
