@@ -132,6 +132,8 @@ class _Transport(httpx.BaseTransport):
             )
         except requests.Timeout as error:
             raise httpx.ReadTimeout(str(error), request=request) from error
+        except requests.ConnectionError as error:
+            raise httpx.ConnectError(str(error), request=request) from error
         except (requests.RequestException, OSError) as error:
             raise httpx.TransportError(str(error), request=request) from error
         unpacked = {"content-encoding", "content-length", "transfer-encoding"}

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 import httpx
@@ -12,7 +14,9 @@ import pytest
 
 from keeper import bounded_http
 from keeper.chain.endpoint import Endpoint
-from keeper.chain.rpc import Rpc
+from keeper.chain.freshness import FreshPolicy
+from keeper.chain.pool_policy import PoolPolicy, Times
+from keeper.chain.rpc import Rpc, RpcOptions
 from keeper.cosign.quorum import _post
 from keeper.errors import Refused, Transient, Unreachable
 from keeper.observe.delivery import Delivery, Message
@@ -116,3 +120,31 @@ def test_an_answer_that_is_none_sends_the_question_to_the_next_endpoint(name: st
             rpc.block()
             said[0] = junk
             assert READS[name](rpc), junk
+
+
+def node(head: Callable[[], int]) -> Callable[[str, list[Any]], Answer]:
+    """An endpoint with a young head of any number."""
+
+    def script(method: str, params: list[Any]) -> Answer:
+        if method == "eth_getBlockByNumber" and params[0] == "latest":
+            number = head()
+            hashes = {"hash": f"0x{number:064x}", "parentHash": f"0x{number - 1:064x}"}
+            return result({**hashes, "number": hex(number), "timestamp": hex(int(time.time()))})
+        return honest(method, params)
+
+    return script
+
+
+@pytest.mark.parametrize("lie", [10**15, 2_000])
+@pytest.mark.parametrize("place", [0, 2])
+def test_one_endpoint_with_an_invented_head_does_not_shut_out_two_honest_ones(place: int, lie: int) -> None:
+    said = [100, 100, 100]
+    with ExitStack() as stack:
+        urls = [stack.enter_context(serve(node(partial(said.__getitem__, k)))).url for k in range(3)]
+        times = Times(beside=lambda work: work())
+        rpc = Rpc.connect(urls, options=RpcOptions(PoolPolicy(fresh=FreshPolicy(stale_s=60), probe_s=0), times=times))
+        rpc.check_chain(CHAIN)
+        assert rpc.block().number == 100
+        said[place] = lie
+        seen = [rpc.block().number for _ in range(4)]
+    assert seen == [100] * 4
