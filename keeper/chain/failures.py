@@ -64,6 +64,11 @@ LAG_WORDS = re.compile(
 NONCE_WORDS = re.compile(r"nonce (is )?too low|nonce too small|old nonce|invalid nonce|NonceTooLow", re.IGNORECASE)
 PRICE_WORDS = re.compile(r"underpriced|fee too low|max fee per gas less than|GasPriceLessThanBasefee", re.IGNORECASE)
 FUNDS_WORDS = re.compile(r"insufficient (funds|balance)|sender doesn't have enough|LackOfFundForMaxFee", re.IGNORECASE)
+GAS_WORDS = re.compile(
+    r"intrinsic gas too (low|high)|exceeds block gas limit|gas limit too high|insufficient gas for floor"
+    r"|CallGasCostMoreThanGasLimit|CallerGasLimitMoreThanBlock|gas limit (is )?(too low|reached)",
+    re.IGNORECASE,
+)
 PAUSE_WORDS = re.compile(r"(?:retry|try again|wait)\D{0,12}(\d+(?:\.\d+)?) ?(ms|s\b|sec)", re.IGNORECASE)
 KNOWN_WORDS = re.compile(r"already known|known transaction|already imported|ALREADY_EXISTS", re.IGNORECASE)
 REVERT_WORDS = re.compile(r"revert", re.IGNORECASE)
@@ -196,6 +201,8 @@ def _by_words(message: str, what: str) -> KeeperError | None:
         return Underpriced(f"{what}: the fees are too low ('{message}'); they must be raised")
     if FUNDS_WORDS.search(message):
         return NoFunds(f"{what}: the signer cannot pay ('{message}'); send it ether")
+    if GAS_WORDS.search(message):
+        return Permanent(f"{what}: no block can take so much or so little gas ('{message}'); estimate it anew")
     if RATE_WORDS.search(message):
         return RateLimited(f"{what} was rate-limited ('{message}'); it will be tried again")
     if RANGE_WORDS.search(message):

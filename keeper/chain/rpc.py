@@ -25,6 +25,7 @@ from keeper.domain import Block, FeeQuote, Receipt
 from keeper.errors import Behind, ConfigError, KeeperError, RateLimited, Refused, Reverted, Unreachable
 
 T = TypeVar("T")
+INTRINSIC_GAS = 21_000  # of any transaction, before 4 for each zero byte of its data and 16 for each other one
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +163,15 @@ class Rpc:
             "to": Web3.to_checksum_address(to),
             "data": HexBytes(data),
         }
-        return self._read(what, lambda web3: whole(web3.eth.estimate_gas(fields), 63))
+        least = INTRINSIC_GAS + 4 * len(data) + 12 * sum(1 for byte in data if byte)
+
+        def read(web3: Web3) -> int:
+            gas = whole(web3.eth.estimate_gas(fields), 63)
+            if gas < least:  # a transaction with so little is taken by no node, and all later ones would wait for it
+                raise ValueError(f"{gas} gas is less than the {least} that its data cost")
+            return gas
+
+        return self._read(what, read)
 
     def nonce(self, address: str, block: int | None = None) -> int:
         """Transactions of an address mined up to a block, the head where None; without those that only wait."""

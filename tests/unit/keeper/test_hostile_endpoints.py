@@ -27,7 +27,7 @@ from tests.support.rpc_server import Answer, result, serve
 
 HOLDER = "0x" + "11" * 20
 TIMEOUT_S = 0.4
-CHAIN = 1337
+CHAIN, GAS = 1337, 50_000
 
 
 def strangers(url: str) -> dict[str, Callable[[], object]]:
@@ -77,7 +77,7 @@ JUNK = [None, 5, "hello", [], {}, "0x", "-0x5", "0xzz", True, 1.5, float("nan"),
 READS: dict[str, Callable[[Rpc], object]] = {
     "block": lambda rpc: rpc.block(100).number == 100,
     "head": lambda rpc: rpc.block().number == 100,
-    "gas": lambda rpc: rpc.estimate_gas(HOLDER, b"", HOLDER) == 42,
+    "gas": lambda rpc: rpc.estimate_gas(HOLDER, b"", HOLDER) == GAS,
     "nonce": lambda rpc: rpc.nonce(HOLDER) == 42,
     "balance": lambda rpc: rpc.balance(HOLDER) == 42,
     "fees": lambda rpc: rpc.fees().base_fee_wei == 1,
@@ -91,13 +91,18 @@ def honest(method: str, params: list[Any]) -> Answer:
         number = 100 if params[0] == "latest" else int(params[0], 16)
         hashes = {"hash": f"0x{number:064x}", "parentHash": f"0x{number - 1:064x}"}
         return result({**hashes, "number": hex(number), "timestamp": "0x1", "baseFeePerGas": "0x1"})
-    answers = {"eth_chainId": hex(CHAIN), "eth_getLogs": [], "eth_getTransactionReceipt": None}
+    answers = {
+        "eth_estimateGas": hex(GAS),
+        "eth_chainId": hex(CHAIN),
+        "eth_getLogs": [],
+        "eth_getTransactionReceipt": None,
+    }
     return result(answers.get(method, "0x2a"))
 
 
 # true answers, and lies that only another endpoint could tell from one
 TRUE_OR_LIE: dict[str, tuple[Any, ...]] = {
-    **dict.fromkeys(("gas", "nonce", "balance"), (5,)),
+    **dict.fromkeys(("nonce", "balance"), (5,)),
     **dict.fromkeys(("receipt", "logs"), (None, [])),
 }
 

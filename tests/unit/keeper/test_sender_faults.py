@@ -426,14 +426,18 @@ def test_events_are_counted_and_the_grave_ones_alert(world: World) -> None:
 
 
 class Liar:
-    """A chain whose endpoint once counts far too many transactions."""
+    """A chain whose endpoint counts far too many transactions or estimates any gas."""
 
     def __init__(self, inner: Any) -> None:
         self._inner = inner
         self.nonces: list[int] = []
+        self.estimate: int | None = None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
+
+    def gas_of(self, *args: Any) -> int:
+        return int(self._inner.gas_of(*args)) if self.estimate is None else self.estimate
 
     def nonce(self, address: str, block_number: int | None = None) -> int:
         return self.nonces.pop() if self.nonces else int(self._inner.nonce(address, block_number))
@@ -479,3 +483,22 @@ def test_a_count_that_is_too_low_gives_nothing_up(world: World) -> None:
     with suppress(Transient):
         sender.advance()
     assert (world.journal.get(waiting.id) or waiting).open
+
+
+@pytest.mark.parametrize("estimate", [5_000, 2_000_000_000])
+def test_one_absurd_estimate_does_not_silence_the_keeper_for_ever(world: World, estimate: int) -> None:
+    """No node takes a transaction with so little or so much gas; all later ones would wait for its nonce."""
+    rich = replace(POLICY, per_transaction_wei=10**30, per_day_wei=10**30)
+    world.web3.eth.send_transaction(
+        {"from": world.web3.eth.accounts[1], "to": world.signer.address, "value": 10**20}  # type: ignore[typeddict-item]
+    )
+    liar = Liar(world.chain)
+    liar.estimate = estimate
+    sender = Sender(liar, world.journal, world.signer, world.clock, rich)  # type: ignore[arg-type]
+    with pytest.raises(Permanent, match="no block can take so much or so little gas"):
+        sender.submit(Bump(1))
+    assert [intent.state for intent in world.journal.latest()] == [State.FAILED]
+    liar.estimate = None
+    assert sender.submit(Bump(2)).nonce == 0
+    assert sender.submit(Bump(1)).nonce == 1
+    assert [world.total(key) for key in (1, 2)] == [1, 1]
