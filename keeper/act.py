@@ -11,6 +11,7 @@ from keeper.actions import Action, ProposeParameters, PublishPage, PushParameter
 from keeper.domain import Block, ContractCall
 from keeper.errors import Halt, KeeperError, LeaseLost, Reverted
 from keeper.ports import Chain
+from keeper.races import OVERTAKEN
 from risk.page import ROW_BYTES
 
 
@@ -25,35 +26,6 @@ class Result(StrEnum):
     KNOWN = "done before"
     FAILED = "failed"
     SHADOW = "shadow"
-
-
-# The state moved between the snapshot and the send, mostly because somebody else was first: not an error.
-OVERTAKEN = frozenset(
-    {
-        "auction: running",
-        "auction: none",
-        "auction: healthy",
-        "auction: unhealthy",
-        "auction: data too old",
-        "auction: nonce",
-        "auction: price above limit",
-        "auction: insolvent",
-        "auction: more than needed",
-        "auction: no relief",
-        "engine: doubt",
-        "params: nonce",
-        "params: proposal not open",
-        "params: stale proposal",
-        "params: too soon",
-        "params: observed not newer",
-        "registry: not tradable",
-        "registry: settled before",
-        "table: epoch",
-        "table: not in force",
-        "table: too soon",
-        "table: observed not newer",
-    }
-)
 
 
 @dataclass(frozen=True, slots=True)

@@ -162,6 +162,9 @@ class Cycle:
         self._halts()
         late = () if self.outbox is None else self.outbox.reconcile()
         self._read_back([o.action for o in late if o.result is Result.DONE])
+        for outcome in late:
+            if isinstance(outcome.action, Bid | BidLegs):
+                self._count_lost(outcome.action, outcome)
         snapshot = self.chain.snapshot() if self.live is None else self.live.snapshot()
         if self.seen is not None:
             self.seen(snapshot)
@@ -335,12 +338,18 @@ class Cycle:
     def _follow(self, action: Action, outcome: Outcome) -> None:
         """Keep what was sent, do not record the same price again, and count bids that were lost to dust."""
         if isinstance(action, Bid | BidLegs):
-            lost = outcome.detail == NONCE_CHANGED
-            self.contested[action.account] = self.contested.get(action.account, 0) + 1 if lost else 0
+            self._count_lost(action, outcome)
         if outcome.result in {Result.DONE, Result.PENDING}:
             log(self.recorder, action, self.clock.now(), SENT)
         if isinstance(action, RecordPrice) and outcome.result in {Result.DONE, Result.PENDING, Result.KNOWN}:
             self.recorded[action.oracle_kind, action.id] = action.updated_at
+
+    def _count_lost(self, action: Bid | BidLegs, outcome: Outcome) -> None:
+        """Bids in a row that a changed nonce has cost, also those that were beaten in their block and told late."""
+        if outcome.result is Result.DONE:
+            self.contested.pop(action.account, None)
+        elif NONCE_CHANGED in outcome.detail:
+            self.contested[action.account] = self.contested.get(action.account, 0) + 1
 
     def _read_back(self, done: list[Action]) -> None:
         """Compare the chain with every publication of this turn; a difference stops publishing."""

@@ -19,10 +19,13 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 import structlog
 from pydantic import BaseModel, SecretStr
 
+from keeper.text import plain
+
 SECRET_NAMES = re.compile(r"private.?key|password|secret|token$|api.?key|mnemonic|authorization|^raw$", re.IGNORECASE)
 SECRET_URLS = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<rest>[^\s'\"<>]+)", re.IGNORECASE)
 URL_PATHS = re.compile(r"(?P<lead>\burl: )/[^\s'\"<>]+", re.IGNORECASE)  # urllib3 quotes a path without its host
 HIDDEN = "[hidden]"
+TRACEBACK, LONGEST = "exception", 10_000
 WEB = frozenset({"http", "https", "ws", "wss"})
 DATABASES = ("sqlite", "postgresql", "postgres", "mysql", "mariadb", "oracle", "mssql")
 LOCAL = frozenset({"json", "jsons", "xml", "xmls", "form", "forms"})  # apprise's names for a web server of one's own
@@ -130,7 +133,12 @@ class Redactor:
 
     def __call__(self, _logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
         """Return the event without secrets."""
-        return {key: HIDDEN if SECRET_NAMES.search(key) else self._clean(value) for key, value in event.items()}
+        clean = {key: HIDDEN if SECRET_NAMES.search(key) else self._clean(value) for key, value in event.items()}
+        # a traceback has lines; whatever else has them was written by somebody who forges lines of the log
+        return {
+            key: plain(value, LONGEST) if isinstance(value, str) and key != TRACEBACK else value
+            for key, value in clean.items()
+        }
 
     def _clean(self, value: Any) -> Any:
         if isinstance(value, str):

@@ -9,26 +9,12 @@ from keeper.act import Outcome, Result
 from keeper.actions import Action
 from keeper.errors import Transient
 from keeper.lease import Lease
+from keeper.races import CONTESTED
 from keeper.tx.journal import Intent, Journal, State
 from keeper.tx.sender import Sender
 
 log = structlog.get_logger()
 OPEN = frozenset({State.INTENT, State.SIGNED, State.SENT})
-# Anybody may do these, so a revert mostly means that somebody was first; the sender's breaker still counts it.
-CONTESTED = frozenset(
-    {
-        "start_auction",
-        "bid",
-        "bid_legs",
-        "end_auction",
-        "tick_auction",
-        "settle_many",
-        "settle_expiry",
-        "retire",
-        "execute_proposal",
-        "challenge_row",
-    }
-)
 
 
 class SenderOutbox:

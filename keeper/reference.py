@@ -13,6 +13,7 @@ from urllib.parse import quote, urlsplit
 import httpx
 import structlog
 
+from keeper.bounded_http import bounded_client
 from keeper.domain import Unknown
 from keeper.errors import Transient
 
@@ -52,8 +53,6 @@ class Source:
         try:
             answer = client.get(address)
             answer.raise_for_status()
-            if len(answer.content) > MAX_BYTES:
-                raise Transient(f"{what}: the answer has {len(answer.content)} bytes; check sanity.sources")
             return price_wad(answer.json(), self.path, what)
         except (httpx.HTTPError, ValueError) as error:
             # the text of an HTTP error has the whole address in it
@@ -121,7 +120,7 @@ class References:
         self._quotes: dict[tuple[str, str], Quote | Unknown] = {}
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
-        self._client = httpx.Client(timeout=TIMEOUT_S, follow_redirects=False)
+        self._client = bounded_client(TIMEOUT_S, MAX_BYTES)
 
     def start(self) -> None:
         """Ask again and again in a thread of its own."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 from urllib.parse import urlsplit
 
 from web3 import HTTPProvider, Web3
@@ -12,6 +13,7 @@ from web3.exceptions import BlockNotFound
 from web3.providers import BaseProvider
 from web3.types import BlockIdentifier
 
+from keeper.bounded_http import bounded_session
 from keeper.chain.spans import Span
 from keeper.domain import Block
 from keeper.errors import Behind, ConfigError
@@ -45,7 +47,9 @@ class Endpoint:
             raise ConfigError(
                 f"RPC endpoint with scheme '{parts.scheme}' is not usable; give an http(s) URL with a host"
             )
-        provider = HTTPProvider(url, request_kwargs={"timeout": timeout_s}, exception_retry_configuration=None)
+        provider = HTTPProvider(
+            url, {"timeout": timeout_s}, session=bounded_session(), exception_retry_configuration=None
+        )
         name = f"{parts.hostname}:{parts.port}" if parts.port else parts.hostname
         return cls(provider, name, remote=True)
 
@@ -63,7 +67,31 @@ def read_block(web3: Web3, number: int | None = None) -> Block:
         got = web3.eth.get_block(asked)
     except BlockNotFound as error:
         raise Behind(f"block {asked!s} is not at the node yet; it will be tried again") from error
-    return Block(got["number"], bytes(got["hash"]), bytes(got["parentHash"]), got["timestamp"])
+    block_number = whole(got["number"], 63)
+    if number is not None and block_number != number:
+        raise ValueError(f"block {block_number} was given for block {number}")
+    hashes = bytes(got["hash"]), bytes(got["parentHash"])
+    if [len(each) for each in hashes] != [32, 32]:
+        raise ValueError("a block's hash has 32 bytes")
+    return Block(block_number, *hashes, whole(got["timestamp"], 63))
+
+
+def whole(value: Any, bits: int) -> int:
+    """A node's number, where it is one of so many bits.
+
+    Raises
+    ------
+    ValueError
+        It is negative, too large or no whole number: JSON has fractions, truths and NaN where a number should be.
+
+    Examples
+    --------
+    >>> whole(7, 64)
+    7
+    """
+    if type(value) is not int or not 0 <= value < 1 << bits:
+        raise ValueError(f"{value!r:.40} is no number from 0 to 2^{bits}")
+    return value
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,7 @@ from keeper.errors import (
     Underpriced,
     Unreachable,
 )
+from keeper.text import plain
 
 ERROR_STRING = bytes.fromhex("08c379a0")
 PANIC = bytes.fromhex("4e487b71")
@@ -63,9 +64,16 @@ LAG_WORDS = re.compile(
 NONCE_WORDS = re.compile(r"nonce (is )?too low|nonce too small|old nonce|invalid nonce|NonceTooLow", re.IGNORECASE)
 PRICE_WORDS = re.compile(r"underpriced|fee too low|max fee per gas less than|GasPriceLessThanBasefee", re.IGNORECASE)
 FUNDS_WORDS = re.compile(r"insufficient (funds|balance)|sender doesn't have enough|LackOfFundForMaxFee", re.IGNORECASE)
+GAS_WORDS = re.compile(
+    r"intrinsic gas too (low|high)|exceeds block gas limit|gas limit too high|insufficient gas for floor"
+    r"|CallGasCostMoreThanGasLimit|CallerGasLimitMoreThanBlock|gas limit (is )?(too low|reached)",
+    re.IGNORECASE,
+)
 PAUSE_WORDS = re.compile(r"(?:retry|try again|wait)\D{0,12}(\d+(?:\.\d+)?) ?(ms|s\b|sec)", re.IGNORECASE)
 KNOWN_WORDS = re.compile(r"already known|known transaction|already imported|ALREADY_EXISTS", re.IGNORECASE)
 REVERT_WORDS = re.compile(r"revert", re.IGNORECASE)
+# What reading an answer raises that is valid JSON and no answer to the question: the next endpoint may have one.
+UNREADABLE = (TypeError, ValueError, KeyError, IndexError, AttributeError, OverflowError)
 
 
 class AlreadyKnown(Transient):
@@ -86,6 +94,7 @@ def revert_reason(data: bytes) -> str:
 
 def reverted(what: str, reason: str) -> Reverted:
     """Build the error of a refused call."""
+    reason = plain(reason)
     said = f"'{reason}'" if reason else "no reason"
     return Reverted(f"{what} reverted with {said}; the contract refuses it in its present state", reason=reason)
 
@@ -114,11 +123,14 @@ def classify(error: Exception, what: str) -> KeeperError:
         return Unreachable(f"{what} timed out ({error}); it will be tried again")
     if type(error).__name__ == "TransactionFailed":  # of eth-tester, an optional package
         return reverted(what, _after_prefix(str(error)))
-    by_words = _by_words(str(error), what)
+    by_words = _by_words(plain(str(error)), what)
     if by_words is not None:
         return by_words
     if isinstance(error, UnicodeDecodeError):
         return Unreachable(f"{what} got an answer that is no text; it will be tried again, check the endpoint")
+    if isinstance(error, UNREADABLE):
+        said = f"{type(error).__name__}: {_short(error)}"
+        return Unreachable(f"{what} got an answer of the wrong kind ({said}); it will be tried again")
     if isinstance(error, Web3Exception):
         return Unreachable(f"{what} got an answer web3 cannot read ({_short(error)}); check the endpoint")
     return Permanent(f"{what} failed with {type(error).__name__}: {_short(error)}; check the request")
@@ -141,7 +153,7 @@ def _transport(error: requests.RequestException, what: str) -> KeeperError:
         return Unreachable(
             f"{what} failed at the node (HTTP {status}); it will be tried again", retry_after_s=_seconds(response)
         )
-    by_words = _by_words(response.text[:500], what)
+    by_words = _by_words(plain(response.text, 500), what)
     return by_words or Refused(f"{what} was refused (HTTP {status}); check the endpoint's URL")
 
 
@@ -158,7 +170,7 @@ def _seconds(response: requests.Response) -> float | None:
 
 def _rpc(error: Web3RPCError, what: str) -> KeeperError:
     body: Mapping[str, Any] = (error.rpc_response or {}).get("error") or {}
-    code, message = body.get("code"), str(body.get("message") or error)
+    code, message = body.get("code"), plain(str(body.get("message") or error))
     if code == 3 or message.lower().startswith("execution reverted"):  # its reason may hold any of the words below
         return reverted(what, _reason(body.get("data"), message))
     by_words = _by_words(message, what)
@@ -189,6 +201,8 @@ def _by_words(message: str, what: str) -> KeeperError | None:
         return Underpriced(f"{what}: the fees are too low ('{message}'); they must be raised")
     if FUNDS_WORDS.search(message):
         return NoFunds(f"{what}: the signer cannot pay ('{message}'); send it ether")
+    if GAS_WORDS.search(message):
+        return Permanent(f"{what}: no block can take so much or so little gas ('{message}'); estimate it anew")
     if RATE_WORDS.search(message):
         return RateLimited(f"{what} was rate-limited ('{message}'); it will be tried again")
     if RANGE_WORDS.search(message):
@@ -231,4 +245,4 @@ def _after_prefix(message: str) -> str:
 
 
 def _short(error: Exception) -> str:
-    return str(error)[:200]
+    return plain(str(error), 200)

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from keeper.chain.endpoint import Head
 
+FASTEST = 100  # blocks a second
+
 
 @dataclass(frozen=True, slots=True)
 class FreshPolicy:
@@ -39,6 +41,12 @@ class Verdict:
     why: str = ""
 
 
+def invented(policy: FreshPolicy, head: Head, other: Head) -> bool:
+    """Whether more blocks lie between two heads than any chain makes in the time between them."""
+    between_s = max(0, head.timestamp - other.timestamp) + max(0.0, head.seen_at - other.seen_at) + 1
+    return head.number - other.number > policy.max_lag_blocks + FASTEST * between_s
+
+
 def judge(policy: FreshPolicy, head: Head, others: Sequence[Head], wall: float) -> Verdict:
     """Judge a head that was seen just now.
 
@@ -54,8 +62,14 @@ def judge(policy: FreshPolicy, head: Head, others: Sequence[Head], wall: float) 
     >>> judge(FreshPolicy(stale_s=60), Head(7, 1_000, 0.0), [], 1_100.0).why
     'has a head 100 s old (block 7, limit 60 s)'
     """
-    seen = [other.number for other in others if head.seen_at - other.seen_at <= policy.remember_s]
-    lag = max(0, max(seen, default=head.number) - head.number)
+    seen = [other for other in others if head.seen_at - other.seen_at <= policy.remember_s]
+    if len(seen) > 1 and all(invented(policy, head, other) for other in seen):
+        return Verdict(0, "invented", f"has a head no chain can have reached (block {head.number})")
+    numbers = sorted([head.number, *(other.number for other in seen)])
+    young = policy.stale_s is not None and abs(wall - head.timestamp) <= policy.stale_s
+    # one of three or more that is ahead of all may lie; one that is young and not behind the rest is good enough
+    best = numbers[-2] if young and len(numbers) > 2 else numbers[-1]
+    lag = max(0, best - head.number)
     if lag > policy.max_lag_blocks:
         best = head.number + lag
         return Verdict(lag, "lagging", f"is {lag} blocks behind (at {head.number}, the best at {best})")

@@ -17,14 +17,15 @@ from web3.providers import BaseProvider
 from web3.types import BlockIdentifier, FilterParams, LogReceipt, TxParams
 
 from keeper.chain.broadcast import broadcast
-from keeper.chain.endpoint import Endpoint, EndpointState, Limits, read_block
+from keeper.chain.endpoint import Endpoint, EndpointState, Limits, read_block, whole
 from keeper.chain.log_reader import LogReader
 from keeper.chain.pool_policy import PoolPolicy, Times, Watcher
 from keeper.chain.rpc_pool import Pool
 from keeper.domain import Block, FeeQuote, Receipt
-from keeper.errors import Behind, ConfigError, KeeperError, Permanent, RateLimited, Reverted, Unreachable
+from keeper.errors import Behind, ConfigError, KeeperError, RateLimited, Refused, Reverted, Unreachable
 
 T = TypeVar("T")
+INTRINSIC_GAS = 21_000  # of any transaction, before 4 for each zero byte of its data and 16 for each other one
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,19 +163,27 @@ class Rpc:
             "to": Web3.to_checksum_address(to),
             "data": HexBytes(data),
         }
-        return self._read(what, lambda web3: web3.eth.estimate_gas(fields))
+        least = INTRINSIC_GAS + 4 * len(data) + 12 * sum(1 for byte in data if byte)
+
+        def read(web3: Web3) -> int:
+            gas = whole(web3.eth.estimate_gas(fields), 63)
+            if gas < least:  # a transaction with so little is taken by no node, and all later ones would wait for it
+                raise ValueError(f"{gas} gas is less than the {least} that its data cost")
+            return gas
+
+        return self._read(what, read)
 
     def nonce(self, address: str, block: int | None = None) -> int:
         """Transactions of an address mined up to a block, the head where None; without those that only wait."""
         at: BlockIdentifier = "latest" if block is None else block
         checked = Web3.to_checksum_address(address)
         what = f"eth_getTransactionCount of {address}"
-        return self._read(what, lambda web3: web3.eth.get_transaction_count(checked, at))
+        return self._read(what, lambda web3: whole(web3.eth.get_transaction_count(checked, at), 63))
 
     def balance(self, address: str) -> int:
         """Wei of an address at the head."""
         checked = Web3.to_checksum_address(address)
-        return self._read(f"eth_getBalance of {address}", lambda web3: web3.eth.get_balance(checked))
+        return self._read(f"eth_getBalance of {address}", lambda web3: whole(web3.eth.get_balance(checked), 256))
 
     def fees(self) -> FeeQuote:
         """Base fee of the head and the tip the node suggests.
@@ -188,8 +197,8 @@ class Rpc:
         def read(web3: Web3) -> FeeQuote:
             head = web3.eth.get_block("latest")
             if "baseFeePerGas" not in head:
-                raise Permanent(f"block {head['number']} has no base fee; the keeper needs a chain with EIP-1559")
-            return FeeQuote(int(head["baseFeePerGas"]), int(web3.eth.max_priority_fee))
+                raise Refused(f"block {head['number']} has no base fee; the keeper needs a chain with EIP-1559")
+            return FeeQuote(whole(head["baseFeePerGas"], 128), whole(web3.eth.max_priority_fee, 128))
 
         return self._read("fees of the head block", read)
 
@@ -218,13 +227,15 @@ class Rpc:
                 got = web3.eth.get_transaction_receipt(HexBytes(tx_hash))
             except TransactionNotFound:
                 return None
+            if bytes(got["transactionHash"]) != tx_hash:
+                raise ValueError("the receipt is of another transaction")
             return Receipt(
-                tx_hash=bytes(got["transactionHash"]),
-                block_number=got["blockNumber"],
+                tx_hash=tx_hash,
+                block_number=whole(got["blockNumber"], 63),
                 block_hash=bytes(got["blockHash"]),
-                succeeded=got["status"] == 1,
-                gas_used=got["gasUsed"],
-                effective_gas_price_wei=got["effectiveGasPrice"],
+                succeeded=whole(got["status"], 1) == 1,
+                gas_used=whole(got["gasUsed"], 63),
+                effective_gas_price_wei=whole(got["effectiveGasPrice"], 128),
                 logs=tuple(got["logs"]),
             )
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from pydantic import SecretStr
-from rich.markup import escape
 
 from keeper.chain.connect import rpc_of
 from keeper.chain.rpc import Rpc
@@ -138,7 +137,7 @@ def doctor(
     else:
         made = table("doctor", "question", "", "answer")
         for item in found:
-            made.add_row(item.name, "ok" if item.ok else "FAILED", escape(scrub(item.detail)))
+            made.add_row(item.name, "ok" if item.ok else "FAILED", scrub(item.detail))
         console().print(made)
     wrong = [item.name for item in found if not item.ok]
     if wrong:

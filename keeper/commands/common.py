@@ -21,6 +21,7 @@ from keeper.deploy.manifest import load_manifest
 from keeper.errors import ConfigError, Halt, KeeperError
 from keeper.logging import configure, debugging, scrub, secret_texts
 from keeper.settings import Settings, load_settings
+from keeper.text import plain
 from risk.errors import BadInput, RiskError
 
 WAD = 10**18
@@ -118,13 +119,21 @@ def check_target(option: str, path: Path | None) -> None:
 
 def console() -> Console:
     """Standard output; wide where it is not a terminal, so that a pipe gets whole lines."""
-    out = Console()
-    return out if out.is_terminal else Console(width=WIDE)
+    out = Console(markup=False)
+    return out if out.is_terminal else Console(width=WIDE, markup=False)
+
+
+class PlainTable(Table):
+    """A table whose cells are text and nothing else: some quote what contracts and nodes have said."""
+
+    def add_row(self, *cells: Any, **kwargs: Any) -> None:
+        """Add a row."""
+        super().add_row(*(plain(cell) if isinstance(cell, str) else cell for cell in cells), **kwargs)
 
 
 def table(title: str, *columns: str, right: tuple[str, ...] = ()) -> Table:
     """Empty table with headed columns."""
-    made = Table(title=title)
+    made = PlainTable(title=title)
     for column in columns:
         made.add_column(column, justify="right" if column in right else "left", overflow="fold")
     return made

@@ -2,7 +2,9 @@
 """Which content of each epoch a publisher's key has signed: one, until that one can be published no more.
 
 The contract takes an observation only while it is young. So a content that failed to find its quorum blocks its epoch
-for minutes and not for ever; two contents of one epoch that could both be published are never signed.
+for minutes and not for ever; two contents of one epoch that could both be published are never signed. Whoever let a
+content die unpublished waits as long again before it may have another one of that epoch: the others go first, or one
+publisher that gathers signatures and publishes nothing would silence them all.
 """
 
 from __future__ import annotations
@@ -67,6 +69,8 @@ class Commitments:
                 return (
                     f"0x{known.content_hash.hex()} of this epoch is signed and can be published until {known.dead_at}"
                 )
+            if known is not None and self._wasted(known, requester) and now <= (until := known.dead_at + max_age_s):
+                return f"a content of {requester} was signed and never published; until {until} others go first"
             newest = max((row.observed_at for row in rows), default=0)
             if content.observed_at <= newest:
                 return f"a content observed at {newest} is signed, this one was observed at {content.observed_at}"
@@ -83,6 +87,10 @@ class Commitments:
                 )
             )
         return None
+
+    def _wasted(self, known: CommitmentRow, requester: str) -> bool:
+        """Whether the dead content of this epoch was this very peer's: it would hold up every epoch for ever."""
+        return requester.lower() == known.requester.lower() != self._key["signer"]
 
     def signed(self, content: Content) -> bool:
         """Whether this content is the one that is committed to."""

@@ -8,9 +8,7 @@ until it has its quorum or can be published no more.
 
 from __future__ import annotations
 
-import json
 import secrets
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -19,6 +17,7 @@ from typing import Any
 import httpx
 
 from keeper.actions import PublishPage, Signature
+from keeper.bounded_http import bounded_client
 from keeper.cosign.commitments import Commitments, content_of
 from keeper.cosign.messages import PATH, Table, ask, recovered
 from keeper.domain import Block, ContractCall
@@ -238,18 +237,13 @@ class Quorum:
 
 
 def _post(url: str, body: dict[str, Any], timeout_s: float) -> tuple[int, dict[str, Any]]:
-    """(status, JSON object) of a request; raises ``ValueError`` for an answer that is none, too long or too slow."""
-    deadline, data = time.monotonic() + timeout_s, b""
-    with httpx.stream("POST", url, json=body, timeout=timeout_s, follow_redirects=False) as reply:
-        for part in reply.iter_bytes():
-            data += part
-            if len(data) > MAX_ANSWER_BYTES or time.monotonic() > deadline:
-                raise ValueError("the answer is too long or too slow")
-        status = reply.status_code
-    answer = json.loads(data)
+    """(status, JSON object) of a request; raises ``ValueError`` or ``HTTPError`` for anything else."""
+    with bounded_client(timeout_s, MAX_ANSWER_BYTES) as client:
+        reply = client.post(url, json=body)
+    answer = reply.json()
     if not isinstance(answer, dict):
         raise ValueError("the answer is no object")
-    return status, answer
+    return reply.status_code, answer
 
 
 def _why(status: int, answer: dict[str, Any]) -> str:

@@ -21,6 +21,9 @@ from keeper.liquidate.sizing import WAD, Bidder, BidPolicy, Offer, Preview, best
 from risk.onchain import Assessment, ChainMarket, price_band
 from risk.onchain_words import AccountState, parse_words
 
+MOST_VALUED = 32  # auctions of one cycle: each costs up to twenty assessments, a search for legs a thousand
+MOST_SEARCHED = 8
+
 
 @dataclass(frozen=True, slots=True)
 class Auctions:
@@ -60,6 +63,12 @@ class Lot:
     state: AccountState
     result: Assessment
     preview: Preview
+    legs: bool = True
+
+    @property
+    def gain_wad(self) -> int:
+        """The most it could earn: its discount, before gas and the risk taken on."""
+        return self.preview.value_wad - self.preview.price_wad
 
 
 def bids(auctions: Auctions, policy: BidPolicy) -> Bids:
@@ -78,8 +87,30 @@ def bids(auctions: Auctions, policy: BidPolicy) -> Bids:
     lots = [item for item in found if isinstance(item, Lot)]
     none = [item for item in found if isinstance(item, NoBid)]
     gas_wad = auctions.mega_gas_wad * policy.gas_units // 10**6
+    valued = in_turn(lots, MOST_VALUED, snapshot.block.number)
+    searched = {lot.account for lot in in_turn(valued, MOST_SEARCHED, snapshot.block.number)}
+    none += [
+        NoBid(lot.account, f"its turn to be valued comes later, {len(lots)} auctions run")
+        for lot in lots
+        if lot not in valued
+    ]
+    lots = [replace(lot, legs=lot.account in searched) for lot in valued]
     made, without = _chosen(lots, parse_words(own), market, auctions, policy, gas_wad)
     return Bids(tuple(made), tuple(sorted([*none, *without], key=lambda item: item.account)))
+
+
+def in_turn(lots: list[Lot], most: int, turn: int) -> list[Lot]:
+    """So many auctions: half of them those with most to gain, half any others by turns.
+
+    A cycle must end within a block or so whatever number of auctions somebody has brought about; and a few large ones
+    that nobody can carry must not keep the others from being looked at.
+    """
+    if len(lots) <= most:
+        return lots
+    ranked = sorted(lots, key=lambda lot: (-lot.gain_wad, lot.account))
+    first, rest = ranked[: most // 2], ranked[most // 2 :]
+    begin = turn * (most - most // 2) % len(rest)
+    return first + (rest[begin:] + rest[:begin])[: most - most // 2]
 
 
 def _lot(auctions: Auctions, account: int, policy: BidPolicy) -> Lot | NoBid:
@@ -147,7 +178,9 @@ def _worth(
     found = offers(lot.preview, lot.state, bidder, policy, gas_wad, least_wad)
     fraction = best(found, policy.min_profit_wad)
     legs = None
-    if fraction is None or fraction.preview.fraction_wad < lot.preview.fraction_wad or _overlap(lot, bidder):
+    if lot.legs and (
+        fraction is None or fraction.preview.fraction_wad < lot.preview.fraction_wad or _overlap(lot, bidder)
+    ):
         sale = Sale.of(lot.state, lot.result, bidder.market, lot.preview, settings)
         legs = None if sale is None else plan_legs(sale, bidder, policy, gas_wad)
     enough = policy.min_profit_wad if fraction is None else max(policy.min_profit_wad, fraction.profit_wad + 1)

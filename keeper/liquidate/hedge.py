@@ -14,6 +14,7 @@ import httpx
 import structlog
 
 from keeper.assess import Assessments
+from keeper.bounded_http import bounded_client
 from keeper.domain import Snapshot, Unknown
 from keeper.explain_account import instrument_name
 from keeper.liquidate.moves import DELTA_ONE_SLOTS, positions
@@ -22,6 +23,7 @@ from risk.onchain import ChainMarket, price_band
 from risk.onchain_words import parse_words
 
 TIMEOUT_S = 5.0
+MAX_BYTES = 1 << 16  # of an answer that is not read
 RETRY_S = 5.0
 
 
@@ -76,7 +78,7 @@ class HedgeHook:
     """Posts the inventory to ``url`` in a thread of its own; a newer one replaces one that could not be delivered."""
 
     def __init__(self, url: str) -> None:
-        self._client = httpx.Client(timeout=TIMEOUT_S, follow_redirects=False)
+        self._client = bounded_client(TIMEOUT_S, MAX_BYTES)
         self._url = url
         self._offered: str | None = None
         self._waiting: dict[str, Any] | None = None

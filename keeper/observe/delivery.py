@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 import httpx
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
 
+from keeper.bounded_http import bounded_client
 from keeper.errors import ConfigError, Permanent, Transient
 from keeper.observe.metrics import Metrics
 
@@ -29,6 +30,7 @@ WEBHOOK = frozenset({"http", "https"})
 SEVERITIES = ("info", "warning", "critical")
 ATTEMPTS = 3
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 5.0
+MAX_ANSWER_BYTES = 1 << 16
 BUSY = frozenset({408, 425, 429})
 NOTIFY = {"info": "info", "warning": "warning", "critical": "failure", "recovered": "success"}
 
@@ -160,7 +162,8 @@ class Delivery:
             headers[SIGNATURE] = sign(self._secret, int(time.time()), body)
         where = host_of(url)
         try:
-            answer = httpx.post(url, content=body, headers=headers, timeout=self._timeout_s)
+            with bounded_client(self._timeout_s, MAX_ANSWER_BYTES) as client:
+                answer = client.post(url, content=body, headers=headers)
         except httpx.InvalidURL as error:
             raise Permanent(f"webhook {where} is no address; correct margin_calls") from error
         except httpx.HTTPError as error:

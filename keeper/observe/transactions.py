@@ -14,6 +14,7 @@ ALARMS = {
     "replaced": "key_used_elsewhere",
     "deep_reorg": "deep_reorg",
     "waits": "transaction_waits",
+    "stranded": "transaction_waits",
 }
 
 

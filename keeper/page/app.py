@@ -52,6 +52,8 @@ HEADERS = {
 }
 LOOK_S, BEAT_S = 0.25, 3.0
 MOST_STREAMS = 16
+LONGEST_PATH = 200
+OWN_SITES = (b"same-origin", b"none")  # a browser says where a request comes from: no other page may cost us work
 Build = Callable[[Request], dict[str, Any]]
 
 
@@ -85,6 +87,11 @@ class Guard:
         hosts = [value.decode("latin-1") for name, value in scope["headers"] if name == b"host"]
         if len(hosts) != 1 or host_name(hosts[0]) not in self._names:
             return PlainTextResponse("this host name is not served; see page.allowed_hosts in the settings\n", 421)
+        if len(scope["path"]) > LONGEST_PATH:
+            return PlainTextResponse("there is no such path\n", 414)
+        sites = [value for name, value in scope["headers"] if name == b"sec-fetch-site"]
+        if scope["path"] != "/" and any(site not in OWN_SITES for site in sites):
+            return PlainTextResponse("this is for the page itself; open it at /\n", 403)
         if scope["method"] not in {"GET", "HEAD"}:
             return PlainTextResponse("this page is read-only\n", 405, headers={"Allow": "GET, HEAD"})
         return None

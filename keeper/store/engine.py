@@ -8,10 +8,12 @@ other. Only the lease has sessions beside the queue.
 
 from __future__ import annotations
 
+import os
 import secrets
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 from alembic import command
@@ -169,12 +171,23 @@ def _engine(url: str, instance: str) -> Engine:
     except (ArgumentError, NoSuchModuleError) as error:
         raise ConfigError(f"DATABASE_URL is not usable ({error}); use for example sqlite:///keeper.sqlite") from error
     if parsed.get_backend_name() == "sqlite":
+        make_private(parsed.database)
         event.listen(engine, "connect", _durable)
         event.listen(engine, "begin", _begin)
     elif postgresql:
         event.listen(engine, "begin", _take_turn)
         bound(engine, SILENCE_S)
     return engine
+
+
+def make_private(path: str | Path | None) -> None:
+    """Make a new database file that only its owner can read: it holds signed transactions before anybody else has them.
+
+    A file that exists stays as it is; what cannot be made is left to the database to report.
+    """
+    if path and not str(path).startswith((":memory:", "file:")):
+        with suppress(OSError):
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
 
 
 def server_engine(store: Store, patience_s: float) -> Engine:

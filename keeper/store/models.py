@@ -148,6 +148,7 @@ class TransactionRow(Base):
     mined_at: Mapped[int | None] = mapped_column(BigInteger)
     cost_wei: Mapped[int | None] = mapped_column(ChainInt)
     succeeded: Mapped[bool | None] = mapped_column()
+    lost: Mapped[bool] = mapped_column(default=False, server_default=false())
 
 
 class RunRow(Base):

@@ -16,7 +16,7 @@ from sqlalchemy import URL, delete, inspect, text
 from sqlalchemy.exc import DBAPIError
 
 from keeper.errors import ConfigError, Halt, Permanent
-from keeper.store.engine import Store
+from keeper.store.engine import Store, make_private
 from keeper.store.failures import classify
 from keeper.store.models import Base, RunRow
 
@@ -147,6 +147,7 @@ def _copy(source: str, partial: Path, progress: Progress | None) -> None:
         if progress is not None:
             progress(total - left, total)
 
+    make_private(partial)
     with closing(sqlite3.connect(source)) as live, closing(sqlite3.connect(partial)) as copy:
         live.backup(copy, pages=PAGES, progress=told)
         found = copy.execute("PRAGMA integrity_check").fetchone()[0]

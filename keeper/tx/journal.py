@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 from keeper.actions import Action
 from keeper.domain import Receipt
 from keeper.errors import Halt
+from keeper.races import lost_race
 from keeper.store.models import IntentRow, TransactionRow
 from keeper.tx.records import (
     IN_FLIGHT,
@@ -138,8 +139,8 @@ class Journal(Spending):
                 row.state, row.updated_at = State.SENT, now
             return intent_of(row)
 
-    def mined(self, intent: Intent, receipt: Receipt, now: int) -> Intent:
-        """Note the receipt of one of the intent's transactions."""
+    def mined(self, intent: Intent, receipt: Receipt, now: int, reason: str = "") -> Intent:
+        """Note the receipt of one of the intent's transactions, and why it reverted where that is known."""
         with self._change() as session:
             row = _row(session, intent)
             for other in self._attempts(session, row):  # a fork may have mined another one of them before
@@ -147,6 +148,9 @@ class Journal(Spending):
             transaction = session.scalars(select(TransactionRow).where(TransactionRow.hash == receipt.tx_hash)).one()
             transaction.mined_at = now
             transaction.succeeded = receipt.succeeded
+            transaction.lost = not receipt.succeeded and lost_race(row.kind, reason)
+            if not receipt.succeeded:
+                row.error = reason or None
             transaction.cost_wei = receipt.gas_used * receipt.effective_gas_price_wei
             row.state, row.updated_at, row.tx_hash = State.MINED, now, receipt.tx_hash
             row.block_number, row.block_hash = receipt.block_number, receipt.block_hash

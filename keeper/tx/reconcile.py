@@ -19,6 +19,7 @@ from keeper.tx.journal import Intent, Journal, SignedTransaction, State
 RECHECK_BLOCKS = 64  # two epochs of Ethereum: below them blocks are final
 TOO_LOW_LIMIT = 3
 TOO_LOW_PAUSE = 10
+LONGEST_REASON = 200
 Listener = Callable[[str, Intent], None]
 log = structlog.get_logger()
 
@@ -102,7 +103,7 @@ class Reconciler:
         if receipt is not None:
             self._too_low.pop(intent.id, None)
             if (intent.tx_hash, intent.block_hash) != (receipt.tx_hash, receipt.block_hash):
-                intent = self._journal.mined(intent, receipt, self._clock.now())
+                intent = self._journal.mined(intent, receipt, self._clock.now(), self._why(intent, receipt))
             return self._close_if_deep(intent, receipt)
         if intent.state is State.MINED:
             if (intent.block_number or 0) > self._block().number:
@@ -118,6 +119,19 @@ class Reconciler:
                 return receipt
         return None
 
+    def _why(self, intent: Intent, receipt: Receipt) -> str:
+        """Reason of a revert: the call once more as its block has left things; empty where that tells none."""
+        if receipt.succeeded:
+            return ""
+        try:
+            block = self._block(receipt.block_number)
+            self._chain.simulate(intent.to, intent.data, intent.sender, block, intent.what)
+        except Reverted as error:
+            return error.reason[:LONGEST_REASON]
+        except (Permanent, Transient):
+            pass  # a node without the state of that block
+        return ""
+
     def _close_if_deep(self, intent: Intent, receipt: Receipt) -> Intent:
         if self._block().number - receipt.block_number < self._confirmations:
             return intent
@@ -127,7 +141,8 @@ class Reconciler:
             return self._journal.close(intent, State.CANCELLED, now, intent.error if intent.withdrawn else None)
         if receipt.succeeded:
             return self._journal.close(intent, State.FINAL, now)
-        said = f"transaction 0x{receipt.tx_hash.hex()} was mined in block {receipt.block_number} and reverted"
+        why = f" with '{intent.error}'" if intent.error else ""
+        said = f"transaction 0x{receipt.tx_hash.hex()} was mined in block {receipt.block_number} and reverted{why}"
         return self._journal.close(intent, State.FAILED, now, said)
 
     def _send_again(self, intent: Intent) -> Intent:

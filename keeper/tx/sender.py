@@ -43,7 +43,7 @@ class Sender:
         Limits.
     listener
         Told what happens to an intent: ``sent``, ``raised``, ``withdrawn``, ``waits`` (a raise does not fit),
-        ``filled``, ``replaced``, ``deep_reorg``.
+        ``filled``, ``stranded``, ``replaced``, ``deep_reorg``.
     """
 
     def __init__(
@@ -126,7 +126,7 @@ class Sender:
             waiting = [i for i in settled if i.state in IN_FLIGHT]
             if waiting:
                 self._fill_gaps(waiting)
-                if self._is_stuck(waiting[0]):
+                if self._is_stuck(waiting[0]) and not self._stranded(waiting):
                     self._unstick(waiting[0])
             for intent in self._journal.open_intents():
                 if intent.state is State.INTENT:
@@ -297,6 +297,8 @@ class Sender:
         if not missing or (mined is not None and mined >= nonce):
             return
         if len(missing) > self._policy.max_in_flight:
+            if self._is_stuck(waiting[0]):
+                return  # `_stranded` gives it up
             raise Transient(
                 f"{waiting[0]} has nonce {first}, the endpoint counts {nonce} of {self._signer.address}; "
                 "check that the endpoint is of the same chain and up to date"
@@ -308,6 +310,17 @@ class Sender:
             if mine:
                 log.warning("nonce_gap_filled", nonce=free, before=first)
                 self._listener("filled", self._carry_out(intent, free, SELF_SEND_GAS, fees))
+
+    def _stranded(self, waiting: list[Intent]) -> bool:
+        """Give up what was signed far above the nonces in use: an endpoint had lied, and nobody will fill the gap."""
+        first, nonce = waiting[0].nonce or 0, self._chain.nonce(self._signer.address)
+        mined = self._journal.last_mined_nonce()
+        if first - nonce <= self._policy.max_in_flight or (mined is not None and mined >= nonce):
+            return False
+        for intent in waiting:
+            said = f"nonce {intent.nonce} is far above {nonce}, which is next; an endpoint gave a wrong count"
+            self._listener("stranded", self._journal.close(intent, State.FAILED, self._clock.now(), said))
+        return True
 
     def _fields(self, to: str, data: bytes, nonce: int | None, gas: int, fees: Fees) -> dict[str, Any]:
         return {

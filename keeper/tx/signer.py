@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 import json
+import stat
 from pathlib import Path
 from typing import Any
 
+import structlog
 from eth_account import Account
 from eth_account.signers.local import LocalAccount
 
@@ -14,6 +16,7 @@ from keeper.errors import ConfigError
 from keeper.logging import hide
 from keeper.settings import Settings
 
+log = structlog.get_logger("signer")
 FOUNDRY_KEYSTORES = Path("~/.foundry/keystores")
 
 
@@ -103,8 +106,11 @@ def _from_keystore(path: Path, password_file: Path | None) -> LocalSigner:
 
 
 def _read(path: Path, setting: str) -> str:
+    file = path.expanduser()
     try:
-        return path.expanduser().read_text(encoding="utf-8")
+        if file.stat().st_mode & stat.S_IROTH:
+            log.warning(f"{setting} '{path}' can be read by every user of this machine; chmod 600 it")
+        return file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(
             f"{setting} '{path}' cannot be read ({type(error).__name__}); check path and permissions"

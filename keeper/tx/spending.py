@@ -75,7 +75,10 @@ class Spending:
         return sum(wei for intent, wei in worst.items() if intent != without)
 
     def failures_in_a_row(self) -> int:
-        """Reverted transactions since the last success or the last acknowledgement; self-sends do not count."""
+        """Reverted transactions since the last success or the last acknowledgement.
+
+        Neither self-sends count nor races that somebody else has won.
+        """
         with self._store.session() as session:
             mark = session.get(MarkRow, (self._chain_id, ACKNOWLEDGED))
             rows = session.scalars(
@@ -83,6 +86,7 @@ class Spending:
                 .where(
                     TransactionRow.succeeded.is_not(None),
                     TransactionRow.cancels.is_(False),
+                    TransactionRow.lost.is_(False),
                     TransactionRow.id > (mark.value if mark else 0),
                 )
                 .order_by(TransactionRow.nonce.desc(), TransactionRow.id.desc())

@@ -82,6 +82,11 @@ def bump(key: uint256):
     self.total[key] += 1
 
 @external
+def take(key: uint256):
+    assert not self.closed, "auction: nonce"
+    self.total[key] += 1
+
+@external
 def close(closed: bool):
     self.closed = closed
 
@@ -133,6 +138,27 @@ class Bump:
     @property
     def call(self) -> ContractCall:
         return ContractCall("Counter", "bump", (self.key,))
+
+
+@dataclass(frozen=True, slots=True)
+class Take:
+    """A bid of sorts: anybody can be first."""
+
+    key: int
+    turn: int = 0
+    kind: ClassVar[str] = "bid"
+
+    @property
+    def subject(self) -> str:
+        return str(self.key)
+
+    @property
+    def epoch(self) -> int:
+        return self.turn
+
+    @property
+    def call(self) -> ContractCall:
+        return ContractCall("Counter", "take", (self.key,))
 
 
 def _fields(raw: bytes) -> tuple[str, int, int, int]:

@@ -10,6 +10,7 @@ from keeper.assess import assess_all
 from keeper.decide import Policy, Situation, decide
 from keeper.domain import ContractCall, Phase, Snapshot, Unknown
 from keeper.errors import Reverted
+from keeper.liquidate import bidding
 from keeper.liquidate.actions import Bid
 from keeper.liquidate.candidates import starts, witness
 from keeper.liquidate.inventory import assess_merged, merge
@@ -238,6 +239,45 @@ def test_bids_of_a_cycle_are_limited() -> None:
     one = Policy(liquidate=True, bids=replace(POLICY, bids_per_cycle=1), settle=False)
     found = decide(situation(view, {SOLD: preview(1.0, 270), 3: preview(1.0, 250)}), one)
     assert [a.account for a in found.actions if isinstance(a, Bid)] == [3]
+
+
+def crowd(count: int, block: int) -> tuple[Any, set[int]]:
+    """A decision among so many auctions of equal books, and whose legs were searched."""
+    accounts = {BIDDER: account(10_000, -1), **{k: account(300, 1) for k in range(SOLD, SOLD + count)}}
+    auctions = {k: SOLVENT for k in accounts if k != BIDDER}
+    view = replace(snapshot(accounts, auctions), block=replace(BLOCK, number=block))
+    previews = {k: preview(1.0, 260 + k / 1_000) for k in auctions}
+    searched = set()
+    original = bidding.plan_legs
+
+    def counting(sale: Any, *args: Any) -> Any:
+        searched.add(round((sale.preview.price_wad / WAD - 260) * 1_000))
+        return original(sale, *args)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bidding, "plan_legs", counting)
+        patch.setattr(bidding, "_overlap", lambda *_: True)
+        found = decide(situation(view, previews), Policy(liquidate=True, bids=POLICY, settle=False))
+    return found, searched
+
+
+def test_a_crowd_of_auctions_does_not_hold_up_the_turn() -> None:
+    """Somebody who opens hundreds of accounts to be liquidated would otherwise silence the keeper for minutes."""
+    count = 3 * bidding.MOST_VALUED
+    found, searched = crowd(count, 1)
+    waiting = [note for note in found.notes if "its turn to be valued comes later" in note.text]
+    assert len(waiting) == count - bidding.MOST_VALUED
+    assert 0 < len(searched) <= bidding.MOST_SEARCHED
+    assert [action.kind for action in found.actions].count("bid") == POLICY.bids_per_cycle
+
+
+def test_every_auction_of_a_crowd_has_its_turn() -> None:
+    lots = [bidding.Lot(k, AccountState(cash=0), None, preview(1.0, 300 - k % 7)) for k in range(100)]  # type: ignore[arg-type]
+    seen = [{lot.account for lot in bidding.in_turn(lots, 32, turn)} for turn in range(6)]
+    assert set().union(*seen) == set(range(100))
+    assert all(len(each) == 32 for each in seen)
+    best = {lot.account for lot in sorted(lots, key=lambda lot: (-lot.gain_wad, lot.account))[:16]}
+    assert all(best <= each for each in seen)
 
 
 def test_a_bid_lost_to_dust_accepts_any_nonce_after_a_while() -> None:

@@ -89,6 +89,21 @@ def test_a_name_of_the_settings_is_served(source: Source) -> None:
     assert client.get("/api/status").status_code == 200
 
 
+@pytest.mark.parametrize("site", ["cross-site", "same-site", ""])
+def test_another_page_in_the_browser_cannot_make_the_keeper_work(client: Client, site: str) -> None:
+    """An image of every account's search, on any page the operator visits, would take a processor from the cycle."""
+    asked = {"Sec-Fetch-Site": site, "Sec-Fetch-Mode": "no-cors", "Sec-Fetch-Dest": "image"}
+    for path in ("/api/accounts/1/advice", "/api/stream", "/static/style.css"):
+        assert client.get(path, headers=asked).status_code == 403
+    assert client.get("/", headers=asked).status_code == 200  # a link to it may be followed
+    for own in ("same-origin", "none"):
+        assert client.get("/api/status", headers={"Sec-Fetch-Site": own}).status_code == 200
+
+
+def test_a_number_of_thousands_of_digits_is_refused(client: Client) -> None:
+    assert client.get(f"/api/accounts/{'9' * 5_000}").status_code == 414
+
+
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
 def test_nothing_can_be_written(client: Client, method: str) -> None:
     for path in ("/", "/api/accounts", "/api/accounts/1", "/static/style.css"):

@@ -128,7 +128,7 @@ def test_range_limits_of_providers(answer: Answer) -> None:
         ("replacement transaction underpriced", Underpriced),
         ("max fee per gas less than block base fee: address 0x1, maxFeePerGas: 1, baseFee: 7", Underpriced),
         ("insufficient funds for gas * price + value: balance 0, tx cost 9, overshot 9", NoFunds),
-        ("exceeds block gas limit", Transient),
+        ("exceeds block gas limit", Permanent),
     ],
 )
 def test_what_a_node_says_to_a_transaction(message: str, kind: type[KeeperError]) -> None:

@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 from eth_account import Account
@@ -422,3 +423,82 @@ def test_events_are_counted_and_the_grave_ones_alert(world: World) -> None:
     assert counted("ballast_keeper_transactions_total", {"kind": "bump", "event": "sent"}) == 1
     assert counted("ballast_keeper_transactions_total", {"kind": "bump", "event": "deep_reorg"}) == 1
     assert counted(ALERTS, {"name": "deep_reorg"}) == 1
+
+
+class Liar:
+    """A chain whose endpoint counts far too many transactions or estimates any gas."""
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+        self.nonces: list[int] = []
+        self.estimate: int | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    def gas_of(self, *args: Any) -> int:
+        return int(self._inner.gas_of(*args)) if self.estimate is None else self.estimate
+
+    def nonce(self, address: str, block_number: int | None = None) -> int:
+        return self.nonces.pop() if self.nonces else int(self._inner.nonce(address, block_number))
+
+
+def test_one_wrong_count_of_an_endpoint_does_not_silence_the_keeper_for_ever(world: World) -> None:
+    """A pool keeps a transaction of a nonce far ahead, and no block ever takes it."""
+    liar, told = Liar(world.chain), []
+    sender = Sender(
+        liar,
+        world.journal,
+        world.signer,
+        world.clock,
+        world.policy,
+        lambda event, intent: told.append((event, intent.id)),
+    )  # type: ignore[arg-type]
+    world.provider.paused = True
+    liar.nonces = [1_000]
+    assert sender.submit(Bump(1)).nonce == 1_000
+    with pytest.raises(Transient, match="check that the endpoint is of the same chain"):
+        sender.advance()  # it may yet turn out to be this count that is wrong
+    world.clock.time += LATER
+    sender.advance()
+    (given_up,) = world.journal.latest()
+    assert given_up.state is State.FAILED and "nonce 1000 is far above 0" in (given_up.error or "")
+    assert ("stranded", given_up.id) in told
+    world.provider.pool.clear()
+    assert sender.submit(Bump(1)).nonce == 0
+    world.mine(1)
+    sender.advance()
+    assert world.total(1) == 1
+
+
+def test_a_count_that_is_too_low_gives_nothing_up(world: World) -> None:
+    liar = Liar(world.chain)
+    sender = Sender(liar, world.journal, world.signer, world.clock, world.policy)  # type: ignore[arg-type]
+    for key in range(POLICY.max_in_flight + 2):
+        sender.submit(Bump(key))
+    world.provider.paused = True
+    waiting = sender.submit(Bump(99))
+    world.clock.time += LATER
+    liar.nonces = [0] * 20
+    with suppress(Transient):
+        sender.advance()
+    assert (world.journal.get(waiting.id) or waiting).open
+
+
+@pytest.mark.parametrize("estimate", [5_000, 2_000_000_000])
+def test_one_absurd_estimate_does_not_silence_the_keeper_for_ever(world: World, estimate: int) -> None:
+    """No node takes a transaction with so little or so much gas; all later ones would wait for its nonce."""
+    rich = replace(POLICY, per_transaction_wei=10**30, per_day_wei=10**30)
+    world.web3.eth.send_transaction(
+        {"from": world.web3.eth.accounts[1], "to": world.signer.address, "value": 10**20}  # type: ignore[typeddict-item]
+    )
+    liar = Liar(world.chain)
+    liar.estimate = estimate
+    sender = Sender(liar, world.journal, world.signer, world.clock, rich)  # type: ignore[arg-type]
+    with pytest.raises(Permanent, match="no block can take so much or so little gas"):
+        sender.submit(Bump(1))
+    assert [intent.state for intent in world.journal.latest()] == [State.FAILED]
+    liar.estimate = None
+    assert sender.submit(Bump(2)).nonce == 0
+    assert sender.submit(Bump(1)).nonce == 1
+    assert [world.total(key) for key in (1, 2)] == [1, 1]

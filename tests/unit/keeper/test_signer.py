@@ -112,3 +112,13 @@ def test_a_signature_recovers_to_the_address_and_repr_hides_the_key() -> None:
     assert Account.recover_transaction(raw) == ADDRESS
     assert signer.sign(fields)[0] == raw  # deterministic: the same fields are the same transaction
     assert repr(signer) == f"LocalSigner({ADDRESS})"
+
+
+@pytest.mark.parametrize(("mode", "told"), [(0o644, True), (0o600, False), (0o640, False)])
+def test_a_key_that_everybody_can_read_is_told_of(tmp_path: Path, mode: int, told: bool) -> None:
+    file = tmp_path / "key"
+    file.write_text("11" * 32)
+    file.chmod(mode)
+    with structlog.testing.capture_logs() as lines:
+        load_signer(load_settings(private_key_file=file))
+    assert any("can be read by every user" in line["event"] for line in lines) == told

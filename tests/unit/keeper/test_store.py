@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from sqlalchemy import create_engine, event, select
 from keeper.errors import ConfigError, Halt, Transient
 from keeper.store import Store, open_store
 from keeper.store.models import AssessmentRow, MarkRow, RunRow
+from keeper.store.upkeep import backup
 
 
 @pytest.fixture
@@ -30,6 +32,22 @@ def either(database_url: str) -> Iterator[Store]:
     opened = open_store(database_url)
     yield opened
     opened.close()
+
+
+def test_a_new_database_is_its_owners_alone(tmp_path: Path) -> None:
+    """It holds signed transactions before anybody else has them."""
+    old = os.umask(0o022)
+    try:
+        opened = open_store(f"sqlite:///{tmp_path}/keeper.sqlite")
+        backup(opened, tmp_path / "copy.sqlite")
+        with opened.session() as session:
+            session.add(MarkRow(chain_id=1, name="x", value=5))
+        modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+        opened.close()
+    finally:
+        os.umask(old)
+    assert {"keeper.sqlite", "copy.sqlite"} <= modes.keys()
+    assert set(modes.values()) == {0o600}
 
 
 def test_opening_again_changes_nothing(database_url: str, either: Store) -> None:
