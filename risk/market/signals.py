@@ -73,5 +73,5 @@ def from_vol(history: PriceHistory, symbol: str) -> DatedSeries:
 
 
 def from_funding(series: FundingSeries) -> DatedSeries:
-    """Funding of `risk.market.observed.load_funding`: known when paid; the last print of a day, after the day."""
-    return DatedSeries(series.ts + (DAY_S if series.prints > 1 else 0), series.rate)
+    """Funding of `risk.market.observed.load_funding`: known when paid, also the one print a day of a daily file."""
+    return DatedSeries(series.ts, series.rate)

@@ -308,7 +308,7 @@ def keeper_of(guild: Guild, alarms: list[str], peers: list[tuple[str, str]], tur
         alerts=alerts,
         quotes=NativePrice("ETH"),
         policy=Policy(pages=PagePolicy(300, 1_000, 3_600, 86_400), settle=False),
-        outbox=SenderOutbox(Sender(chain, journal, signer, SystemClock(), policy), journal, SystemClock(), None),
+        outbox=SenderOutbox(Sender(chain, journal, signer, SystemClock(), policy), journal, None),
         sender=signer.address,
         target=wanted(),
         publisher=publisher,

@@ -21,7 +21,18 @@ SIGNED = (("0x" + "11" * 20, b"s" * 65),)
 EXAMPLES: list[Action] = [
     auctions.StartAuction(3, 1),
     auctions.StartAuction(3, 1, scenario=70, reward_account=9),
-    auctions.Bid(3, 9, 10**18, 5, 0, 44),
+    auctions.Bid(
+        account=3, bidder_account=9, fraction_wad=10**18, max_price_wad=5, min_health_wad=0, expected_nonce=44
+    ),
+    auctions.BidLegs(
+        account=3,
+        bidder_account=9,
+        legs=((511, 5),),
+        min_reward_wad=1,
+        min_health_wad=0,
+        expected_nonce=44,
+        any_nonce=True,
+    ),
     auctions.EndAuction(3, 1),
     auctions.TickAuction(3, 1_700_000_000),
     actions.PublishPage(0, HEADER, ((1, 2, 3, 4, 5, 6, 7, 8),), b"rows", SIGNED),

@@ -138,7 +138,7 @@ def test_a_content_built_anew_while_the_first_is_under_way_is_not_taken_for_it(d
     to, data = desk.chain.encode(first.call)
     intent, mine = journal.claim(first, to, data, desk.now, 3)
     assert mine and sender.carries(intent, first) and not sender.carries(intent, second)
-    outbox = SenderOutbox(sender, journal, clock, None)
+    outbox = SenderOutbox(sender, journal, None)
     sender.submit = lambda action: intent  # type: ignore[method-assign]
     assert outbox.perform(second).result is Done.KNOWN
     assert outbox._waiting == {}

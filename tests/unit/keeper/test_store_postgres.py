@@ -42,7 +42,7 @@ def test_sessions_say_whose_they_are_and_have_limits(store: Store) -> None:
     names = ("application_name", "lock_timeout", "idle_in_transaction_session_timeout", "statement_timeout")
     with store.session() as session:
         found = [session.scalar(text(f"SHOW {name}")) for name in names]
-    assert found == [f"ballast-keeper {store.instance}", "5s", "20s", "2min"]
+    assert found == [f"ballast-keeper {store.instance}", "5s", "20s", "1min"]
 
 
 def test_what_the_url_says_comes_first(postgres_url: str) -> None:

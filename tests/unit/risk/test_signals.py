@@ -32,7 +32,7 @@ def test_real_files_are_dated_by_when_they_are_known() -> None:
     assert paid.value.min() == pytest.approx(-0.003, abs=1e-6)
     assert paid.known_at[paid.value.argmin()] // 86_400 == parse_time("2020-03-13") // 86_400
     # A daily file's rate is the day's last print, paid at 16:00: not known at the day's beginning, which it is dated.
-    assert daily.known_at[0] == parse_time("2022-01-03")
+    assert daily.known_at[0] == parse_time("2022-01-02T16:00:00Z")
     assert daily.value[0] == pytest.approx(0.0001)
     at_midnight = daily.at(np.array([parse_time("2022-01-02"), parse_time("2022-01-03")]), 86_400)
     np.testing.assert_array_equal(np.isnan(at_midnight), [True, False])
