@@ -11,8 +11,6 @@ from risk.errors import BadInput
 from risk.market.history import FloatArray, IntArray, PriceHistory, utc
 from risk.market.observed import FundingSeries
 
-DAY_S = 86_400
-
 
 @dataclass(frozen=True, slots=True)
 class DatedSeries:
