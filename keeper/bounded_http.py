@@ -125,7 +125,7 @@ class _Transport(httpx.BaseTransport):
             got = self._session.request(
                 request.method,
                 str(request.url),
-                headers=dict(request.headers),
+                headers={name.decode("latin-1"): value.decode("latin-1") for name, value in request.headers.raw},
                 data=request.read(),
                 timeout=(wait["connect"], wait["read"]),
                 allow_redirects=False,

@@ -16,11 +16,12 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from keeper.errors import ConfigError
+from keeper.observe.bounded_protocol import BoundedProtocol
 from keeper.observe.health import HealthBoard
 from keeper.observe.metrics import Metrics
 
 Answer = tuple[int, str, bytes]
-BACKLOG = 128
+BACKLOG = 64
 STOP_S = 5.0
 
 
@@ -78,7 +79,12 @@ class ObserveServer:
         app = Starlette(routes=list(routes), exception_handlers={404: missing})
         # Logs go the keeper's way, and a probe every few seconds is not news.
         config = uvicorn.Config(
-            app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=int(STOP_S)
+            app,
+            http=BoundedProtocol,
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            timeout_graceful_shutdown=int(STOP_S),
         )
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run, args=([self._socket],), name="observe", daemon=True)
