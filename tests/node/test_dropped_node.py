@@ -151,7 +151,7 @@ def test_a_dropped_node(gateway: Gateway, keeper: Running, request: pytest.Fixtu
     told = [line for line in said.splitlines()[before:] if FAILED not in line]
     assert len(after) >= 3
     # nothing beside the sentences but what was under way when the node went, and the end
-    expected = ("signal", "stopping", "result", "endpoint answers again")
+    expected = ("signal", "stopping", "result", "endpoint answers again", "keeper stopped")
     assert all(any(word in line for word in expected) for line in told), told
 
 
