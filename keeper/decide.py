@@ -77,7 +77,8 @@ class Situation:
     whether their clocks may run (the sequencer is up); ``shortfall_wad`` what insolvent accounts lack as the
     auction knows it, ``limited`` whether that exceeds the insurance fund and withdrawals are limited;
     ``mega_gas_wad`` the cost of a million units of gas and ``native_usd_wad`` of the native token, USD wad;
-    ``vol_steps_bps`` the largest steps of a page's volatility up and down; ``rounds`` the two oracle rounds that settle
+    ``vol_steps_bps`` the largest steps of a page's volatility up and down, ``page_interval_s`` the least time between
+    two pages of an underlying; ``rounds`` the two oracle rounds that settle
     each open (underlying, expiry);
     ``proposals`` the announced batches that may be executed now and ``queue`` all that are open, with the limits in
     time; ``recorded`` the time of each price last recorded; ``approvals`` what a person approved, by digest;
@@ -95,6 +96,7 @@ class Situation:
     mega_gas_wad: int | Unknown = NOT_READ
     native_usd_wad: int | Unknown = NOT_READ
     vol_steps_bps: tuple[int, int] | Unknown = NOT_READ
+    page_interval_s: int = 0
     rounds: Mapping[tuple[int, int], Rounds | Unknown] = field(default_factory=dict)
     proposals: Sequence[ExecuteProposal] = ()
     queue: ParameterQueue | Unknown = NOT_READ
@@ -214,7 +216,7 @@ def _publications(
     if isinstance(steps, Unknown):
         notes.append(Note("limits_unread", f"no page: the table's limits could not be read ({steps.reason})"))
         return []
-    for plan in plan_pages(planning, target, policy, steps):
+    for plan in plan_pages(planning, target, policy, steps, situation.page_interval_s):
         name = seen.symbol(plan.underlying)
         if plan.refused is not None:
             notes.append(Note("page_refused", plan.refused, True))

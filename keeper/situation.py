@@ -86,11 +86,12 @@ def observe(
     bids in a row that were lost to a changed nonce, by account.
     """
     queue = _queue(chain, snapshot, queued) if policy.push is not None else NOT_READ
-    vol_steps = _vol_steps(chain, snapshot.block) if policy.pages is not None and target is not None else NOT_READ
+    limits = _table_limits(chain, snapshot.block) if policy.pages is not None and target is not None else NOT_READ
     base = Situation(
         snapshot=snapshot,
         assessments=assessments,
-        vol_steps_bps=vol_steps,
+        vol_steps_bps=limits if isinstance(limits, Unknown) else (limits[5], limits[6]),
+        page_interval_s=0 if isinstance(limits, Unknown) else limits[0],
         rounds=find_rounds(chain, snapshot) if policy.settle else {},
         proposals=_executable(queue, snapshot.block.timestamp),
         queue=queue,
@@ -151,13 +152,13 @@ def _queue(chain: Chain, snapshot: Snapshot, queued: Sequence[QueuedProposal]) -
     return words if isinstance(words, Unknown) else read_queue(chain, snapshot.block, words, queued)
 
 
-def _vol_steps(chain: Chain, block: Block) -> tuple[int, int] | Unknown:
-    """Largest relative steps (bps) of a page's at-the-money volatility, up and down."""
+def _table_limits(chain: Chain, block: Block) -> tuple[int, ...] | Unknown:
+    """``RiskTable.limits``: [0] s between two pages, [5] and [6] largest steps (bps) of a volatility up and down."""
     try:
-        limits = chain.call(ContractCall("RiskTable", "limits"), block=block)
+        limits: tuple[int, ...] = chain.call(ContractCall("RiskTable", "limits"), block=block)
     except KeeperError as error:
         return Unknown(str(error), block.timestamp)
-    return limits[5], limits[6]
+    return limits
 
 
 def read_previews(

@@ -97,11 +97,13 @@ def option_specs(options: Mapping[int, OptionInfo], underlying: int) -> tuple[Op
 
 
 def plan_pages(
-    snapshot: Snapshot, target: ParameterSet, policy: PagePolicy, vol_steps_bps: tuple[int, int]
+    snapshot: Snapshot, target: ParameterSet, policy: PagePolicy, vol_steps_bps: tuple[int, int], interval_s: int = 0
 ) -> tuple[PagePlan, ...]:
     """Plan every underlying that has options listed, in order of its number.
 
-    ``vol_steps_bps``: largest steps up and down of the at-the-money volatility that the contract takes.
+    ``vol_steps_bps``: largest steps up and down of the at-the-money volatility that the contract takes. ``interval_s``:
+    how soon after an epoch it takes the next. It counts from the publication, which follows the observation, so a page
+    observed less than that ago is not built: in a crash, building what is refused would cost each cycle its time.
     """
     table, prices, infos = snapshot.table, snapshot.prices, snapshot.underlyings
     if isinstance(table, Unknown) or isinstance(prices, Unknown) or isinstance(infos, Unknown):
@@ -110,6 +112,8 @@ def plan_pages(
     for u, info in sorted(infos.items()):
         page = table.pages.get(u)
         if info.option_slots == 0 or (page is not None and page.rows_wanted == 0):
+            continue
+        if page is not None and page.address is not None and snapshot.block.timestamp < page.observed_at + interval_s:
             continue
         plans.append(_plan(snapshot, info, page, prices.get((PRICE_UNDERLYING, u)), target, policy, vol_steps_bps))
     return tuple(plans)

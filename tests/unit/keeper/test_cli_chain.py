@@ -213,7 +213,7 @@ def test_a_dry_run_sends_nothing_and_says_what_it_would_do(operator: Operator) -
     status = operator.run("keeper", "status", "--json", "--manifest", str(operator.node.manifest_path))
     assert [run["result"] for run in json.loads(status.stdout)["runs"]] == ["ok"]
     shown = operator.run("keeper", "status", "--manifest", str(operator.node.manifest_path))
-    assert re.search(r"20\d\d-\d\d-\d\dT\d\d:\d\dZ", shown.stdout), shown.stdout
+    assert re.search(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ", shown.stdout), shown.stdout
 
 
 def test_what_an_earlier_process_sent_is_no_news(operator: Operator) -> None:

@@ -143,6 +143,17 @@ def test_the_row_of_an_option_holds_its_black_scholes_value() -> None:
     assert value == pytest.approx(float(black76.price(2_000.0, 2_000.0, 0.6, 30 / 365, 1.0, True)), abs=0.05)
 
 
+def test_a_page_is_not_built_while_the_contract_takes_no_new_one() -> None:
+    def due(age_s: int, address: bool = True) -> bool:
+        page = replace(page_status(rows=1), observed_at=NOW - age_s)
+        page = page if address else replace(page, address=None)
+        view = snapshot(table=TableStatus(JointStatus(None, 0, 0, 0), {ETH: page}))
+        return any(plan.action is not None for plan in plan_pages(view, target(), POLICY, STEPS, 60))
+
+    assert [due(0), due(59), due(60), due(61)] == [False, False, True, True]
+    assert due(59, address=False)  # the first page waits for nothing
+
+
 @pytest.mark.parametrize("price", [Price(PRICE, 2, 1, 10_000), Price(PRICE, 1, NOW - 7_200, 500)])
 def test_a_price_that_is_not_fresh_publishes_nothing(price: Price) -> None:
     short = TableStatus(JointStatus(None, 0, 0, 0), {ETH: page_status(rows=1)})
