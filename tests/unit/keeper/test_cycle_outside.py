@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from keeper.act import Result
 from keeper.assess import assess_all
 from keeper.errors import Reverted
 from keeper.liquidate.actions import Bid
@@ -57,11 +58,12 @@ def test_a_bid_that_somebody_pushed_aside_is_counted_until_one_succeeds(tmp_path
     for answer, counted in (
         (Reverted("bid refused", reason="auction: nonce"), 1),
         (Reverted("bid refused", reason="auction: nonce"), 2),
-        (Reverted("bid refused", reason="auction: price above limit"), 0),
+        (Reverted("bid refused", reason="auction: price above limit"), 2),
+        (Result.DONE, 0),
     ):
         cycle.outbox = FakeOutbox({"bid": answer})
         cycle._act(snapshot(SICK), _Decision((bid,)))  # type: ignore[arg-type]
-        assert cycle.contested[2] == counted
+        assert cycle.contested.get(2, 0) == counted
 
 
 class _Decision:
