@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.progress import track
 from sqlalchemy import select
 
-from keeper.act import execute
+from keeper.act import Result, execute
 from keeper.chain.client import ChainClient
 from keeper.chain.contracts import Contracts, Deployed
 from keeper.chain.rpc import Rpc
@@ -61,6 +61,7 @@ class Forks:
     market: ChainClient
     index: Indexer
     keys: list[int] = field(default_factory=list)
+    owed: list[int] = field(default_factory=list)
     depths: Counter[int] = field(default_factory=Counter)
     dropped: int = 0
     compared: int = 0
@@ -77,6 +78,7 @@ class Forks:
             elif chance < 0.7:
                 self.people(ContractCall("MarginAccounts", "deposit", (self.dice.randrange(1, 9), 7)))
             else:
+                self.owed.append(len(self.keys))
                 self.keys.append(len(self.keys))
             self.keeper()
             self.desk.mine(self.dice.choice((1, 1, 1, 2, 3)))
@@ -93,10 +95,14 @@ class Forks:
         )
 
     def keeper(self) -> None:
-        """A cycle: follow up, and ask for what the market wants."""
+        """A cycle: follow up, and ask for all that is not done, as a decision on the chain's state does."""
         self.parts.outbox.reconcile()
-        for key in self.keys[-4:]:
-            execute(self.parts.chain, self.parts.outbox, Bump(key))
+        for key in list(self.owed):
+            result = execute(self.parts.chain, self.parts.outbox, Bump(key)).result
+            if result is Result.KNOWN:
+                self.owed.remove(key)
+            elif result is Result.FAILED:
+                break  # no room now: the others would meet the same
 
     def read(self) -> None:
         """Bring the index to the head; a fork under way is read again."""
@@ -143,7 +149,7 @@ class Forks:
             self.keeper()
             self.desk.mine(QUIET_BLOCKS)
             self.parts.outbox.reconcile()
-            if not self.parts.journal.open_intents():
+            if not self.owed and not self.parts.journal.open_intents():
                 return
 
 
